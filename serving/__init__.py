@@ -1,0 +1,2 @@
+"""Who asks: the merged answer to a question about a view.
+It reads the stores through connectors and never writes."""

@@ -1,0 +1,132 @@
+"""Packs: how cells are stored in Cassandra, many in one value.
+
+A pack holds all cells of a source that share view, window, pack span and bucket. Layout (little endian):
+
+    "MQP1"  u8 measures  u32 cells  u32 distinct keys
+    u8  width of each measure (1, 2, 4 or 8 bytes)                   × measures
+    u8  grouping of each distinct key, u16 its length in bytes       × keys
+    the keys' bytes (dimension values joined by U+001F, UTF-8)
+    u32 key of each cell · i64 window start of each cell · the measures, column by column, each in its width, signed
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from topologies.errors import StoreError
+from topologies.view import KEY_SEPARATOR
+
+BUCKETS: Final = 64
+MAGIC: Final = b"MQP1"
+_HEAD: Final = struct.Struct("<4sBII")
+_INTEGERS: Final = {1: np.dtype("<i1"), 2: np.dtype("<i2"), 4: np.dtype("<i4"), 8: np.dtype("<i8")}
+
+
+@dataclass(frozen=True)
+class PackedCell:
+    """One cell as stored: window start (epoch ms; 0 for live), index of its grouping, dimension values, measures."""
+
+    start_ms: int
+    grouping: int
+    key: tuple[str, ...]
+    values: tuple[int, ...]
+
+
+def bucket_of(key: tuple[str, ...]) -> int:
+    """The bucket of a cell: by its first dimension value, so that a title's cells stay together."""
+    return zlib.crc32(key[0].encode()) % BUCKETS if key else zlib.crc32(b"") % BUCKETS
+
+
+def encode_pack(cells: Sequence[PackedCell]) -> bytes:
+    """The pack of these cells; the same cells in any order of insertion by key and start give equal content, not equal bytes."""
+    keys: dict[tuple[int, tuple[str, ...]], int] = {}
+    index = [keys.setdefault((cell.grouping, cell.key), len(keys)) for cell in cells]
+    values = np.array([cell.values for cell in cells], dtype=np.int64)
+    measures = values.shape[1] if cells else 0
+    return assemble(
+        [KEY_SEPARATOR.join(key).encode() for _, key in keys],
+        np.array([grouping for grouping, _ in keys], dtype=np.uint8),
+        np.array(index, dtype=np.uint32),
+        np.array([cell.start_ms for cell in cells], dtype=np.int64),
+        values.reshape(len(cells), measures),
+    )
+
+
+def assemble(
+    keys: Sequence[bytes],
+    groupings: np.ndarray,
+    index: np.ndarray,
+    starts_ms: np.ndarray,
+    values: np.ndarray,
+) -> bytes:
+    """A pack from columns: distinct keys [k], their groupings u8[k]; cells: key index u32[n], start i64[n], measures i64[n, m]."""
+    columns: list[bytes] = []
+    widths: list[int] = []
+    for measure in range(values.shape[1]):
+        column = values[:, measure]
+        reach = int(np.abs(column).max()) if len(column) else 0
+        width = 1 if reach < 2**7 else 2 if reach < 2**15 else 4 if reach < 2**31 else 8
+        widths.append(width)
+        columns.append(column.astype(_INTEGERS[width]).tobytes())
+    head = np.empty(len(keys), dtype=np.dtype([("grouping", "u1"), ("length", "<u2")]))
+    head["grouping"] = groupings
+    head["length"] = [len(key) for key in keys]
+    return b"".join(
+        [
+            _HEAD.pack(MAGIC, values.shape[1], len(index), len(keys)),
+            bytes(widths),
+            head.tobytes(),
+            *keys,
+            index.astype("<u4").tobytes(),
+            starts_ms.astype("<i8").tobytes(),
+            *columns,
+        ]
+    )
+
+
+def decode_pack(pack: bytes) -> list[PackedCell]:
+    """The cells of a pack. Raises StoreError if the bytes are no whole pack."""
+    if not pack:
+        return []
+    try:
+        return _decode(pack)
+    except (struct.error, ValueError, IndexError, UnicodeDecodeError) as error:
+        raise StoreError(f"a stored pack of {len(pack)} bytes cannot be read ({error}); it was not written by this version") from error
+
+
+def _decode(pack: bytes) -> list[PackedCell]:
+    magic, measures, count, distinct = _HEAD.unpack_from(pack)
+    if magic != MAGIC:
+        raise ValueError(f"it starts with {magic!r}")
+    at = _HEAD.size
+    widths = pack[at : at + measures]
+    at += measures
+    head = np.frombuffer(pack, dtype=np.dtype([("grouping", "u1"), ("length", "<u2")]), count=distinct, offset=at)
+    at += head.nbytes
+    keys: list[tuple[str, ...]] = []
+    for length in head["length"].tolist():
+        text = pack[at : at + length].decode()
+        keys.append(tuple(text.split(KEY_SEPARATOR)) if text else ())
+        at += length
+    index = np.frombuffer(pack, dtype="<u4", count=count, offset=at)
+    at += index.nbytes
+    starts = np.frombuffer(pack, dtype="<i8", count=count, offset=at)
+    at += starts.nbytes
+    columns = []
+    for width in widths:
+        column = np.frombuffer(pack, dtype=_INTEGERS[width], count=count, offset=at)
+        at += column.nbytes
+        columns.append(column.tolist())
+    if at != len(pack):
+        raise ValueError(f"it should have {at} bytes")
+    groupings = head["grouping"].tolist()
+    return [
+        PackedCell(start, groupings[key], keys[key], values)
+        for key, start, values in zip(index.tolist(), starts.tolist(), zip(*columns, strict=True), strict=True)
+    ]

@@ -1,0 +1,47 @@
+"""A source: one partition of one topic in one region; and what is known of how far it is computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+LATENESS_MS: Final = 900_000
+"""An event more than this behind its source's watermark is late: 15 minutes (design §4)."""
+SKEW_MS: Final = 60_000
+"""A player's clock may be this far ahead of the record's; the watermark trails the clock by as much."""
+
+
+@dataclass(frozen=True, order=True)
+class Source:
+    """Identity of a partition's log. `topic_id` is Kafka's UUID (22 characters, URL-safe base64): a re-created topic is a new source."""
+
+    region: str
+    topic: str
+    topic_id: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.region}:{self.topic_id}:{self.partition}"
+
+
+@dataclass(frozen=True)
+class SourceStatus:
+    """How far a source is computed: its state is a function of all records below `offset`.
+
+    `clock_ms` is −1 before the first record that moved it. received = applied + duplicate + late + dead.
+    """
+
+    source: Source
+    offset: int
+    clock_ms: int
+    watermark_ms: int
+    received: int
+    applied: int
+    duplicate: int
+    late: int
+    dead: int
+
+
+def watermark_ms(clock_ms: int, max_ts_ms: int) -> int:
+    """The watermark: max(greatest ts applied, clock − 60 s); −1 before anything is known."""
+    return max(max_ts_ms, clock_ms - SKEW_MS, -1)
