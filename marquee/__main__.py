@@ -1,0 +1,7 @@
+"""`python -m marquee`."""
+
+import sys
+
+from marquee.cli import main
+
+sys.exit(main())

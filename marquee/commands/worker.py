@@ -1,0 +1,30 @@
+"""`marquee worker`: one worker process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from marquee.invocation import Invocation, pass_invocation
+
+
+@click.command()
+@click.option("--ready-file", type=click.Path(path_type=Path, dir_okay=False), help="Create this file when the worker has joined and computes.")
+@pass_invocation
+def worker(invocation: Invocation, ready_file: Path | None) -> int:
+    """Run one worker: it joins the group, takes its share of the partitions, and drains on SIGTERM or Ctrl-C.
+
+    \b
+    Examples:
+      marquee worker
+      marquee -s worker.name=w1 -s worker.region=eu worker
+      MARQUEE_KAFKA__BOOTSTRAP=10.0.0.5:9092 marquee worker
+    """
+    settings = invocation.settings
+    from streams.worker import run
+
+    return run(settings, ready_file)
+
+
+COMMAND = worker
