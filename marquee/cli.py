@@ -27,7 +27,7 @@ from topologies.errors import MarqueeError
 class Commands(click.Group):
     """The modules of marquee/commands, each with its `COMMAND`."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click passes it
         return sorted(module.name for module in pkgutil.iter_modules(marquee.commands.__path__))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -38,7 +38,7 @@ class Commands(click.Group):
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("-s", "--set", "flags", multiple=True, metavar="SECTION.KEY=VALUE", help="Set one setting; before the command, as often as needed.")
+@click.option("-s", "--set", "flags", multiple=True, metavar="SECTION.KEY=VALUE", help="Set one setting; before the command, repeatable.")
 @click.option("--config", "file", type=click.Path(path_type=Path), help="Read settings from this file instead of ./marquee.toml.")
 @click.pass_context
 def cli(ctx: click.Context, flags: tuple[str, ...], file: Path | None) -> None:

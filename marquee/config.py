@@ -47,7 +47,8 @@ class Known:
     @property
     def kind_name(self) -> str:
         """Its type in words."""
-        return {str: "text", int: "a whole number from 0", float: "a number from 0", bool: "true or false"}.get(self.kind, "a list of texts")
+        names = {str: "text", int: "a whole number from 0", float: "a number from 0", bool: "true or false"}
+        return names.get(self.kind, "a list of texts")
 
 
 def _known() -> Iterator[Known]:

@@ -10,7 +10,7 @@ from marquee.invocation import Invocation, pass_invocation
 
 
 @click.command()
-@click.option("--ready-file", type=click.Path(path_type=Path, dir_okay=False), help="Create this file when the worker has joined and computes.")
+@click.option("--ready-file", type=click.Path(path_type=Path, dir_okay=False), help="Create this file once the worker computes.")
 @pass_invocation
 def worker(invocation: Invocation, ready_file: Path | None) -> int:
     """Run one worker: it joins the group, takes its share of the partitions, and drains on SIGTERM or Ctrl-C.

@@ -1,0 +1,158 @@
+"""A question about a view, and the plan that answers it: which grouping, which stored window, which span. Pure.
+
+    concurrents  by region=eu            the grouping (region) holds exactly that
+    watch_time   by title=T              only (title, region) is kept: its measures are sums, so they are added over region
+    watch_time   by region=eu  top 10    the best ten of what is left free: titles in eu
+    concurrents  window hour             kept by the minute: an hour's value is the greatest of its minutes' sums
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from topologies.errors import UsageError
+from topologies.view import DAY, HOUR, LIVE, MINUTE, View, Window
+from topologies.views import view_named
+
+MOST_WINDOWS: Final = 3_000
+"""A question may span so many stored windows: two days of minutes, four months of hours."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked. by: dimension → its value, or None for every value of it. Instants in epoch milliseconds, `to` exclusive."""
+
+    view: str
+    by: Mapping[str, str | None] = field(default_factory=dict)
+    top: int | None = None
+    window: str | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How it is answered. `kept`: positions of the grouping's dimensions that the answer shows; `fixed`: position → value asked for.
+
+    `stored` is the window read; `shown` the one answered in: longer than `stored` when it is a peak of it.
+    """
+
+    view: View
+    grouping: int
+    kept: tuple[int, ...]
+    fixed: Mapping[int, str]
+    stored: Window
+    shown: Window
+    top: int | None
+    notes: tuple[str, ...]
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """Names of the dimensions in the answer."""
+        return tuple(self.view.groupings[self.grouping][position] for position in self.kept)
+
+    @property
+    def ranked(self) -> int:
+        """Index of the measure that orders the answer."""
+        names = [measure.name for measure in self.view.measures]
+        return names.index(self.view.leaderboard) if self.view.leaderboard else 0
+
+
+def additive(view: View) -> bool:
+    """Whether the view's measures are sums over events, so that cells of different windows and dimensions may be added."""
+    return all(measure.sum_of or measure.count_of for measure in view.measures)
+
+
+def plan(question: Question) -> Plan:
+    """The plan. Raises UsageError, saying what there is instead, for what the view does not keep."""
+    view = view_named(question.view)
+    if question.top is not None and question.top < 1:
+        raise UsageError(f"top {question.top}: ask for one or more")
+    grouping, kept, notes = _grouping(view, question.by, question.top is not None)
+    names = view.groupings[grouping]
+    fixed = {names.index(name): value for name, value in question.by.items() if value is not None}
+    stored, shown = _windows(view, question)
+    if shown is not stored:
+        notes = (*notes, f"kept by the {stored.name}: each {shown.name} shows the greatest of its {stored.name}s' sums")
+    return Plan(view, grouping, kept, fixed, stored, shown, question.top, notes)
+
+
+def _grouping(view: View, by: Mapping[str, str | None], ranked: bool) -> tuple[int, tuple[int, ...], tuple[str, ...]]:
+    """Index of the grouping to read, the positions of its dimensions to show, what to say about it."""
+    known = dict.fromkeys(name for grouping in view.groupings for name in grouping)
+    for name in by:
+        if name not in known:
+            raise UsageError(f"{view.name} is not kept by {name!r}; it is kept by {_kept_by(view)}")
+    whole = [(index, tuple(range(len(names)))) for index, names in enumerate(view.groupings)]
+    exact = [found for found in whole if set(view.groupings[found[0]]) == set(by)]
+    wider = sorted((found for found in whole if set(view.groupings[found[0]]) > set(by)), key=lambda found: len(found[1]))
+    if ranked and wider and None not in by.values():  # everything named is fixed: what is left free is ranked
+        return *wider[0], ()
+    if exact:
+        return *exact[0], ()
+    if wider and not by:
+        return *wider[0], ()
+    if wider and additive(view):
+        index = wider[0][0]
+        names = view.groupings[index]
+        over = ", ".join(name for name in names if name not in by)
+        return index, tuple(names.index(name) for name in names if name in by), (f"summed over {over}",)
+    raise UsageError(f"{view.name} is not kept by {' and '.join(by)} together; it is kept by {_kept_by(view)}")
+
+
+def _kept_by(view: View) -> str:
+    return ", or by ".join(" and ".join(names) or "nothing (the total)" for names in view.groupings)
+
+
+def _windows(view: View, question: Question) -> tuple[Window, Window]:
+    """The window to read and the window to show."""
+    spanned = question.from_ms is not None or question.to_ms is not None
+    if question.from_ms is not None and question.to_ms is not None and question.to_ms <= question.from_ms:
+        raise UsageError("the span is empty: --to must be after --from")
+    stored = {window.name: window for window in view.windows}
+    shown = dict(stored)
+    if not additive(view) and MINUTE.name in stored:
+        shown = {HOUR.name: HOUR, DAY.name: DAY, **stored}
+    name = question.window
+    if name is None:
+        name = next((window.name for window in view.windows if window.length_ms or not spanned), view.windows[0].name)
+    if name not in shown:
+        raise UsageError(f"{view.name} has no window {name!r}; it has {', '.join([*stored, *(n for n in shown if n not in stored)])}")
+    if name == LIVE.name and spanned:
+        raise UsageError("the live window is now and takes no --from and --to; ask for another window")
+    return stored.get(name, MINUTE), shown[name]
+
+
+def starts(plan: Plan, question: Question, newest_ms: int) -> list[int]:
+    """Starts of the stored windows to read, ascending. Without a span: the shown window that holds `newest_ms`
+    (the last hour when minutes are shown). Raises UsageError when the span holds too many."""
+    length = plan.stored.length_ms
+    if not length:
+        return [0]
+    if question.from_ms is None and question.to_ms is None:
+        last = max(0, newest_ms)
+        first = max(0, last - 59 * length) if plan.shown is MINUTE else last
+    else:
+        last = question.to_ms - 1 if question.to_ms is not None else max(newest_ms, question.from_ms or 0)
+        first = question.from_ms if question.from_ms is not None else max(0, last)
+    first, end = plan.shown.start_of(first), plan.shown.start_of(last) + plan.shown.length_ms
+    count = (end - first) // length
+    if count > MOST_WINDOWS:
+        raise UsageError(f"the span holds {count:,} windows of a {plan.stored.name}; ask for {MOST_WINDOWS:,} at the most")
+    return list(range(first, end, length))
+
+
+def parse_instant(text: str) -> int:
+    """Epoch milliseconds of an instant written in ISO 8601 (UTC unless it says otherwise) or as epoch seconds or milliseconds."""
+    if re.fullmatch(r"\d{1,15}", text):
+        value = int(text)
+        return value if value >= 10**11 else value * 1000
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is no instant; write 2026-01-31T20:15, 2026-01-31T20:15:00Z or seconds since 1970") from None
+    return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000)

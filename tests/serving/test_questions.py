@@ -1,0 +1,117 @@
+"""What a question means: the grouping, the window and the span that answer it."""
+
+from __future__ import annotations
+
+import pytest
+
+from serving.cells import Row, Sums, rows
+from serving.questions import Question, parse_instant, plan, starts
+from topologies.errors import UsageError
+from topologies.packs import PackedCell
+
+HOUR_MS = 3_600_000
+
+
+def grouping(question: Question) -> tuple[str, ...]:
+    found = plan(question)
+    return found.view.groupings[found.grouping]
+
+
+def test_the_grouping_holds_exactly_the_dimensions_named() -> None:
+    assert grouping(Question("concurrents", {"region": "eu"})) == ("region",)
+    assert grouping(Question("concurrents", {"device": None})) == ("device",)
+    assert grouping(Question("concurrents")) == ()
+
+
+def test_a_sum_is_added_over_the_dimension_not_named_and_says_so() -> None:
+    found = plan(Question("watch_time", {"title": "T"}))
+    assert found.dimensions == ("title",)
+    assert found.notes == ("summed over region",)
+
+
+def test_a_top_ranks_what_is_left_free() -> None:
+    assert grouping(Question("concurrents", top=10)) == ("title",)
+    in_eu = plan(Question("watch_time", {"region": "eu"}, top=10))
+    assert in_eu.dimensions == ("title", "region")
+    assert in_eu.fixed == {1: "eu"}
+    assert in_eu.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        (Question("concurrnts"), "there is no view"),
+        (Question("concurrents", {"cdn": "x"}), "not kept by 'cdn'"),
+        (Question("concurrents", {"title": "x", "region": "y"}), "not kept by title and region together"),
+        (Question("watch_time", window="live"), "no window 'live'"),
+        (Question("concurrents", window="live", from_ms=1), "the live window is now"),
+        (Question("watch_time", from_ms=5, to_ms=5), "the span is empty"),
+        (Question("watch_time", top=0), "ask for one or more"),
+    ],
+)
+def test_what_is_not_kept_is_refused_with_what_there_is(question: Question, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        plan(question)
+
+
+def test_without_a_span_the_window_of_the_newest_clock_is_read() -> None:
+    question = Question("watch_time")
+    assert starts(plan(question), question, 5 * HOUR_MS + 7) == [5 * HOUR_MS]
+    live = Question("concurrents")
+    assert starts(plan(live), live, 5 * HOUR_MS) == [0]
+
+
+def test_minutes_without_a_span_are_the_last_hour() -> None:
+    question = Question("concurrents", window="minute")
+    found = starts(plan(question), question, 5 * HOUR_MS)
+    assert (len(found), found[-1]) == (60, 5 * HOUR_MS)
+
+
+def test_an_hour_of_samples_reads_all_its_minutes() -> None:
+    question = Question("concurrents", window="hour", from_ms=HOUR_MS + 5, to_ms=HOUR_MS + 10)
+    assert starts(plan(question), question, 0) == list(range(HOUR_MS, 2 * HOUR_MS, 60_000))
+
+
+def test_a_span_of_too_many_windows_is_refused() -> None:
+    question = Question("concurrents", window="minute", from_ms=0, to_ms=400 * 24 * HOUR_MS)
+    with pytest.raises(UsageError, match="3,000 at the most"):
+        starts(plan(question), question, 0)
+
+
+def test_a_span_without_window_is_answered_from_history() -> None:
+    assert plan(Question("concurrents", from_ms=0, to_ms=1)).shown.name == "minute"
+
+
+def test_the_peak_of_an_hour_is_the_greatest_of_its_minutes_sums() -> None:
+    """Two sources peak in different minutes: the peak is of the sums, not the sum of the peaks."""
+    sums = Sums(plan(Question("concurrents", window="hour")))
+    wanted = {0, 60_000}
+    sums.add_pack([PackedCell(0, 3, (), (5,)), PackedCell(60_000, 3, (), (1,)), PackedCell(0, 1, ("eu",), (99,))], wanted)
+    sums.add_pack([PackedCell(0, 3, (), (1,)), PackedCell(60_000, 3, (), (7,)), PackedCell(120_000, 3, (), (90,))], wanted)
+    assert rows(sums) == [Row(0, (), (8,))]
+
+
+def test_ties_are_ordered_by_key_and_a_top_is_cut_after_them() -> None:
+    sums = Sums(plan(Question("concurrents", top=2)))
+    sums.add_totals(0, {("c",): (5,), ("a",): (5,), ("b",): (9,), ("z",): (0,)})
+    assert [row.key for row in rows(sums)] == [("b",), ("a",)]
+
+
+def test_a_top_over_a_span_adds_sums_over_its_windows() -> None:
+    sums = Sums(plan(Question("watch_time", {"title": None}, top=1)))
+    sums.add_pack([PackedCell(0, 0, ("a", "eu"), (5, 1, 1)), PackedCell(HOUR_MS, 0, ("a", "us"), (6, 0, 1))], {0, HOUR_MS})
+    sums.add_pack([PackedCell(0, 0, ("b", "eu"), (9, 1, 1))], {0, HOUR_MS})
+    assert rows(sums) == [Row(0, ("a",), (11, 1, 2))]
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [("0", 0), ("1700000000", 1_700_000_000_000), ("1700000000123", 1_700_000_000_123), ("1970-01-01T01:00", HOUR_MS), ("1970-01-01T01:00+01:00", 0)],
+)
+def test_instants_are_iso_or_epoch(text: str, ms: int) -> None:
+    assert parse_instant(text) == ms
+
+
+def test_another_text_is_no_instant() -> None:
+    with pytest.raises(UsageError, match="is no instant"):
+        parse_instant("yesterday")
