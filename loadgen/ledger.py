@@ -20,7 +20,6 @@ An out-of-order event is a valid one, so it is in `events` too. acknowledged = g
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -32,7 +31,8 @@ from topologies.errors import MarqueeError, UsageError
 from topologies.settings import Settings
 
 EVENT_TYPES: Final = (
-    "play_request", "play_start", "heartbeat", "pause", "resume", "seek", "stall", "rendition", "ad_start", "ad_end", "error", "finish", "stop",
+    "play_request", "play_start", "heartbeat", "pause", "resume", "seek", "stall",
+    "rendition", "ad_start", "ad_end", "error", "finish", "stop",
 )  # fmt: skip
 SENT_TEXTS: Final = ("session", "account", "profile", "title", "region", "device")
 SENT_SUMS: Final = ("events", *EVENT_TYPES, "watched_ms", "stall_ms", "duplicates", "late", "malformed", "out_of_order")
@@ -127,7 +127,7 @@ def save_run(run: Run) -> None:
     content = asdict(run) | {"path": str(run.path)}
     fresh = run.path / "run.json.new"
     fresh.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(fresh, run.path / "run.json")
+    fresh.replace(run.path / "run.json")
 
 
 def open_run(settings: Settings, name: str) -> Run:
@@ -159,7 +159,7 @@ def write_part(run_path: Path, table: str, process: int, number: int, rows: pl.D
     target = run_path / "parts" / f"{table}-{process:03d}-{number:05d}.parquet"
     fresh = target.with_suffix(".new")
     rows.write_parquet(fresh)
-    os.replace(fresh, target)
+    fresh.replace(target)
 
 
 def read_sent(run: Run) -> pl.DataFrame:
@@ -179,7 +179,7 @@ def merge_parts(run_path: Path) -> None:
         if not target.exists():
             fresh = target.with_suffix(".new")
             rows.write_parquet(fresh)
-            os.replace(fresh, target)
+            fresh.replace(target)
     shutil.rmtree(run_path / "parts", ignore_errors=True)
 
 
