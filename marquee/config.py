@@ -24,8 +24,10 @@ FILE: Final = "marquee.toml"
 PREFIX: Final = "MARQUEE_"
 MASK: Final = "********"
 
-LocalAddresses = Callable[[Path], Mapping[str, object] | None]
-"""Given `local.directory`, the settings (by dotted name) of the local cluster that runs there; None when none does."""
+LocalAddresses = Callable[[Path], Mapping[str, str]]
+"""Given a cluster's directory, the `MARQUEE_…` variables of the cluster that runs there; none when none does."""
+LOCAL: Final = Path("clusters/local")
+"""Where `marquee up` keeps its cluster, under `local.directory`."""
 
 
 @dataclass(frozen=True)
@@ -113,10 +115,8 @@ def resolve(
     found.update(_from_environment(os.environ if environment is None else environment))
     found.update(_from_flags(flags))
     home = found.get("local.directory", (KNOWN["local.directory"].default, ""))[0]
-    running = (local or _running_cluster)(Path(str(home)))
-    for name, value in (running or {}).items():
-        found.setdefault(name, (_checked(KNOWN[name], value, "the local cluster"), "local cluster"))
-    return _assembled(found)
+    running = (local or _running_cluster)(Path(str(home)) / LOCAL)
+    return _assembled(_from_environment(running, "local cluster") | found)
 
 
 def _assembled(found: Mapping[str, tuple[object, str]]) -> Resolved:
@@ -128,12 +128,12 @@ def _assembled(found: Mapping[str, tuple[object, str]]) -> Resolved:
     return Resolved(settings, origins)
 
 
-def _running_cluster(home: Path) -> Mapping[str, object] | None:
-    if not (home / "clusters" / "local" / "cluster.json").exists():
-        return None
-    from cluster.local import running_settings  # only here: it is not needed for most of the quick commands
+def _running_cluster(directory: Path) -> Mapping[str, str]:
+    if not (directory / "cluster.json").exists():
+        return {}
+    from cluster.state import running_addresses  # only here: most invocations need no cluster
 
-    return running_settings(home)
+    return running_addresses(directory)
 
 
 def _from_flags(flags: Sequence[str]) -> dict[str, tuple[object, str]]:
@@ -147,13 +147,13 @@ def _from_flags(flags: Sequence[str]) -> dict[str, tuple[object, str]]:
     return found
 
 
-def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[object, str]]:
+def _from_environment(environment: Mapping[str, str], origin: str = "environment") -> dict[str, tuple[object, str]]:
     found: dict[str, tuple[object, str]] = {}
     for variable, text in environment.items():
         if variable.startswith(PREFIX) and "__" in variable:
             section, _, key = variable.removeprefix(PREFIX).partition("__")
-            known = _setting(f"{section}.{key}".lower(), f"environment variable {variable}", VARIABLES)
-            found[known.name] = (_parsed(known, text, variable), "environment")
+            known = _setting(f"{section}.{key}".lower(), f"{origin} variable {variable}", VARIABLES)
+            found[known.name] = (_parsed(known, text, variable), origin)
     return found
 
 

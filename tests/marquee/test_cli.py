@@ -1,0 +1,153 @@
+"""The command line as a person meets it: a process of its own, its two streams, its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+AWAY = {
+    "MARQUEE_KAFKA__BOOTSTRAP": "127.0.0.1:1",
+    "MARQUEE_KAFKA__REQUEST_TIMEOUT_S": "3",
+    "MARQUEE_REDIS__URL": "redis://127.0.0.1:1/0",
+    "MARQUEE_CASSANDRA__PORT": "1",
+    "MARQUEE_CASSANDRA__TIMEOUT_S": "3",
+}
+"""Servers where none listens: port 1 refuses at once."""
+
+
+def marquee(directory: Path, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MARQUEE_")}
+    return subprocess.run(
+        [sys.executable, "-m", "marquee", *arguments],
+        cwd=directory,
+        env={**clean, "PYTHONPATH": str(ROOT), **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def sentence(ran: subprocess.CompletedProcess[str], code: int) -> str:
+    """The one line on stderr of a command that failed with this code."""
+    assert ran.returncode == code, ran.stderr
+    assert ran.stdout == ""
+    assert "Traceback" not in ran.stderr
+    lines = ran.stderr.strip().splitlines()
+    assert len(lines) == 1, ran.stderr
+    assert lines[0].startswith("marquee: ")
+    return lines[0]
+
+
+def test_help_is_quick(tmp_path: Path) -> None:
+    marquee(tmp_path, "--help")  # compiles what is not compiled yet
+    times = []
+    for _ in range(5):
+        started = time.monotonic()
+        assert marquee(tmp_path, "--help").returncode == 0
+        times.append(time.monotonic() - started)
+    assert min(times) < 0.4, f"the quickest of five took {min(times):.2f} s: a command imports something heavy at its top"
+
+
+def test_every_command_has_help_with_examples(tmp_path: Path) -> None:
+    listed = re.findall(r"^  ([a-z]+)  ", marquee(tmp_path, "--help").stdout.partition("Commands:")[2], flags=re.MULTILINE)
+    assert {"audit", "config", "dead", "demo", "doctor", "down", "late", "load", "query", "replay", "status", "up", "views", "worker"} <= set(listed)
+    for name in listed:
+        ran = marquee(tmp_path, name, "--help")
+        assert ran.returncode == 0
+        assert "Example" in ran.stdout, name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("wrker",), "No such command 'wrker'"),
+        (("worker", "--nope"), "No such option.*--nope"),
+        (("-s", "kafka.bootstrp=x", "config"), "did you mean kafka.bootstrap"),
+        (("--config", "absent.toml", "config"), "absent.toml does not exist"),
+        (("config", "kafak"), "there is no section 'kafak'"),
+        (("query",), "Missing argument 'VIEW'"),
+        (("query", "concurents"), "there is no view 'concurents'"),
+        (("query", "concurrents", "--by", "cdn=x"), "not kept by 'cdn'"),
+        (("query", "watch_time", "--from", "yesterday"), "is no instant"),
+        (("query", "watch_time", "--top", "0"), "--top"),
+        (("load", "--events", "-5"), "--events"),
+        (("load",), "--events"),
+        (("replay", "absent.csv"), "absent.csv"),
+        (("dead", "show", "nonsense"), "SOURCE@OFFSET"),
+        (("demo", "--workers", "0"), "--workers"),
+        (("bench", "nope"), "No such command 'nope'"),
+    ],
+)
+def test_a_command_used_wrongly_gets_one_sentence_and_exit_2(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
+    assert re.search(words, sentence(marquee(tmp_path, *arguments, environment=AWAY), 2))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "server"),
+    [
+        (("query", "concurrents"), "Redis|Cassandra"),
+        (("query", "accounting"), "Redis|Cassandra"),
+        (("load", "--events", "10", "--rate", "100"), "Kafka"),
+        (("dead", "list"), "Kafka"),
+        (("dead", "show", "local:AAAAAAAAAAAAAAAAAAAAAA:0@5"), "Kafka"),
+        (("dead", "replay", "--all", "--yes"), "Kafka"),
+        (("late", "list"), "Kafka"),
+        (("worker",), "Kafka|Cassandra"),
+    ],
+)
+def test_a_server_that_is_away_gets_one_sentence_and_exit_1(tmp_path: Path, arguments: tuple[str, ...], server: str) -> None:
+    started = time.monotonic()
+    said = sentence(marquee(tmp_path, *arguments, environment=AWAY), 1)
+    assert re.search(server, said)
+    assert "unexpected" not in said
+    assert time.monotonic() - started < 12
+
+
+def test_status_works_with_all_servers_away_and_says_which(tmp_path: Path) -> None:
+    ran = marquee(tmp_path, "status", "--json", environment=AWAY)
+    assert ran.returncode == 1
+    assert "Traceback" not in ran.stderr
+    servers = {server["name"]: server for server in json.loads(ran.stdout)["servers"]}
+    assert {name: server["ok"] for name, server in servers.items()} == {"kafka": False, "redis": False, "cassandra": False}
+    assert "127.0.0.1:1" in servers["redis"]["address"]
+
+
+def test_an_unknown_run_is_answered_with_the_runs_there_are(tmp_path: Path) -> None:
+    (tmp_path / "var/runs/first").mkdir(parents=True)
+    (tmp_path / "var/runs/first/run.json").write_text("{}")
+    said = sentence(marquee(tmp_path, "audit", "second", environment=AWAY), 2)
+    assert "second" in said
+    assert "first" in said
+
+
+def test_config_is_one_json_document_with_origins(tmp_path: Path) -> None:
+    ran = marquee(tmp_path, "-s", "redis.password=hunter2", "config", "--json", environment=AWAY)
+    document = json.loads(ran.stdout)
+    assert document["redis.password"] == {"value": "********", "from": "flag"}
+    assert document["kafka.bootstrap"] == {"value": "127.0.0.1:1", "from": "environment"}
+    assert "hunter2" not in ran.stdout + ran.stderr
+
+
+def test_views_lists_every_view(tmp_path: Path) -> None:
+    document = json.loads(marquee(tmp_path, "views", "--json").stdout)
+    assert [view["view"] for view in document["views"]] == ["concurrents", "watch_time", "accounting"]
+
+
+def test_down_without_a_cluster_says_so(tmp_path: Path) -> None:
+    assert "no local cluster" in sentence(marquee(tmp_path, "down"), 1)
+
+
+def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
+    clean = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(
+        f"{sys.executable} -m marquee config --json | true", shell=True, cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=60
+    )
+    assert ran.stderr == ""
