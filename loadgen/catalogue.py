@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from loadgen.draws import at, unit
+from loadgen.draws import units
 
 KINDS: Final = ("film", "episode", "live")
 FILM, EPISODE, LIVE = range(3)
@@ -70,14 +70,11 @@ def cumulative(shares: list[float]) -> NDArray[np.float64]:
 
 def kinds_and_runtimes(titles: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """Kind u1[titles] and runtime in seconds i4[titles] (0 for live) of each title; the same for every seed."""
-    kinds = np.empty(titles, np.uint8)
-    runtimes = np.zeros(titles, np.int32)
-    bounds = cumulative(list(KIND_SHARE))
-    for title in range(titles):
-        kind = int(np.searchsorted(bounds, unit(at(0x7171E, 2 * title)), side="right"))
-        spread = unit(at(0x7171E, 2 * title + 1))
-        kinds[title] = min(kind, LIVE)
-        runtimes[title] = 0 if kind >= LIVE else int(4800 + 3600 * spread) if kind == FILM else int(1200 + 2400 * spread)
+    chance = units(0x7171E, 2 * titles).reshape(titles, 2)
+    kinds = np.searchsorted(cumulative(list(KIND_SHARE)), chance[:, 0], side="right").astype(np.uint8)
+    film = 4800 + 3600 * chance[:, 1]
+    episode = 1200 + 2400 * chance[:, 1]
+    runtimes = np.select([kinds == FILM, kinds == EPISODE], [film, episode], 0).astype(np.int32)
     return kinds, runtimes
 
 

@@ -41,6 +41,15 @@ def unit(bits: Any) -> float:
 
 
 @compiled
+def units(key: int, count: int) -> Any:
+    """The first `count` numbers in [0, 1) of a key, f8[count]."""
+    found = np.empty(count, np.float64)
+    for i in range(count):
+        found[i] = unit(at(key, i))
+    return found
+
+
+@compiled
 def draw(lane: Any) -> float:
     """The lane's next number in [0, 1)."""
     lane.draws += np.uint64(1)
