@@ -1,0 +1,105 @@
+"""Cassandra of the local cluster: one node, from its Maven jars."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import socket
+from pathlib import Path
+from typing import Final
+
+from cluster.java import class_path, find_java
+from cluster.ports import LOOPBACK
+from cluster.server import Server
+from topologies.settings import Settings
+
+SETTINGS: Final[dict[str, str | int | bool]] = {
+    "num_tokens": 1,
+    # A partition's cells of a flush, and a checkpoint's pieces, are written in one go (design §5).
+    "batch_size_warn_threshold": "512KiB",
+    "batch_size_fail_threshold": "1MiB",
+    "commitlog_segment_size": "64MiB",
+    "max_mutation_size": "32767KiB",
+    "native_transport_max_frame_size": "32MiB",
+    "write_request_timeout": "10s",
+    "read_request_timeout": "10s",
+    "range_request_timeout": "20s",
+    "request_timeout": "10s",
+    "truncate_request_timeout": "60s",
+    # A snapshot of every table dropped or truncated would fill the disk of whoever runs the tests.
+    "auto_snapshot": False,
+}
+"""What docker-compose.yml gives it too (as -Dcassandra.settings.…)."""
+
+HERE: Final = Path(__file__).parent / "servers" / "cassandra"
+_OPTIONS_REQUEST: Final = bytes([0x04, 0, 0, 0, 0x05, 0, 0, 0, 0])
+"""Native protocol v4 (native_protocol_v4.spec §2): version, flags, stream (2), opcode OPTIONS, no body."""
+_SUPPORTED: Final = 0x06
+
+
+class CassandraServer(Server):
+    name = "cassandra"
+    port_names = ("cassandra", "cassandra_storage", "cassandra_jmx")
+    default_heap_mb = 1024
+
+    @staticmethod
+    def preferred_port(settings: Settings) -> int:
+        return settings.cassandra.port
+
+    def address(self, settings: Settings) -> Settings:
+        cassandra = dataclasses.replace(settings.cassandra, hosts=(LOOPBACK,), port=self.ports["cassandra"])
+        return dataclasses.replace(settings, cassandra=cassandra)
+
+    def prepare(self) -> list[str]:
+        java = find_java()
+        jars = Path(self.settings.local.jars).resolve() / "cassandra"
+        conf = self._write_config()
+        # The folder of the configuration stands first: cassandra-rackdc.properties is read from the class path.
+        path = class_path(jars, conf)
+        agent = sorted(jars.glob("jamm-*.jar"))
+        options = [line for line in (HERE / "jvm.options").read_text().splitlines() if line.startswith("-")]
+        options += [f"-javaagent:{jar}" for jar in agent]
+        options += [
+            "-Xms512m",
+            f"-Xmx{self.heap_mb}m",
+            f"-Dcassandra.config={(conf / 'cassandra.yaml').as_uri()}",
+            f"-Dcassandra.storagedir={self.directory}",
+            f"-Dcassandra.jmx.local.port={self.ports['cassandra_jmx']}",
+            f"-Dlogback.configurationFile={HERE / 'logback.xml'}",
+            f"-Djava.io.tmpdir={self.folder('tmp')}",
+        ]
+        return [str(java.path), *options, "-cp", path, "org.apache.cassandra.service.CassandraDaemon"]
+
+    def _write_config(self) -> Path:
+        storage = self.ports["cassandra_storage"]
+        values = {
+            "cluster_name": "marquee",
+            "partitioner": "org.apache.cassandra.dht.Murmur3Partitioner",
+            "endpoint_snitch": "GossipingPropertyFileSnitch",
+            "seed_provider": [
+                {"class_name": "org.apache.cassandra.locator.SimpleSeedProvider", "parameters": [{"seeds": f"{LOOPBACK}:{storage}"}]},
+            ],
+            "listen_address": LOOPBACK,
+            "rpc_address": LOOPBACK,
+            "storage_port": storage,
+            "native_transport_port": self.ports["cassandra"],
+            "commitlog_sync": "periodic",
+            "commitlog_sync_period": "10s",
+            "data_file_directories": [str(self.folder("data"))],
+            **{f"{name}_directory": str(self.folder(name)) for name in ("commitlog", "saved_caches", "hints", "cdc_raw")},
+            **SETTINGS,
+        }
+        conf = self.folder("conf")
+        # JSON is YAML.
+        (conf / "cassandra.yaml").write_text(json.dumps(values, indent=2))
+        (conf / "cassandra-rackdc.properties").write_text(f"dc={self.settings.cassandra.datacenter}\nrack=rack1\n")
+        return conf
+
+    def ready(self) -> bool:
+        try:
+            with socket.create_connection((LOOPBACK, self.ports["cassandra"]), timeout=1.0) as connection:
+                connection.sendall(_OPTIONS_REQUEST)
+                answer = connection.recv(9)
+        except OSError:
+            return False
+        return len(answer) >= 5 and answer[4] == _SUPPORTED

@@ -1,0 +1,172 @@
+"""Processes: one told by pid and start time, so that a recycled pid is never mistaken for it; and one started under a guardian."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster import guardian
+from topologies.errors import ServerAway
+
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float, every_s: float = 0.05) -> bool:
+    """True as soon as the condition holds, False when it did not within `timeout_s` seconds."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(every_s)
+    return True
+
+
+@dataclass(frozen=True)
+class ProcessId:
+    """A process of this machine. `started` is in clock ticks since boot; together with the pid it is never used twice."""
+
+    pid: int
+    started: int
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessId:
+        """The process that now has this pid. Raises ServerAway if there is none."""
+        try:
+            return cls(pid, guardian.started_ticks(pid))
+        except (FileNotFoundError, ProcessLookupError):
+            raise ServerAway(f"no process {pid} runs.") from None
+
+    def _stat(self) -> list[str] | None:
+        """Fields 3 and up of proc(5) stat, or None when this process is gone."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        return fields if int(fields[19]) == self.started else None
+
+    def alive(self) -> bool:
+        """Whether it runs (or is stopped). A zombie does not."""
+        fields = self._stat()
+        return fields is not None and fields[0] not in "ZX"
+
+    def signal(self, number: signal.Signals) -> bool:
+        """Sends a signal; False when the process is gone."""
+        if not self.alive():
+            return False
+        try:
+            os.kill(self.pid, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def cpu_seconds(self) -> float:
+        """User and system time of all its threads, seconds; 0 when it is gone."""
+        fields = self._stat()
+        return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND if fields else 0.0
+
+    def rss_mb(self) -> float:
+        """Resident memory, MiB; 0 when it is gone."""
+        fields = self._stat()
+        return int(fields[21]) * PAGE_BYTES / 2**20 if fields else 0.0
+
+    def gone_within(self, timeout_s: float) -> bool:
+        return wait_until(lambda: not self.alive(), timeout_s)
+
+    def end(self, grace_s: float) -> None:
+        """SIGTERM (and SIGCONT, should it be stopped), SIGKILL after `grace_s` seconds. Returns when it is gone."""
+        self.signal(signal.SIGTERM)
+        self.signal(signal.SIGCONT)
+        if not self.gone_within(grace_s):
+            self.signal(signal.SIGKILL)
+            self.gone_within(10.0)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended: exit code (negative: the signal's number), CPU seconds of its life, greatest resident memory."""
+
+    status: int
+    cpu_s: float
+    max_rss_mb: float
+
+
+class Guarded:
+    """A process started under a guardian (cluster/guardian.py): it dies with the process that started it."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        log: Path,
+        *,
+        cwd: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        cores: Sequence[int] | None = None,
+    ) -> None:
+        """Starts `command`; its output is appended to `log`. `cores` pins it. Raises ServerAway when it could not be started."""
+        pinned = ",".join(map(str, cores)) if cores else "-"
+        words = [sys.executable, "-I", "-S", str(Path(guardian.__file__).resolve()), str(os.getpid()), pinned, "--", *command]
+        with log.open("ab") as output:
+            self._guardian = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                cwd=cwd,
+                env=None if environment is None else {**os.environ, **environment},
+                # Ctrl-C in a terminal goes to the owner alone, which stops its children in order.
+                start_new_session=True,
+            )
+        assert self._guardian.stdout is not None
+        self._words = self._guardian.stdout
+        first = self._words.readline()
+        if not first:
+            self._guardian.wait()
+            raise ServerAway(f"{command[0]} could not be started; {log} says why.")
+        self.id = ProcessId(**json.loads(first))
+        self.guardian_id = ProcessId.of(self._guardian.pid)
+        self._ended: Ended | None = None
+
+    def alive(self) -> bool:
+        return self._guardian.poll() is None and self.id.alive()
+
+    def ended(self, timeout_s: float = 0.0) -> Ended | None:
+        """How it ended, or None while it runs (waits up to `timeout_s`)."""
+        if self._ended is None:
+            try:
+                self._guardian.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                return None
+            last = self._words.readline()
+            self._words.close()
+            # A guardian that was itself killed says nothing; the kernel has killed its child.
+            self._ended = Ended(**json.loads(last)) if last else Ended(-signal.SIGKILL, 0.0, 0.0)
+        return self._ended
+
+    def cpu_seconds(self) -> float:
+        """CPU seconds of its life so far, or of its whole life when it has ended."""
+        ended = self.ended()
+        return ended.cpu_s if ended else self.id.cpu_seconds()
+
+    def stop(self, grace_s: float) -> Ended:
+        """SIGTERM, SIGKILL after `grace_s` seconds. Twice gives the same answer."""
+        self.id.end(grace_s)
+        return self._reaped()
+
+    def kill(self) -> Ended:
+        """SIGKILL, at once."""
+        self.id.signal(signal.SIGKILL)
+        return self._reaped()
+
+    def _reaped(self) -> Ended:
+        ended = self.ended(30.0)
+        if ended is None:
+            raise ServerAway(f"process {self.id.pid} does not end, not even by SIGKILL.")
+        return ended
