@@ -1,0 +1,134 @@
+"""The raw log judged in SQL: every record becomes an event with its fields, a tick, or dead with a reason.
+
+SQL vouches only for what is surely valid: one regular expression allows exactly a flat object of known fields, printable ASCII
+without a backslash, plain integers and not a second bracket; DuckDB's lenient JSON functions then only fetch. Repeated keys,
+ranges and lengths are checked on what they fetched. Any other record goes to loadgen.audit_strict, one by one.
+Measured (one core, 270-byte events): 2.5 µs a record in SQL, 10 µs in the strict judge.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+
+from loadgen.audit_strict import HIGHEST, KINDS, MAX_BYTES, MAX_CHARACTERS, OPTIONAL, OPTIONAL_STRINGS, REQUIRED, REQUIRED_STRINGS, TYPES, judge
+
+COLUMNS: Final = {
+    "kind": "VARCHAR",
+    "reason": "VARCHAR",
+    "type": "VARCHAR",
+    "session": "VARCHAR",
+    "account": "VARCHAR",
+    "seq": "BIGINT",
+    "ts": "BIGINT",
+    "title": "VARCHAR",
+    "region": "VARCHAR",
+    "device": "VARCHAR",
+    "watched_ms": "BIGINT",
+    "stall_ms": "BIGINT",
+    "fatal": "BOOLEAN",
+}
+"""Columns of `rows` besides n (offset), rts (record timestamp, ms) and mine (whether the record is the audited run's)."""
+
+_FETCHED: Final = ("v", "type", *REQUIRED, *OPTIONAL)
+_WORD: Final = r'"[ !#-Z\]-z|}~]+"'
+_NUMBER: Final = r"(?:0|[1-9][0-9]{0,14})"
+
+
+def _one_field() -> str:
+    """One member of the object, as a regular expression. Its order does not matter; what does not match is not lost, only slow."""
+    numbers, words = "|".join(HIGHEST), "|".join((*REQUIRED_STRINGS, *OPTIONAL_STRINGS))
+    forms = (
+        '"v":1',
+        f'"type":"(?:{"|".join(TYPES)})"',
+        f'"(?:{numbers})":{_NUMBER}',
+        f'"(?:{words})":{_WORD}',
+        f'"kind":"(?:{"|".join(KINDS)})"',
+        '"fatal":(?:true|false)',
+        f'"(?:{"|".join(OPTIONAL)})":null',
+    )
+    return f"(?:{'|'.join(forms)})"
+
+
+SURE: Final = rf"\{{{_one_field()}(?:,{_one_field()})*\}}"
+_TICK: Final = '{"v":1,"type":"tick"}'
+
+
+def _token(name: str) -> str:
+    return f"j[{_FETCHED.index(name) + 1}]::VARCHAR"
+
+
+def _string(name: str) -> str:
+    return f"substr({_token(name)}, 2, length({_token(name)}) - 2)"
+
+
+def _integer(name: str) -> str:
+    return f"nullif({_token(name)}, 'null')::BIGINT"
+
+
+def _surely_valid() -> str:
+    """The condition under which a record that matched SURE is a valid event."""
+    required = [f"{_token(name)} IS NOT NULL" for name in ("v", "type", *REQUIRED)]
+    lengths = [f"coalesce(length({_token(name)}), 0) <= {MAX_CHARACTERS + 2}" for name in (*REQUIRED_STRINGS, *OPTIONAL_STRINGS)]
+    ranges = [f"coalesce({_integer(name)}, 0) <= {highest}" for name, highest in HIGHEST.items()]
+    return " AND ".join(["j IS NOT NULL", "list_count(j) = len(json_keys(t))", *required, *lengths, *ranges])
+
+
+_JUDGE: Final = f"""
+CREATE OR REPLACE TABLE judged AS
+WITH texts AS (
+  SELECT "offset" AS n, record_ts AS rts, coalesce(starts_with(hex(key), $tag), false) AS mine, value,
+         CASE WHEN octet_length(value) <= {MAX_BYTES} THEN TRY(decode(value)) END AS t
+  FROM read_parquet($files)
+), fetched AS (
+  SELECT *, CASE WHEN regexp_full_match(t, '{SURE}') THEN json_extract(t, {[f"$.{name}" for name in _FETCHED]}) END AS j
+  FROM texts
+), sure AS (
+  SELECT *, CASE WHEN t = '{_TICK}' THEN 'tick' WHEN {_surely_valid()} THEN 'event' END AS kind FROM fetched
+)
+SELECT n, rts, mine, kind, NULL::VARCHAR AS reason,
+  {_string("type")} AS "type", {_string("session")} AS "session", {_string("account")} AS account,
+  {_integer("seq")} AS seq, {_integer("ts")} AS ts,
+  {_string("title")} AS title, {_string("region")} AS region, {_string("device")} AS device,
+  {_integer("watched_ms")} AS watched_ms, {_integer("stall_ms")} AS stall_ms, ({_token("fatal")} = 'true') AS fatal,
+  CASE WHEN kind IS NULL THEN value END AS odd
+FROM sure
+"""
+
+_STRICT_SCHEMA: Final = pa.schema(
+    [("n", pa.int64()), ("rts", pa.int64()), ("mine", pa.bool_())]
+    + [(name, {"VARCHAR": pa.string(), "BIGINT": pa.int64(), "BOOLEAN": pa.bool_()}[kind]) for name, kind in COLUMNS.items()]
+)
+
+
+def load_rows(database: duckdb.DuckDBPyConnection, files: list[Path], tag: bytes | None) -> int:
+    """Make table `rows` of one source's extracted log: n, rts, mine and COLUMNS, a row a record. Returns how many the strict judge saw.
+
+    `files` are loadgen.audit_log's. `tag` starts the keys of the audited run's records; None: no run.
+    """
+    listed = [str(path) for path in files]
+    database.execute(_JUDGE, {"files": listed, "tag": tag.hex().upper() if tag else "no run"})
+    names = ", ".join(f'"{name}"' for name in ("n", "rts", "mine", *COLUMNS))
+    database.execute(f"CREATE OR REPLACE TABLE rows AS SELECT {names} FROM judged WHERE kind IS NOT NULL")
+    asked = 0
+    reader = database.cursor().execute("SELECT n, rts, mine, odd FROM judged WHERE kind IS NULL").to_arrow_reader(10_000)
+    for batch in reader:
+        strict = _strict(batch)
+        database.register("strict_rows", strict)
+        database.execute(f"INSERT INTO rows SELECT {names} FROM strict_rows")
+        database.unregister("strict_rows")
+        asked += strict.num_rows
+    database.execute("DROP TABLE judged")
+    return asked
+
+
+def _strict(batch: pa.RecordBatch) -> pa.Table:
+    rows = []
+    for n, rts, mine, value in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+        verdict = judge(value)
+        fields = verdict.fields or {}
+        rows.append({**{name: fields.get(name) for name in COLUMNS}, "n": n, "rts": rts, "mine": mine, "kind": verdict.kind, "reason": verdict.reason})
+    return pa.Table.from_pylist(rows, schema=_STRICT_SCHEMA)
