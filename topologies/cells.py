@@ -1,0 +1,287 @@
+"""Cells of one view in one partition: what the fold adds to, and what flushes take from.
+
+`TumblingCells` are frames, one a window and start: measures by key, dense. `LiveCells` are the live counts by key and the
+minute samples taken of them, which never change once taken. Each cell remembers which store lacks it (CACHE, DURABLE).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topologies.compiled import kernel
+from topologies.decode import INTEGER
+from topologies.dictionary import Dictionary
+from topologies.events import TYPES
+from topologies.flushes import CellBatch, Pack
+from topologies.keys import KeyTable, find_key, plan
+from topologies.packs import BUCKETS, assemble
+from topologies.sources import LATENESS_MS
+from topologies.view import View, Window
+
+CACHE: Final = 1
+DURABLE: Final = 2
+_APPLIED: Final = 1
+DONE, NEED_KEYS, NEED_FRAME = range(3)
+
+
+@kernel
+def _fold(
+    first: int,
+    classes: np.ndarray,
+    integers: np.ndarray,
+    ts_column: int,
+    type_column: int,
+    sum_columns: np.ndarray,
+    count_types: np.ndarray,
+    dims: np.ndarray,
+    plan: np.ndarray,
+    lengths: np.ndarray,
+    key_index: np.ndarray,
+    key_words: np.ndarray,
+    keys: np.ndarray,
+    frames: np.ndarray,
+    values: np.ndarray,
+    dirty: np.ndarray,
+) -> tuple[int, int]:
+    """Add applied events from `first` on to their cells. frames i64[slots, 2]: window, start (−1: free). values i64[slots, keys, measures]."""
+    measures = sum_columns.shape[0]
+    amounts = np.zeros(measures, dtype=np.int64)
+    slots = np.zeros(lengths.shape[0], dtype=np.int64)
+    for at in range(first, classes.shape[0]):
+        if classes[at] != _APPLIED:
+            continue
+        anything = False
+        for measure in range(measures):
+            amount = np.int64(0)
+            if sum_columns[measure] >= 0:
+                amount = max(integers[at, sum_columns[measure]], np.int64(0))
+            elif count_types[measure] == integers[at, type_column]:
+                amount = np.int64(1)
+            amounts[measure] = amount
+            if amount != 0:
+                anything = True
+        if not anything:
+            continue
+        ts = integers[at, ts_column]
+        for window in range(lengths.shape[0]):
+            start = ts - ts % lengths[window]
+            slot = 0
+            while slot < frames.shape[0] and not (frames[slot, 0] == window and frames[slot, 1] == start):
+                slot += 1
+            if slot == frames.shape[0]:
+                return at, NEED_FRAME
+            slots[window] = slot
+        if keys[0] + plan.shape[0] > key_words.shape[0] or 2 * (keys[0] + plan.shape[0]) >= key_index.shape[0]:
+            return at, NEED_KEYS
+        for grouping in range(plan.shape[0]):
+            word = np.int64(grouping)
+            second = np.int64(0)
+            if plan[grouping, 0] >= 0:
+                word |= np.int64(dims[at, plan[grouping, 0]]) << np.int64(8)
+            if plan[grouping, 1] >= 0:
+                second |= np.int64(dims[at, plan[grouping, 1]])
+            if plan[grouping, 2] >= 0:
+                second |= np.int64(dims[at, plan[grouping, 2]]) << np.int64(32)
+            key = find_key(key_index, key_words, keys, word, second)
+            for window in range(lengths.shape[0]):
+                slot = slots[window]
+                dirty[slot, key] = 3
+                for measure in range(measures):
+                    values[slot, key, measure] += amounts[measure]
+    return classes.shape[0], DONE
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a flush took: to be put back (marked dirty again) if the store did not get it."""
+
+    cells: tuple[tuple[int, int, NDArray[np.intp]], ...]
+    """(window, start, keys) whose mark was cleared."""
+
+
+class TumblingCells:
+    """Cells of a view with windows of fixed length."""
+
+    def __init__(self, view: View, dimensions: tuple[str, ...], dictionaries: Mapping[str, Dictionary]) -> None:
+        self.view = view
+        self.keys = KeyTable(view, dictionaries)
+        self._dictionaries = dictionaries
+        self._plan = plan(view, dimensions)
+        self._lengths = np.array([window.length_ms for window in view.windows], dtype=np.int64)
+        self._sums = np.array([INTEGER[m.sum_of] if m.sum_of else -1 for m in view.measures], dtype=np.int64)
+        self._counts = np.array([TYPES.index(m.count_of) if m.count_of else -2 for m in view.measures], dtype=np.int64)
+        self._shape(0)
+
+    def _shape(self, slots: int) -> None:
+        capacity = len(self.keys.words)
+        self._frames = np.full((slots, 2), -1, dtype=np.int64)
+        self._values = np.zeros((slots, capacity, len(self.view.measures)), dtype=np.int64)
+        self._dirty = np.zeros((slots, capacity), dtype=np.uint8)
+
+    @property
+    def nbytes(self) -> int:
+        return self.keys.nbytes + self._values.nbytes + self._dirty.nbytes
+
+    def fold(self, classes: NDArray[np.uint8], integers: NDArray[np.int64], dims: NDArray[np.int32]) -> None:
+        """Add the applied events of a batch."""
+        done = 0
+        while True:
+            done, why = _fold(
+                done, classes, integers, INTEGER["ts"], INTEGER["type"], self._sums, self._counts, dims, self._plan, self._lengths,
+                self.keys.index, self.keys.words, self.keys.count, self._frames, self._values, self._dirty,
+            )  # fmt: skip
+            if why == DONE:
+                return
+            if why == NEED_KEYS:
+                self._grow_keys()
+            else:
+                self._open_frames(int(integers[done, INTEGER["ts"]]))
+
+    def _grow_keys(self) -> None:
+        self.keys.grow()
+        more = len(self.keys.words) - self._values.shape[1]
+        self._values = np.concatenate([self._values, np.zeros((len(self._frames), more, self._values.shape[2]), dtype=np.int64)], axis=1)
+        self._dirty = np.concatenate([self._dirty, np.zeros((len(self._frames), more), dtype=np.uint8)], axis=1)
+
+    def _open_frames(self, ts_ms: int) -> None:
+        for window, length in enumerate(self._lengths.tolist()):
+            self._open(window, ts_ms - ts_ms % length)
+
+    def _open(self, window: int, start_ms: int) -> int:
+        for slot, frame in enumerate(self._frames.tolist()):
+            if frame == [window, start_ms]:
+                return slot
+        capacity, measures = self._values.shape[1:]
+        self._frames = np.concatenate([self._frames, np.array([[window, start_ms]], dtype=np.int64)])
+        self._values = np.concatenate([self._values, np.zeros((1, capacity, measures), dtype=np.int64)])
+        self._dirty = np.concatenate([self._dirty, np.zeros((1, capacity), dtype=np.uint8)])
+        return len(self._frames) - 1
+
+    def _slots(self) -> Iterator[tuple[int, int, Window, int]]:
+        for slot, (window, start) in enumerate(self._frames.tolist()):
+            yield slot, window, self.view.windows[window], start
+
+    def take_cached(self) -> tuple[list[CellBatch], Taken]:
+        """The cells that the cache lacks."""
+        batches: list[CellBatch] = []
+        taken: list[tuple[int, int, NDArray[np.intp]]] = []
+        groupings, texts = self.keys.groupings(), self.keys.texts()
+        for slot, index, window, start in self._slots():
+            keys = np.flatnonzero(self._dirty[slot, : len(texts)] & CACHE)
+            if not len(keys):
+                continue
+            self._dirty[slot, keys] &= ~np.uint8(CACHE)
+            if window.cached:
+                taken.append((index, start, keys))
+                batches += batches_of(self.view, window, start, keys, groupings, texts, self._values[slot, keys])
+        return batches, Taken(tuple(taken))
+
+    def take_packs(self) -> tuple[list[Pack], Taken]:
+        """Every pack of which the durable store lacks a cell."""
+        packs: list[Pack] = []
+        taken: list[tuple[int, int, NDArray[np.intp]]] = []
+        for slot, index, window, start in self._slots():
+            keys = np.flatnonzero(self._dirty[slot, : len(self.keys)] & DURABLE)
+            if not len(keys):
+                continue
+            self._dirty[slot, keys] &= ~np.uint8(DURABLE)
+            taken.append((index, start, keys))
+            buckets = self.keys.buckets()
+            wanted = np.zeros(BUCKETS, dtype=bool)
+            wanted[buckets[keys]] = True
+            held = np.flatnonzero(wanted[buckets] & self._values[slot, : len(self.keys)].any(axis=1))
+            starts = np.full(len(held), start, dtype=np.int64)
+            packs += packs_of(self.view, window, window.pack_of(start), self.keys, held, starts, self._values[slot, held], wanted)
+        return packs, Taken(tuple(taken))
+
+    def put_back(self, taken: Taken, store: int) -> None:
+        """Mark as lacking what a flush took and could not write."""
+        for window, start, keys in taken.cells:
+            slot = self._open(window, start)
+            self._dirty[slot, keys] |= np.uint8(store)
+
+    def mark_all(self, store: int) -> None:
+        """Mark every cell as lacking in that store."""
+        for slot in range(len(self._frames)):
+            held = self._values[slot, : len(self.keys)].any(axis=1)
+            self._dirty[slot, : len(self.keys)][held] |= np.uint8(store)
+
+    def close_final(self, watermark_ms: int) -> None:
+        """Drop the frames that are final and durable; readers take those from the durable store."""
+        kept = [
+            slot
+            for slot, _, window, start in self._slots()
+            if watermark_ms < start + window.length_ms + LATENESS_MS or (self._dirty[slot] & DURABLE).any()
+        ]
+        if len(kept) < len(self._frames):
+            self._frames, self._values, self._dirty = self._frames[kept], self._values[kept], self._dirty[kept]
+
+    def dump(self) -> dict[str, Any]:
+        """For a checkpoint: the keys, and each frame's values and marks."""
+        count = len(self.keys)
+        return {
+            "words": self.keys.words[:count].copy(),
+            "frames": self._frames.copy(),
+            "values": self._values[:, :count].copy(),
+            "dirty": self._dirty[:, :count].copy(),
+        }
+
+    def load(self, dumped: Mapping[str, Any]) -> None:
+        """Take what `dump` gave."""
+        self.keys = KeyTable(self.view, self._dictionaries, dumped["words"])
+        self._shape(len(dumped["frames"]))
+        self._frames[:] = dumped["frames"]
+        count = len(self.keys)
+        self._values[:, :count] = dumped["values"]
+        self._dirty[:, :count] = dumped["dirty"]
+
+    def canonical(self) -> dict[tuple[str, int, bytes, int], tuple[int, ...]]:
+        """Every cell that is not zero: (window, start, key, grouping) → measures. For comparing states."""
+        cells = {}
+        groupings, texts = self.keys.groupings().tolist(), self.keys.texts()
+        for slot, _, window, start in self._slots():
+            for key in np.flatnonzero(self._values[slot, : len(texts)].any(axis=1)).tolist():
+                cells[window.name, start, texts[key], groupings[key]] = tuple(self._values[slot, key].tolist())
+        return cells
+
+
+def batches_of(
+    view: View, window: Window, start: int, keys: NDArray[np.intp], groupings: NDArray[np.int64], texts: list[bytes], values: NDArray[np.int64]
+) -> list[CellBatch]:
+    """The cells `keys` with `values`, one batch a grouping."""
+    batches: list[CellBatch] = []
+    for grouping in range(len(view.groupings)):
+        chosen = np.flatnonzero(groupings[keys] == grouping)
+        if len(chosen):
+            names = [texts[key] for key in keys[chosen].tolist()]
+            batches.append(CellBatch(view, window, start, grouping, names, np.ascontiguousarray(values[chosen])))
+    return batches
+
+
+def packs_of(
+    view: View,
+    window: Window,
+    pack_ms: int,
+    keys: KeyTable,
+    held: NDArray[np.intp],
+    starts: NDArray[np.int64],
+    values: NDArray[np.int64],
+    wanted: NDArray[np.bool_],
+) -> list[Pack]:
+    """The packs of the wanted buckets; `held` are the keys of all their cells, `starts` and `values` those cells."""
+    packs: list[Pack] = []
+    buckets, groupings, texts = keys.buckets(), keys.groupings(), keys.texts()
+    order = np.argsort(buckets[held], kind="stable")
+    bounds = np.searchsorted(buckets[held][order], np.arange(BUCKETS + 1))
+    for bucket in np.flatnonzero(wanted).tolist():
+        cells = order[bounds[bucket] : bounds[bucket + 1]]
+        distinct, index = np.unique(held[cells], return_inverse=True)
+        names = [texts[key] for key in distinct.tolist()]
+        blob = assemble(names, groupings[distinct], index, starts[cells], values[cells])
+        packs.append(Pack(view, window, pack_ms, bucket, blob))
+    return packs

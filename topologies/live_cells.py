@@ -1,0 +1,152 @@
+"""Live cells of one view in one partition: the counts now, by key, and the minute samples taken of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topologies.cells import CACHE, DURABLE, Taken, batches_of, packs_of
+from topologies.dictionary import Dictionary
+from topologies.flushes import CellBatch, Pack
+from topologies.keys import KeyTable, plan
+from topologies.packs import BUCKETS
+from topologies.sources import LATENESS_MS
+from topologies.view import LIVE, MINUTE, View
+
+_LIVE, _MINUTE = 0, 1
+
+
+class LiveCells:
+    """`live`, `dirty` and the sample arrays are handed to the admission kernel, which adds to them."""
+
+    def __init__(self, view: View, dimensions: tuple[str, ...], dictionaries: Mapping[str, Dictionary]) -> None:
+        self.view = view
+        self.keys = KeyTable(view, dictionaries)
+        self._dictionaries = dictionaries
+        self.plan = plan(view, dimensions)
+        self.live = np.zeros(len(self.keys.words), dtype=np.int64)
+        self.dirty = np.zeros(len(self.keys.words), dtype=np.uint8)
+        self.sample_keys = np.zeros(1024, dtype=np.int32)
+        self.sample_starts = np.zeros(1024, dtype=np.int64)
+        self.sample_values = np.zeros(1024, dtype=np.int64)
+        self.stored = 0
+        """Samples below this number have been taken for the durable store."""
+
+    @property
+    def nbytes(self) -> int:
+        return self.keys.nbytes + self.live.nbytes + self.sample_keys.nbytes + self.sample_starts.nbytes + self.sample_values.nbytes
+
+    def grow_keys(self) -> None:
+        self.keys.grow()
+        more = len(self.keys.words) - len(self.live)
+        self.live = np.concatenate([self.live, np.zeros(more, dtype=np.int64)])
+        self.dirty = np.concatenate([self.dirty, np.zeros(more, dtype=np.uint8)])
+
+    def grow_samples(self, held: int) -> None:
+        """Make room for another sample of every key behind the `held` ones."""
+        more = max(held + len(self.keys) + 1024, len(self.sample_keys) * 3 // 2) - len(self.sample_keys)
+        self.sample_keys = np.concatenate([self.sample_keys, np.zeros(more, dtype=np.int32)])
+        self.sample_starts = np.concatenate([self.sample_starts, np.zeros(more, dtype=np.int64)])
+        self.sample_values = np.concatenate([self.sample_values, np.zeros(more, dtype=np.int64)])
+
+    def take_cached(self) -> tuple[list[CellBatch], Taken]:
+        """The live counts that the cache lacks; a count of zero says that the cell is gone."""
+        keys = np.flatnonzero(self.dirty[: len(self.keys)] & CACHE)
+        self.dirty[keys] &= ~np.uint8(CACHE)
+        values = self.live[keys].reshape(-1, 1)
+        batches = batches_of(self.view, LIVE, 0, keys, self.keys.groupings(), self.keys.texts(), values)
+        return batches, Taken(((_LIVE, 0, keys),))
+
+    def take_packs(self, samples: int) -> tuple[list[Pack], Taken]:
+        """Every live pack with a changed count, and every pack of the hours that gained samples; `samples` is how many there are."""
+        keys = np.flatnonzero(self.dirty[: len(self.keys)] & DURABLE)
+        self.dirty[keys] &= ~np.uint8(DURABLE)
+        taken: list[tuple[int, int, NDArray[np.intp]]] = [(_LIVE, 0, keys), (_MINUTE, self.stored, np.zeros(0, dtype=np.intp))]
+        packs: list[Pack] = []
+        buckets = self.keys.buckets()
+        if len(keys):
+            wanted = np.zeros(BUCKETS, dtype=bool)
+            wanted[buckets[keys]] = True
+            held = np.flatnonzero(wanted[buckets] & (self.live[: len(self.keys)] != 0))
+            packs += packs_of(self.view, LIVE, 0, self.keys, held, np.zeros(len(held), dtype=np.int64), self.live[held].reshape(-1, 1), wanted)
+        packs += self._sample_packs(samples, buckets)
+        self.stored = samples
+        return packs, Taken(tuple(taken))
+
+    def _sample_packs(self, samples: int, buckets: NDArray[np.int64]) -> list[Pack]:
+        packs: list[Pack] = []
+        spans = self.sample_starts[:samples] - self.sample_starts[:samples] % MINUTE.pack_ms
+        for span in np.unique(spans[self.stored :]).tolist():
+            wanted = np.zeros(BUCKETS, dtype=bool)
+            fresh = self.stored + np.flatnonzero(spans[self.stored :] == span)
+            wanted[buckets[self.sample_keys[fresh]]] = True
+            inside = np.flatnonzero(spans == span)
+            inside = inside[wanted[buckets[self.sample_keys[inside]]]]
+            held = self.sample_keys[inside].astype(np.intp)
+            values = self.sample_values[inside].reshape(-1, 1)
+            packs += packs_of(self.view, MINUTE, span, self.keys, held, self.sample_starts[inside], values, wanted)
+        return packs
+
+    def put_back(self, taken: Taken, store: int) -> None:
+        """Mark as lacking what a flush took and could not write."""
+        for window, first, keys in taken.cells:
+            if window == _LIVE:
+                self.dirty[keys] |= np.uint8(store)
+            else:
+                self.stored = min(self.stored, first)
+
+    def mark_all(self, store: int) -> None:
+        self.dirty[: len(self.keys)][self.live[: len(self.keys)] != 0] |= np.uint8(store)
+        if store == DURABLE:
+            self.stored = 0
+
+    def close_final(self, watermark_ms: int, samples: int) -> int:
+        """Drop the samples of hours that are final and stored; returns how many samples remain."""
+        spans = self.sample_starts[: self.stored] - self.sample_starts[: self.stored] % MINUTE.pack_ms
+        final = int(np.searchsorted(spans, watermark_ms - LATENESS_MS - MINUTE.pack_ms, side="right"))
+        if final < max(4096, samples // 4):
+            return samples
+        for name in ("sample_keys", "sample_starts", "sample_values"):
+            column = getattr(self, name)
+            column[: samples - final] = column[final:samples].copy()
+        self.stored -= final
+        return samples - final
+
+    def dump(self, samples: int) -> dict[str, Any]:
+        """For a checkpoint."""
+        count = len(self.keys)
+        return {
+            "words": self.keys.words[:count].copy(),
+            "live": self.live[:count].copy(),
+            "dirty": self.dirty[:count].copy(),
+            "sample_keys": self.sample_keys[:samples].copy(),
+            "sample_starts": self.sample_starts[:samples].copy(),
+            "sample_values": self.sample_values[:samples].copy(),
+            "stored": self.stored,
+        }
+
+    def load(self, dumped: Mapping[str, Any]) -> None:
+        """Take what `dump` gave."""
+        self.keys = KeyTable(self.view, self._dictionaries, dumped["words"])
+        count, capacity = len(self.keys), len(self.keys.words)
+        self.live = np.zeros(capacity, dtype=np.int64)
+        self.dirty = np.zeros(capacity, dtype=np.uint8)
+        self.live[:count] = dumped["live"]
+        self.dirty[:count] = dumped["dirty"]
+        for name in ("sample_keys", "sample_starts", "sample_values"):
+            setattr(self, name, dumped[name].copy())
+        self.stored = int(dumped["stored"])
+
+    def canonical(self, samples: int) -> dict[tuple[str, int, bytes, int], tuple[int, ...]]:
+        """Every cell that is not zero: (window, start, key, grouping) → measures. For comparing states."""
+        groupings, texts = self.keys.groupings().tolist(), self.keys.texts()
+        cells = {
+            (LIVE.name, 0, texts[key], groupings[key]): (int(self.live[key]),) for key in np.flatnonzero(self.live[: len(texts)]).tolist()
+        }
+        columns = (self.sample_keys[:samples].tolist(), self.sample_starts[:samples].tolist(), self.sample_values[:samples].tolist())
+        for key, start, value in zip(*columns, strict=True):
+            cells[MINUTE.name, start, texts[key], groupings[key]] = (value,)
+        return cells
