@@ -1,0 +1,76 @@
+"""`marquee query VIEW`: asks a view."""
+
+from __future__ import annotations
+
+import click
+
+from marquee.invocation import Invocation, pass_invocation
+from marquee.output import emit, instant, json_option, say, table
+
+
+@click.command()
+@click.argument("view")
+@click.option("--by", multiple=True, metavar="DIMENSION[=VALUE]", help="Only cells of this value; without a value, one row for each. Repeatable.")
+@click.option("--top", type=click.IntRange(min=1), help="The best so many by the view's leaderboard.")
+@click.option("--window", help="live, minute, hour or day; the view's first when not given.")
+@click.option("--from", "from_text", metavar="T", help="From this instant: ISO 8601 (UTC unless it says otherwise) or epoch seconds.")
+@click.option("--to", "to_text", metavar="T", help="Up to this instant, which is not part of it.")
+@json_option
+@pass_invocation
+def query(
+    invocation: Invocation,
+    view: str,
+    by: tuple[str, ...],
+    top: int | None,
+    window: str | None,
+    from_text: str | None,
+    to_text: str | None,
+    as_json: bool,
+) -> None:
+    """Ask a view. Numbers that can still change are called provisional.
+
+    Live windows come from Redis, what is final from Cassandra; every answer says as of when, from how many sources, and how old it is.
+
+    \b
+    Examples:
+      marquee query concurrents                               # everybody watching now
+      marquee query concurrents --top 10                      # the ten titles with most viewers now
+      marquee query concurrents --by region                   # by region
+      marquee query concurrents --by region=eu --window minute --from 2026-01-31T20:00 --to 2026-01-31T21:00
+      marquee query watch_time --by title=t00042 --window day
+      marquee query watch_time --by region=eu --top 10 --json
+      marquee query accounting
+    """
+    from serving.answers import Stores, ask, ask_accounting
+    from serving.questions import Question, parse_instant, plan
+
+    named = dict(_dimension(text) for text in by)
+    start = None if from_text is None else parse_instant(from_text)
+    end = None if to_text is None else parse_instant(to_text)
+    question = Question(view, named, top, window, start, end)
+    accounting = view == "accounting"
+    if accounting and (by or top or window or from_text or to_text):
+        raise click.UsageError("accounting is by source and now: it takes no --by, --top, --window, --from or --to")
+    if not accounting:
+        plan(question)  # what cannot be asked is said before a store is
+    with Stores(invocation.settings) as stores:
+        answer = ask_accounting(stores) if accounting else ask(stores, question)
+    if as_json:
+        emit(answer.document())
+        return
+    rows = [
+        (*([instant(row.start_ms)] if answer.timed else []), *row.key, *row.values)
+        for row in answer.rows
+    ]  # fmt: skip
+    table((*([answer.window] if answer.timed else []), *answer.dimensions, *answer.measures), rows, right=answer.measures)
+    say(answer.line())
+
+
+def _dimension(text: str) -> tuple[str, str | None]:
+    name, equals, value = text.partition("=")
+    if not name or (equals and not value):
+        raise click.BadParameter(f"{text!r}: write region=eu, or region for all of them", param_hint="--by")
+    return name, value if equals else None
+
+
+COMMAND = query
