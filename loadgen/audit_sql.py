@@ -93,7 +93,7 @@ SELECT n, rts, mine, kind, NULL::VARCHAR AS reason,
   {_string("type")} AS "type", {_string("session")} AS "session", {_string("account")} AS account,
   {_integer("seq")} AS seq, {_integer("ts")} AS ts,
   {_string("title")} AS title, {_string("region")} AS region, {_string("device")} AS device,
-  {_integer("watched_ms")} AS watched_ms, {_integer("stall_ms")} AS stall_ms, ({_token("fatal")} = 'true') AS fatal,
+  {_integer("watched_ms")} AS watched_ms, {_integer("stall_ms")} AS stall_ms, (nullif({_token("fatal")}, 'null') = 'true') AS fatal,
   CASE WHEN kind IS NULL THEN value END AS odd
 FROM sure
 """
@@ -114,7 +114,7 @@ def load_rows(database: duckdb.DuckDBPyConnection, files: list[Path], tag: bytes
     names = ", ".join(f'"{name}"' for name in ("n", "rts", "mine", *COLUMNS))
     database.execute(f"CREATE OR REPLACE TABLE rows AS SELECT {names} FROM judged WHERE kind IS NOT NULL")
     asked = 0
-    reader = database.cursor().execute("SELECT n, rts, mine, odd FROM judged WHERE kind IS NULL").to_arrow_reader(10_000)
+    reader = database.cursor().sql("SELECT n, rts, mine, odd FROM judged WHERE kind IS NULL").to_arrow_reader(10_000)
     for batch in reader:
         strict = _strict(batch)
         database.register("strict_rows", strict)
