@@ -60,6 +60,9 @@ def addresses(settings: Settings, services: tuple[str, ...]) -> dict[str, str]:
 
 
 def running_addresses(directory: Path) -> dict[str, str]:
-    """The `MARQUEE_…` variables of the cluster that runs in a directory; none unless all of its servers live."""
+    """The `MARQUEE_…` variables of the cluster that runs in a directory; none when its owner does not.
+
+    A server that is down for a moment changes nothing: whoever asks it hears so.
+    """
     state = load(directory)
-    return state.addresses if state and all(state.alive().values()) else {}
+    return state.addresses if state and state.owner.alive() else {}

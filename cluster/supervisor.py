@@ -1,0 +1,169 @@
+"""Worker processes: started, pinned, watched, stopped in good order or killed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from cluster.local import quietly
+from cluster.process import Ended, Guarded, wait_until
+from topologies.errors import ServerAway
+from topologies.settings import Settings
+
+DRAIN_S: Final = 30.0
+"""A worker that is asked to stop may take so long to store what it has; then it is killed."""
+COMMAND: Final = (sys.executable, "-m", "marquee", "worker")
+
+
+@dataclass
+class Worker:
+    """One worker process. It writes `ready_file` (JSON) once it has its partitions."""
+
+    name: str
+    process: Guarded
+    ready_file: Path
+    log: Path
+    meant_down: bool = field(default=False)
+
+
+class Workers:
+    """`count` worker processes that die with this one. A worker is named by its index, which stays its own when others end.
+
+    They see the settings through the environment. Output goes to `directory`/logs/NAME.log, readiness to `directory`/worker-NAME.ready.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        count: int,
+        directory: Path,
+        *,
+        cores: Sequence[int] | None = None,
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        """Starts nothing yet. `cores`: the worker with index i is pinned to cores[i % len(cores)]."""
+        self.directory = directory.resolve()
+        self._settings = settings
+        self._count = count
+        self._cores = cores
+        self._command = tuple(command)
+        self._workers: list[Worker] = []
+
+    def start(self) -> None:
+        """Starts the workers that are missing to `count`; returns at once (see `wait_ready`)."""
+        while len(self._workers) < self._count:
+            self.add()
+
+    def add(self) -> int:
+        """Starts one more worker; its index."""
+        index = len(self._workers)
+        self._workers.append(self._started(index))
+        return index
+
+    def _started(self, index: int) -> Worker:
+        name = self._settings.worker.name or "worker"
+        name = f"{name}-{index}"
+        logs = self.directory / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        ready_file = self.directory / f"worker-{name}.ready"
+        ready_file.unlink(missing_ok=True)
+        settings = dataclasses.replace(self._settings, worker=dataclasses.replace(self._settings.worker, name=name))
+        process = Guarded(
+            [*self._command, "--ready-file", str(ready_file)],
+            logs / f"{name}.log",
+            environment=settings.environment(),
+            cores=None if self._cores is None else [self._cores[index % len(self._cores)]],
+        )
+        return Worker(name, process, ready_file, logs / f"{name}.log")
+
+    def __len__(self) -> int:
+        """How many were ever started."""
+        return len(self._workers)
+
+    def __getitem__(self, index: int) -> Worker:
+        return self._workers[index]
+
+    def alive(self) -> list[int]:
+        """The indexes of those that run."""
+        return [index for index, worker in enumerate(self._workers) if worker.process.alive()]
+
+    def watch(self) -> list[int]:
+        """The indexes of those that ended without being told to, until they are restarted."""
+        return [index for index, worker in enumerate(self._workers) if not worker.meant_down and not worker.process.alive()]
+
+    def ready(self, index: int) -> dict[str, Any] | None:
+        """What the worker wrote when it had its partitions, or None before that."""
+        try:
+            found: dict[str, Any] = json.loads(self._workers[index].ready_file.read_bytes())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+        return found
+
+    def wait_ready(self, timeout_s: float = 60.0, progress: Callable[[str], None] = quietly) -> None:
+        """Returns when every living worker has its partitions. Raises ServerAway when one ends before, or the time is over."""
+        said: set[int] = set()
+
+        def all_ready() -> bool:
+            if dead := self.watch():
+                raise ServerAway(f"{self._workers[dead[0]].name} ended before it was ready; {self._workers[dead[0]].log} says why.")
+            waiting = [index for index in self.alive() if self.ready(index) is None]
+            for index in set(self.alive()) - set(waiting) - said:
+                said.add(index)
+                progress(f"{self._workers[index].name}: ready")
+            return not waiting
+
+        if not wait_until(all_ready, timeout_s):
+            names = ", ".join(self._workers[index].name for index in self.alive() if self.ready(index) is None)
+            raise ServerAway(f"{names} not ready after {timeout_s:.0f} s; see {self.directory / 'logs'}.")
+
+    def kill(self, index: int) -> Ended:
+        """SIGKILL: what a crash looks like."""
+        self._workers[index].meant_down = True
+        return self._workers[index].process.kill()
+
+    def stop(self, index: int, drain_s: float = DRAIN_S) -> Ended:
+        """SIGTERM, then waits until it has drained; SIGKILL after `drain_s` seconds. Twice gives the same answer."""
+        self._workers[index].meant_down = True
+        return self._workers[index].process.stop(drain_s)
+
+    def restart(self, index: int) -> None:
+        """Starts a worker that ended again, under its own name and index. When it runs, nothing happens."""
+        if not self._workers[index].process.alive():
+            self._workers[index] = self._started(index)
+
+    def pause(self, index: int) -> None:
+        """SIGSTOP: a worker that hangs, and wakes later as a zombie of its group."""
+        self._workers[index].process.id.signal(signal.SIGSTOP)
+
+    def resume(self, index: int) -> None:
+        self._workers[index].process.id.signal(signal.SIGCONT)
+
+    def stop_all(self, drain_s: float = DRAIN_S) -> list[Ended]:
+        """Stops all, side by side; how each ended."""
+        for worker in self._workers:
+            worker.meant_down = True
+            worker.process.id.signal(signal.SIGTERM)
+            worker.process.id.signal(signal.SIGCONT)
+        return [self.stop(index, drain_s) for index in range(len(self._workers))]
+
+    def cpu_seconds(self, index: int) -> float:
+        """CPU of all threads of the worker's life, seconds; its whole life's when it has ended."""
+        return self._workers[index].process.cpu_seconds()
+
+    def rss_mb(self, index: int) -> float:
+        """Resident memory now, MiB; 0 when it has ended."""
+        return self._workers[index].process.id.rss_mb()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop_all()

@@ -1,0 +1,58 @@
+"""One local cluster for the whole run, started when a test first asks for it; names of its own for every test.
+
+So no test meets what another one wrote.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.local import SERVICES, LocalCluster
+from topologies.settings import Settings
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def bare_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Defaults, with everything that is written below a temporary folder; no server's address is right in them."""
+    settings = Settings()
+    local = dataclasses.replace(settings.local, directory=str(tmp_path_factory.mktemp("var")), jars=str(REPOSITORY / "var" / "jars"))
+    # Groups of tests are small and killed often.
+    kafka = dataclasses.replace(settings.kafka, session_timeout_s=6.0)
+    return dataclasses.replace(settings, local=local, kafka=kafka)
+
+
+@pytest.fixture(scope="session")
+def cluster(bare_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """Kafka, Cassandra and Redis on free ports, in a directory of their own; fails where one is missing."""
+    running = LocalCluster(tmp_path_factory.mktemp("cluster"), bare_settings, preferred=dict.fromkeys(SERVICES, 0))
+    with running:
+        yield running
+
+
+@pytest.fixture
+def settings(cluster: LocalCluster, tmp_path: Path) -> Settings:
+    """The cluster's settings with topics, group, keyspace, prefix and directory that only this test has."""
+    mark = uuid.uuid4().hex[:12]
+    given = cluster.settings
+    kafka = dataclasses.replace(
+        given.kafka,
+        topics=(f"viewing-events-{mark}",),
+        backfill_prefix=f"viewing-events-{mark}.backfill.",
+        dead_topic=f"viewing-events-{mark}.dead",
+        late_topic=f"viewing-events-{mark}.late",
+        group=f"marquee-{mark}",
+    )
+    return dataclasses.replace(
+        given,
+        kafka=kafka,
+        redis=dataclasses.replace(given.redis, prefix=f"mq-{mark}:"),
+        cassandra=dataclasses.replace(given.cassandra, keyspace=f"marquee_{mark}"),
+        local=dataclasses.replace(given.local, directory=str(tmp_path / "var")),
+    )
