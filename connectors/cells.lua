@@ -1,0 +1,160 @@
+#!lua name=marquee
+-- The cache's only writer: every call checks the source's version and changes cells, totals and leaderboards in one step.
+-- connectors/redis.py draws the keys and says what each function is for. Whatever can fail is computed before the first write,
+-- because an error in the middle of a function does not undo what it has written.
+
+local LIMIT = 9007199254740992 -- 2^53: up to here a Lua number (a double) is an exact integer
+local SLICE = 1000 -- arguments of one command; `unpack` ends at about 8000
+
+local function server_run()
+  return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+end
+
+-- 'ok' if the flush or reset that began at this version on this run of the server may go on.
+local function standing(src, version, run)
+  local stored = redis.call('HMGET', src, 'seen', 'run_id')
+  if not stored[1] or stored[2] ~= run then return 'mismatch' end
+  local seen = tonumber(stored[1])
+  if seen > tonumber(version) then return 'refused' end
+  if seen < tonumber(version) then return 'mismatch' end
+  return 'ok'
+end
+
+-- KEYS src, src:keys, sources   ARGV version, what the owner last wrote or '', source, topic
+local function begin(keys, args)
+  local stored = redis.call('HMGET', keys[1], 'seen', 'applied', 'run_id')
+  local seen, applied, run = stored[1], stored[2], stored[3]
+  local version, last, now = tonumber(args[1]), args[2], server_run()
+  if seen and tonumber(seen) > version then return {'refused', now} end
+  if run and run ~= now then return {'mismatch', now} end
+  if last ~= '' and (not applied or tonumber(applied) < tonumber(last)) then return {'mismatch', now} end
+  if last == '' and not applied and redis.call('EXISTS', keys[2]) == 1 then return {'mismatch', now} end
+  redis.call('HSET', keys[1], 'seen', args[1], 'run_id', now, 'topic', args[4])
+  redis.call('SADD', keys[3], args[3])
+  return {'ok', now}
+end
+
+local FOUR = {'<i8', '<i8i8', '<i8i8i8', '<i8i8i8i8'}
+
+local function exact(sum)
+  if sum > LIMIT or sum < -LIMIT then error('a total is beyond 2^53 and would not be exact') end
+  return sum
+end
+
+-- total + new - old, measure by measure, up to four measures at once: a call of `struct` costs more than the sum.
+local function added(total, new, old, width)
+  local sum = ''
+  for at = 1, width, 32 do
+    local form = FOUR[math.min(4, (width - at + 1) / 8)]
+    local t1, t2, t3, t4 = struct.unpack(form, total, at)
+    local n1, n2, n3, n4 = struct.unpack(form, new, at)
+    local o1, o2, o3, o4 = struct.unpack(form, old, at) -- behind the last measure stands a position, then nothing
+    sum = sum .. struct.pack(form, exact(t1 + n1 - o1), exact(t2 + n2 - o2), exact((t3 or 0) + (n3 or 0) - (o3 or 0)),
+      exact((t4 or 0) + (n4 or 0) - (o4 or 0)))
+  end
+  return sum
+end
+
+local function sliced(command, key, list)
+  for first = 1, #list, SLICE do
+    redis.call(command, key, unpack(list, first, math.min(first + SLICE - 1, #list)))
+  end
+end
+
+-- Makes `news` (false: no such cell) the source's values of `names`; totals and the leaderboard follow.
+local function apply(s, t, b, names, news, width, board)
+  local zeros = string.rep('\0', width)
+  local olds, totals = redis.call('HMGET', s, unpack(names)), redis.call('HMGET', t, unpack(names))
+  local s_set, s_del, t_set, t_del, b_set, b_del = {}, {}, {}, {}, {}, {}
+  for i = 1, #names do
+    local name, new, old, total = names[i], news[i], olds[i], totals[i]
+    if new ~= old then
+      local sum = new -- when the total is this source's alone, it is simply replaced
+      if total ~= old then
+        sum = added(total or zeros, new or zeros, old or zeros, width)
+        if sum == zeros then sum = false end
+      end
+      if new then s_set[#s_set + 1] = name; s_set[#s_set + 1] = new else s_del[#s_del + 1] = name end
+      if sum then t_set[#t_set + 1] = name; t_set[#t_set + 1] = sum elseif total then t_del[#t_del + 1] = name end
+      if b then
+        local score = sum and exact(struct.unpack('<i8', sum, board)) or 0
+        if score ~= 0 then b_set[#b_set + 1] = -score; b_set[#b_set + 1] = name elseif total then b_del[#b_del + 1] = name end
+      end
+    end
+  end
+  sliced('HSET', s, s_set)
+  sliced('HDEL', s, s_del)
+  sliced('HSET', t, t_set)
+  sliced('HDEL', t, t_del)
+  if b then
+    sliced('ZADD', b, b_set)
+    sliced('ZREM', b, b_del)
+  end
+end
+
+-- A registered key that expired or emptied leaves the register when the next one enters.
+local function register(register_key, s)
+  if redis.call('EXISTS', s) == 1 and redis.call('SADD', register_key, s) == 1 then
+    for _, key in ipairs(redis.call('SMEMBERS', register_key)) do
+      if redis.call('EXISTS', key) == 0 then redis.call('SREM', register_key, key) end
+    end
+  end
+end
+
+-- KEYS src, src:keys, s, t[, b]   ARGV version, run, bytes of a cell, place of the ranked measure, expiry (s, 0: none), keys (msgpack), values
+local function put(keys, args)
+  local standing_now = standing(keys[1], args[1], args[2])
+  if standing_now ~= 'ok' then return standing_now end
+  local width, values, names, news = tonumber(args[3]), args[7], cmsgpack.unpack(args[6]), {}
+  local zeros = string.rep('\0', width)
+  for i = 1, #names do
+    local new = string.sub(values, (i - 1) * width + 1, i * width)
+    news[i] = new ~= zeros and new
+  end
+  apply(keys[3], keys[4], keys[5], names, news, width, tonumber(args[4]))
+  register(keys[2], keys[3])
+  if args[5] ~= '0' then
+    for i = 3, #keys do redis.call('EXPIREAT', keys[i], args[5]) end
+  end
+  return 'ok'
+end
+
+-- KEYS src   ARGV version, run, fields and values of the status
+local function finish(keys, args)
+  local standing_now = standing(keys[1], args[1], args[2])
+  if standing_now ~= 'ok' then return standing_now end
+  if server_run() ~= args[2] then return 'mismatch' end
+  redis.call('HSET', keys[1], 'applied', args[1], unpack(args, 3))
+  return 'ok'
+end
+
+-- KEYS src, src:keys   ARGV version. From here until the next `end` the source is not consistent.
+local function reset(keys, args)
+  local seen, now = redis.call('HGET', keys[1], 'seen'), server_run()
+  if seen and tonumber(seen) > tonumber(args[1]) then return {'refused', now, {}} end
+  redis.call('HSET', keys[1], 'seen', args[1], 'run_id', now)
+  redis.call('HDEL', keys[1], 'applied')
+  return {'ok', now, redis.call('SMEMBERS', keys[2])}
+end
+
+-- KEYS src, src:keys, s, t[, b]   ARGV version, run, bytes of a cell, place of the ranked measure, cursor, how many. Returns {state, next cursor, cells left}.
+local function take(keys, args)
+  local standing_now = standing(keys[1], args[1], args[2])
+  if standing_now ~= 'ok' then return {standing_now, '0', 0} end
+  local page, names, news = redis.call('HSCAN', keys[3], args[5], 'COUNT', args[6]), {}, {}
+  local found = page[2]
+  for i = 1, #found, 2 do
+    names[#names + 1] = found[i]
+    news[#news + 1] = false
+  end
+  if #names > 0 then apply(keys[3], keys[4], keys[5], names, news, tonumber(args[3]), tonumber(args[4])) end
+  local left = redis.call('HLEN', keys[3])
+  if left == 0 then redis.call('SREM', keys[2], keys[3]) end
+  return {'ok', page[1], left}
+end
+
+redis.register_function('mq_begin', begin)
+redis.register_function('mq_put', put)
+redis.register_function('mq_end', finish)
+redis.register_function('mq_reset', reset)
+redis.register_function('mq_take', take)

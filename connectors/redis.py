@@ -1,0 +1,143 @@
+"""Redis, the cache of live views: its keys, and how it is reached. Written by redis_cache.py, read by redis_reader.py.
+
+    {prefix}sources                                  set of source texts
+    {prefix}src:{source}                             hash, one source's status
+        seen        version of the last flush that began         applied     version of the last flush that ended
+        run_id      server run that the source was written on    clock_ms, watermark_ms, received, applied_events,
+        topic, worker, at_ms                                     duplicate, late, dead
+    {prefix}src:{source}:keys                        set of the s-keys below that this source has
+    {prefix}{view}:{logic}:{window}:{start_ms}:{grouping}:s:{source}   hash: key → measures of this source
+    {prefix}{view}:{logic}:{window}:{start_ms}:{grouping}:t            hash: key → measures, sum over sources
+    {prefix}{view}:{logic}:{window}:{start_ms}:{grouping}:b:{measure}  sorted set: key by −total, so that equal ones come in key order
+
+    key = dimension values joined by U+001F, UTF-8 ("" for the grouping of none); measures = little-endian int64 each;
+    grouping = its index in the view. A cell of zeros does not exist. Keys of a window expire at its end + retention, live ones never.
+
+Functions of cells.lua; each compares the version with `seen` in the same step in which it writes:
+
+    mq_begin  raises seen       mq_put  stores cells, moves totals and leaderboards by the difference      mq_end  applied = seen
+    mq_reset  un-applies        mq_take removes some of the source's cells from everywhere
+
+    each answers `ok`, `refused` (a newer version has been seen) or `mismatch` (the server does not hold what this owner wrote:
+    restarted, failed over or emptied).  Reader's rule: a source is consistent while applied = seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Final
+
+import redis.exceptions
+
+from topologies.errors import MarqueeError, ServerAway, StoreError
+from topologies.settings import RedisSettings
+from topologies.sources import Source
+from topologies.view import View, Window
+
+LIBRARY: Final = files("connectors").joinpath("cells.lua").read_text(encoding="utf-8")
+STATUS_FIELDS: Final = ("clock_ms", "watermark_ms", "received", "applied_events", "duplicate", "late", "dead")
+
+
+@dataclass(frozen=True)
+class RedisKeys:
+    """The names of the drawing above, for one prefix."""
+
+    prefix: str
+
+    @property
+    def sources(self) -> str:
+        return f"{self.prefix}sources"
+
+    def status(self, source: str) -> str:
+        return f"{self.prefix}src:{source}"
+
+    def register(self, source: str) -> str:
+        return f"{self.prefix}src:{source}:keys"
+
+    def stem(self, view: View, window: str, start_ms: int, grouping: int) -> str:
+        """What the s, t and b keys of one window of one grouping share."""
+        return f"{self.prefix}{view.name}:{view.logic_version}:{window}:{start_ms}:{grouping}:"
+
+    def cells(self, stem: str, source: str) -> str:
+        return f"{stem}s:{source}"
+
+    def totals(self, stem: str) -> str:
+        return f"{stem}t"
+
+    def board(self, stem: str, view: View) -> str | None:
+        return None if view.leaderboard is None else f"{stem}b:{view.leaderboard}"
+
+    def parsed(self, cells_key: str) -> tuple[str, int, str, int, int]:
+        """(view name, logic, window, start_ms, grouping) of an s-key; StoreError if it is none."""
+        try:
+            if not cells_key.startswith(self.prefix):
+                raise ValueError("another prefix")
+            view, logic, window, start_ms, grouping, kind, _ = cells_key[len(self.prefix) :].split(":", 6)
+            if kind != "s":
+                raise ValueError("no s-key")
+            return view, int(logic), window, int(start_ms), int(grouping)
+        except ValueError as error:
+            raise StoreError(f"Redis key {cells_key!r} is not one of Marquee's; give Marquee a prefix of its own (redis.prefix)") from error
+
+
+def expires_at_s(window: Window, start_ms: int) -> int:
+    """When the keys of a window expire, epoch seconds: its end + retention; 0 for never."""
+    if not window.length_ms or not window.retention_s:
+        return 0
+    return (start_ms + window.length_ms) // 1000 + window.retention_s
+
+
+def board_place(view: View) -> int:
+    """Where the ranked measure starts in a stored cell, in bytes from 1; 0 without a leaderboard."""
+    names = [measure.name for measure in view.measures]
+    return 0 if view.leaderboard is None else names.index(view.leaderboard) * 8 + 1
+
+
+def undeclared(view: str, logic: int) -> StoreError:
+    return StoreError(f"Redis holds cells of view {view} version {logic}, not declared here; empty Redis (FLUSHDB), workers fill it again")
+
+
+def parse_source(text: str, topic: str) -> Source:
+    """The source of its text form `region:topic_id:partition`."""
+    region, topic_id, partition = text.rsplit(":", 2)
+    return Source(region, topic, topic_id, int(partition))
+
+
+def connection_options(settings: RedisSettings) -> dict[str, Any]:
+    """What both clients are opened with: bounded time-outs, one retry on a connection that has gone stale."""
+    options: dict[str, Any] = {"socket_timeout": settings.timeout_s, "socket_connect_timeout": settings.timeout_s}
+    if settings.password:
+        options["password"] = settings.password
+    return options
+
+
+def shown(url: str) -> str:
+    """The address without user and password, for messages."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+@contextmanager
+def redis_errors(settings: RedisSettings) -> Iterator[None]:
+    """Turns the library's errors into ServerAway and StoreError."""
+    try:
+        yield
+    except MarqueeError:
+        raise
+    except (redis.exceptions.BusyLoadingError, redis.exceptions.ReadOnlyError) as error:
+        raise ServerAway(f"Redis at {shown(settings.url)} takes no writes now ({_line(error)}); wait for it to be ready") from error
+    except redis.exceptions.AuthenticationError as error:
+        raise StoreError(f"Redis at {shown(settings.url)} refused the password ({_line(error)}); set redis.password") from error
+    except redis.exceptions.OutOfMemoryError as error:
+        raise StoreError(f"Redis at {shown(settings.url)} is out of memory; raise its maxmemory") from error
+    except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError) as error:
+        raise ServerAway(f"Redis at {shown(settings.url)} does not answer ({_line(error)}); start it, or set redis.url") from error
+    except redis.exceptions.RedisError as error:
+        raise StoreError(f"Redis at {shown(settings.url)} answered with an error: {_line(error)}") from error
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,0 +1,201 @@
+"""The cache's writer: one source's changed cells into Redis, versioned, from asyncio.
+
+    await cache.flush(status, batches, last_applied=…, …)   WRITTEN: `status.offset` is what Redis holds of this source
+                                                            REFUSED: keep the cells dirty and flush again later
+                                                            MISMATCH: await cache.reset(…), then flush all cells with last_applied=None
+
+Measured (benchmarks in tests/connectors/test_redis_speed.py) …
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Awaitable, Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import redis.asyncio
+import redis.exceptions
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from connectors.redis import (
+    LIBRARY,
+    STATUS_FIELDS,
+    RedisKeys,
+    board_place,
+    connection_options,
+    expires_at_s,
+    redis_errors,
+    shown,
+    undeclared,
+)
+from topologies.errors import StoreError
+from topologies.flushes import CellBatch
+from topologies.settings import RedisSettings
+from topologies.sources import Source, SourceStatus
+from topologies.view import View
+
+CELLS_A_CALL: Final = 500
+"""A function call holds the server; 500 cells hold it for about a millisecond."""
+CALLS_IN_FLIGHT: Final = 16
+_encode: Final = msgspec.msgpack.Encoder().encode
+_Call = tuple[str, int, list[str], list[Any]]
+
+
+class FlushOutcome(enum.Enum):
+    """What became of a flush or a reset."""
+
+    WRITTEN = "ok"
+    REFUSED = "refused"
+    MISMATCH = "mismatch"
+
+
+class CellCache:
+    """Redis as a worker writes it. One for a process; flushes of several sources may run at once, of one source one after another.
+
+    Every method raises ServerAway when Redis does not answer and StoreError when it cannot; then nothing, some or all of the call
+    may be stored, and calling again with the same or a newer version is right.
+    """
+
+    def __init__(self, settings: RedisSettings, views: Sequence[View]) -> None:
+        self._settings = settings
+        self._views = {(view.name, view.logic_version): view for view in views}
+        self._keys = RedisKeys(settings.prefix)
+        self._loading = asyncio.Lock()
+        self._client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
+            settings.url, retry=Retry(NoBackoff(), 1), **connection_options(settings)
+        )
+
+    async def connect(self) -> None:
+        """Loads the functions and checks that the server never evicts. Calling again does it again."""
+        with redis_errors(self._settings):
+            policy = (await self._client.info("memory")).get("maxmemory_policy", "noeviction")
+            if policy != "noeviction":
+                where = shown(self._settings.url)
+                raise StoreError(f"Redis at {where} evicts keys ({policy}), so totals would drift; set its maxmemory-policy to noeviction")
+            await self._client.function_load(LIBRARY, replace=True)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def flush(
+        self, status: SourceStatus, batches: Sequence[CellBatch], *, last_applied: int | None, worker: str, at_ms: int
+    ) -> FlushOutcome:
+        """Writes the source's changed cells at version `status.offset`, then its status.
+
+        last_applied: version that Redis must hold at least: this owner's last WRITTEN one, or the offset of the checkpoint that it
+        restored; None when `batches` are all cells of the source. at_ms: the time, epoch milliseconds; windows expired by then are
+        left out, as are views' windows that are not cached. Keys within a batch are distinct.
+        """
+        with redis_errors(self._settings):
+            return await self._with_library(lambda: self._flush(status, batches, last_applied, worker, at_ms))
+
+    async def reset(self, source: Source, version: int) -> FlushOutcome:
+        """Takes away all that `source` has in Redis, a few hundred cells a step; from now until its next flush it is not consistent."""
+        with redis_errors(self._settings):
+            return await self._with_library(lambda: self._reset(source, version))
+
+    async def _with_library(self, work: Any) -> FlushOutcome:
+        try:
+            return await _outcome(work())
+        except redis.exceptions.ResponseError as error:
+            if "Function not found" not in str(error):
+                raise
+        async with self._loading:
+            await self.connect()
+        return await _outcome(work())
+
+    async def _flush(
+        self, status: SourceStatus, batches: Sequence[CellBatch], last_applied: int | None, worker: str, at_ms: int
+    ) -> FlushOutcome:
+        source, version = str(status.source), status.offset
+        names = [self._keys.status(source), self._keys.register(source), self._keys.sources]
+        begun = [version, "" if last_applied is None else last_applied, source, status.source.topic]
+        state, run = await self._call("mq_begin", names, begun)
+        if state != b"ok":
+            return FlushOutcome(state.decode())
+        outcome = await self._send(self._puts(source, version, run, batches, at_ms))
+        if outcome is not FlushOutcome.WRITTEN:
+            return outcome
+        values = (
+            status.clock_ms, status.watermark_ms, status.received, status.applied, status.duplicate, status.late, status.dead,
+        )  # fmt: skip
+        fields = [item for pair in zip(STATUS_FIELDS, values, strict=True) for item in pair]
+        ended = await self._call("mq_end", names[:1], [version, run, *fields, "worker", worker, "at_ms", at_ms])
+        return FlushOutcome(ended.decode())
+
+    def _puts(self, source: str, version: int, run: bytes, batches: Sequence[CellBatch], at_ms: int) -> Iterator[_Call]:
+        for batch in batches:
+            expiry_s = expires_at_s(batch.window, batch.start_ms)
+            if not batch.window.cached or (expiry_s and expiry_s * 1000 <= at_ms):
+                continue
+            stem = self._keys.stem(batch.view, batch.window.name, batch.start_ms, batch.grouping)
+            names = self._names(source, stem, batch.view)
+            width = 8 * len(batch.view.measures)
+            values = np.ascontiguousarray(batch.values, dtype="<i8").tobytes()
+            head = [version, run, width, board_place(batch.view), expiry_s]
+            for first in range(0, len(batch.keys), CELLS_A_CALL):
+                # as text, because the msgpack of Redis knows no bytes
+                keys = [key.decode() for key in batch.keys[first : first + CELLS_A_CALL]]
+                yield "mq_put", len(names), names, [*head, _encode(keys), values[first * width : (first + len(keys)) * width]]
+
+    def _names(self, source: str, stem: str, view: View) -> list[str]:
+        board = self._keys.board(stem, view)
+        names = [self._keys.status(source), self._keys.register(source), self._keys.cells(stem, source), self._keys.totals(stem)]
+        return names if board is None else [*names, board]
+
+    async def _send(self, calls: Iterator[_Call]) -> FlushOutcome:
+        """Sends the calls, several in flight; stops at the first that is not ok."""
+        waiting: list[_Call] = []
+        for call in calls:
+            waiting.append(call)
+            if len(waiting) == CALLS_IN_FLIGHT:
+                outcome = await self._pipelined(waiting)
+                if outcome is not FlushOutcome.WRITTEN:
+                    return outcome
+                waiting = []
+        return await self._pipelined(waiting) if waiting else FlushOutcome.WRITTEN
+
+    async def _pipelined(self, calls: list[_Call]) -> FlushOutcome:
+        pipe = self._client.pipeline(transaction=False)
+        for name, count, names, arguments in calls:
+            pipe.execute_command("FCALL", name, count, *names, *arguments)
+        for state in await pipe.execute():
+            if state != b"ok":
+                return FlushOutcome(state.decode())
+        return FlushOutcome.WRITTEN
+
+    async def _reset(self, source: Source, version: int) -> FlushOutcome:
+        text = str(source)
+        state, run, keys = await self._call("mq_reset", [self._keys.status(text), self._keys.register(text)], [version])
+        if state != b"ok":
+            return FlushOutcome(state.decode())
+        for key in sorted(keys):
+            outcome = await self._take(text, key.decode(), version, run)
+            if outcome is not FlushOutcome.WRITTEN:
+                return outcome
+        return FlushOutcome.WRITTEN
+
+    async def _take(self, source: str, cells_key: str, version: int, run: bytes) -> FlushOutcome:
+        name, logic, window, start_ms, grouping = self._keys.parsed(cells_key)
+        view = self._views.get((name, logic))
+        if view is None:
+            raise undeclared(name, logic)
+        names = self._names(source, self._keys.stem(view, window, start_ms, grouping), view)
+        head = [version, run, 8 * len(view.measures), board_place(view)]
+        cursor, left = b"0", 1
+        while left:
+            state, cursor, left = await self._call("mq_take", names, [*head, cursor, CELLS_A_CALL])
+            if state != b"ok":
+                return FlushOutcome(state.decode())
+        return FlushOutcome.WRITTEN
+
+    async def _call(self, name: str, keys: list[str], arguments: list[Any]) -> Any:
+        return await self._client.execute_command("FCALL", name, len(keys), *keys, *arguments)  # type: ignore[no-untyped-call]
+
+
+async def _outcome(work: Awaitable[FlushOutcome]) -> FlushOutcome:
+    return await work
