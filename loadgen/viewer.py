@@ -230,7 +230,7 @@ def _seek(lane: Any, t: int) -> None:
     jump = int((draw(lane) * 2 - 1) * 120_000)
     jump += 10_000 if jump >= 0 else -10_000
     left = lane.end_played - lane.played
-    lane.position = max(0, min(lane.position + jump, lane.runtime_s * 1000 - (left if lane.finishes else 0)))
+    lane.position = max(0, min(lane.position + jump, lane.runtime_s * 1000 - left))
     lane.seeks -= 1
     if lane.seeks > 0:
         lane.hazard = SEEK
