@@ -109,8 +109,8 @@ def classify(database: duckdb.DuckDBPyConnection, max_rounds: int = MAX_ROUNDS) 
 def _settle(database: duckdb.DuckDBPyConnection, max_rounds: int) -> int:
     for done in range(1, max_rounds + 1):
         database.execute(_ROUND)
-        changed = database.execute("SELECT count(*) FROM next_round WHERE class <> before").fetchone()
+        [(changed,)] = database.execute("SELECT count(*) FROM next_round WHERE class <> before").fetchall()
         database.execute(_NEXT)
-        if changed == (0,):
+        if changed == 0:
             return done
     return 0

@@ -87,13 +87,12 @@ def prepare(database: duckdb.DuckDBPyConnection) -> None:
 def status_at(database: duckdb.DuckDBPyConnection, offset: int, *, mine: bool = False) -> RecountedStatus:
     """The counts by class of the records below `offset`, of the audited run only if `mine`; clock and watermark are the whole source's."""
     which = "AND mine" if mine else ""
-    row = database.execute(
+    [row] = database.execute(
         f"""SELECT coalesce(max(clock), -1), coalesce(max(applied_ts), -1), count(*) FILTER (class <> 'tick' {which}),
               {", ".join(f"count(*) FILTER (class = '{name}' {which})" for name in ("applied", "duplicate", "late", "dead"))}
             FROM timeline WHERE n < $offset""",
         {"offset": offset},
-    ).fetchone()
-    assert row is not None
+    ).fetchall()
     return RecountedStatus(offset, row[0], max(row[1], row[0] - SKEW_MS, -1), *row[2:])
 
 

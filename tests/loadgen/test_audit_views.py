@@ -1,0 +1,229 @@
+"""The SQL recount of the views against a walk through the log that keeps every session and looks at each whole minute."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loadgen import audit_admission, audit_sequence, audit_views
+from loadgen.audit_sql import COLUMNS
+from loadgen.audit_strict import TYPES
+from topologies.views import VIEWS
+
+T0 = 1_760_000_000_000 - 1_760_000_000_000 % 3_600_000
+TITLES = ("tt1", "tt2")
+Cell = tuple[str, str, int, int, str]
+
+
+@dataclass(frozen=True)
+class Record:
+    rts: int
+    ts: int | None
+    sid: int = 0
+    seq: int = 0
+    type: str = "heartbeat"
+    title: str = "tt1"
+    region: str = "eu"
+    device: str = "tv"
+    watched_ms: int | None = None
+    stall_ms: int | None = None
+    fatal: bool | None = None
+
+
+@dataclass
+class Session:
+    latest: Record
+    greatest_ts: int
+    told: tuple[int, str] = (-1, "playing")
+    fresh_at: int | None = None
+
+
+@dataclass
+class Walk:
+    """The walk: state of one partition, sentence by sentence."""
+
+    clock: int = -1
+    max_ts: int = -1
+    sessions: dict[int, Session] = field(default_factory=dict)
+    cells: Counter[tuple[Cell, int]] = field(default_factory=Counter)
+    classes: Counter[str] = field(default_factory=Counter)
+
+    def take(self, record: Record, name: str) -> None:
+        if name != "tick":
+            self.classes[name] += 1
+        if name == "dead":
+            return
+        now = max(self.clock, record.rts)
+        if self.clock >= 0:
+            for minute in range(self.clock // 60_000 + 1, now // 60_000 + 1):
+                self.sample("minute", minute * 60_000, minute * 60_000)
+        self.clock = now
+        if name == "applied" and record.ts is not None:
+            self.apply(record, record.ts)
+
+    def apply(self, record: Record, ts: int) -> None:
+        session = self.sessions.get(record.sid)
+        watermark = max(self.max_ts, self.clock - 60_000)
+        if session is None or watermark - session.greatest_ts > 900_000:
+            session = self.sessions[record.sid] = Session(record, ts)
+        self.max_ts = max(self.max_ts, ts)
+        session.greatest_ts = max(session.greatest_ts, ts)
+        if record.seq > session.latest.seq:
+            session.latest = record
+        state = told_by(record)
+        if state is not None and record.seq > session.told[0]:
+            session.told = (record.seq, state)
+        if record.rts - ts <= 60_000:
+            session.fresh_at = max(session.fresh_at or 0, record.rts)
+        for window, length in (("hour", 3_600_000), ("day", 86_400_000)):
+            cell = ("watch_time", window, ts - ts % length, 0, f"{record.title}\x1f{record.region}")
+            self.cells[cell, 0] += record.watched_ms or 0
+            self.cells[cell, 1] += record.type == "play_start"
+            self.cells[cell, 2] += record.type == "play_request"
+
+    def sample(self, window: str, start_ms: int, at: int) -> None:
+        for session in self.sessions.values():
+            if session.told[1] in ("starting", "playing", "stalled") and session.fresh_at is not None and at - session.fresh_at < 30_000:
+                latest = session.latest
+                for grouping, key in enumerate((latest.title, latest.region, latest.device, "")):
+                    self.cells[("concurrents", window, start_ms, grouping, key), 0] += 1
+
+    def answer(self) -> dict[Cell, list[int]]:
+        self.sample("live", 0, self.clock)
+        found: dict[Cell, list[int]] = {}
+        for (cell, measure), value in self.cells.items():
+            found.setdefault(cell, [0] * (3 if cell[0] == "watch_time" else 1))[measure] += value
+        return {cell: values for cell, values in found.items() if any(values)}
+
+
+def told_by(record: Record) -> str | None:
+    if record.type in ("heartbeat", "seek", "rendition"):
+        return "playing" if record.watched_ms else "stalled" if record.stall_ms else None
+    if record.type == "error":
+        return "ended" if record.fatal else None
+    return {"play_request": "starting", "stall": "stalled", "pause": "paused", "finish": "ended", "stop": "ended"}.get(record.type, "playing")
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        connection.execute("SET threads = 1")
+        yield connection
+
+
+def load(database: duckdb.DuckDBPyConnection, records: list[Record]) -> None:
+    kinds = {"VARCHAR": pa.string(), "BIGINT": pa.int64(), "BOOLEAN": pa.bool_()}
+
+    def column(name: str) -> list[Any]:
+        if name == "kind":
+            return ["tick" if record.ts is None else "event" for record in records]
+        if name in ("session", "account"):
+            return [f"{name}{record.sid}" for record in records]
+        return [getattr(record, name, None) for record in records]
+
+    table = pa.table(
+        {
+            "n": pa.array(range(len(records)), pa.int64()),
+            "rts": pa.array([record.rts for record in records], pa.int64()),
+            "mine": pa.array([record.sid == 0 for record in records]),
+            **{name: pa.array(column(name), kinds[kind]) for name, kind in COLUMNS.items()},
+        }
+    )
+    database.register("given_rows", table)
+    database.execute("CREATE OR REPLACE TABLE rows AS SELECT * FROM given_rows")
+    database.unregister("given_rows")
+    audit_admission.classify(database, 400)
+    audit_views.prepare(database)
+
+
+def recounted(database: duckdb.DuckDBPyConnection, offset: int) -> dict[Cell, list[int]]:
+    audit_views.recount(database, tuple(VIEWS.values()), offset)
+    rows = database.execute("SELECT * FROM recounted").fetchall()
+    found = {tuple(row[:5]): row[5] for row in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+def walked(records: list[Record], offset: int) -> Walk:
+    walk = Walk()
+    classes = audit_sequence.classes((r.rts, r.ts, r.sid, None if r.ts is None else r.seq) for r in records)
+    for record, name in list(zip(records, classes, strict=True))[:offset]:
+        walk.take(record, name)
+    return walk
+
+
+steps = st.sampled_from([0, 0, 1_000, 10_000, 10_000, 20_000, 29_999, 30_000, 30_001, 60_000, 200_000, 1_000_000, -5_000, -70_000])
+skews = st.sampled_from([0, 0, 0, 0, -1_000, 50_000, 60_001, -59_999, -60_000, -60_001, -500_000, -1_000_000])
+events = st.builds(
+    Record,
+    rts=st.just(0),
+    ts=st.just(0),
+    sid=st.integers(0, 2),
+    seq=st.one_of(st.integers(0, 12), st.just(0)),
+    type=st.sampled_from(TYPES),
+    title=st.sampled_from(TITLES),
+    region=st.sampled_from(("eu", "us")),
+    device=st.sampled_from(("tv", "phone")),
+    watched_ms=st.sampled_from([None, 0, 10_000]),
+    stall_ms=st.sampled_from([None, 0, 500]),
+    fatal=st.sampled_from([None, False, True]),
+)
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> list[Record]:
+    now, records = T0 + draw(st.sampled_from([0, 1, 59_999])), []
+    for event in draw(st.lists(events, max_size=25)):
+        now = now + draw(steps)
+        ts = None if draw(st.integers(0, 7)) == 0 else now + draw(skews)
+        records.append(Record(**{**event.__dict__, "rts": now, "ts": ts}))
+    return records
+
+
+@settings(max_examples=150, deadline=None)
+@given(records=logs(), cut=st.integers(0, 25))
+def test_the_sql_recount_of_the_views_equals_the_walk(database: duckdb.DuckDBPyConnection, records: list[Record], cut: int) -> None:
+    load(database, records)
+    for offset in {min(cut, len(records)), len(records)}:
+        walk = walked(records, offset)
+        assert recounted(database, offset) == walk.answer()
+        status = audit_views.status_at(database, offset)
+        assert (status.clock_ms, status.applied, status.duplicate) == (walk.clock, walk.classes["applied"], walk.classes["duplicate"])
+        assert (status.late, status.dead, status.received) == (walk.classes["late"], walk.classes["dead"], walk.classes.total())
+        assert status.watermark_ms == max(walk.max_ts, walk.clock - 60_000, -1)
+
+
+def test_a_viewer_is_sampled_at_the_minute_and_leaves_by_the_clock(database: duckdb.DuckDBPyConnection) -> None:
+    records = [
+        Record(T0 + 31_000, T0 + 31_000, 0, 0, "play_start"),
+        Record(T0 + 60_000, T0 + 60_000, 1, 0, "play_start", "tt2"),  # moves the clock to the minute: not in its sample
+        Record(T0 + 61_000, None),  # tick: session 0 is 30 s old and gone
+    ]
+    load(database, records)
+    cells = {(window, start, key) for (_, window, start, grouping, key), _ in recounted(database, 3).items() if grouping == 0 and window != "hour"}
+    assert ("minute", T0 + 60_000, "tt1") in cells
+    assert ("minute", T0 + 60_000, "tt2") not in cells
+    assert ("live", 0, "tt2") in cells
+    assert ("live", 0, "tt1") not in cells
+
+
+def test_the_state_of_a_forgotten_session_does_not_count_for_its_new_life(database: duckdb.DuckDBPyConnection) -> None:
+    later = T0 + 2_000_000
+    records = [Record(T0, T0, 0, 500, "stop", "tt1"), Record(later, later, 0, 2, "heartbeat", "tt2")]
+    load(database, records)
+    live = {key for (_, window, _, grouping, key) in recounted(database, 2) if window == "live" and grouping == 0}
+    assert live == {"tt2"}
+
+
+def test_only_the_audited_runs_records_count_as_its_own(database: duckdb.DuckDBPyConnection) -> None:
+    load(database, [Record(T0, T0, 0, 0), Record(T0, T0, 1, 0), Record(T0, T0, 1, 0), Record(T0, None)])
+    assert audit_views.status_at(database, 4, mine=True).received == 1
+    assert audit_views.status_at(database, 4).received == 3
