@@ -1,0 +1,103 @@
+"""`marquee doctor`: whether this machine has what is needed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from marquee.config import Resolved
+from marquee.invocation import Invocation, pass_invocation
+from marquee.output import emit, json_option, say, table
+from topologies.errors import SetupError
+
+ADDRESSES = {"kafka": "kafka.bootstrap", "redis": "redis.url", "cassandra": "cassandra.hosts"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at; `needed` is False for a server at its default address: the local cluster may just not be up."""
+
+    name: str
+    ok: bool
+    needed: bool
+    detail: str
+
+
+@click.command()
+@json_option
+@pass_invocation
+def doctor(invocation: Invocation, as_json: bool) -> int:
+    """Check Java, Maven, redis-server, the servers' jars, and whether the servers answer.
+
+    Exit 1 when something is missing that the local cluster needs, or when a server does not answer at an address that was set.
+
+    \b
+    Examples:
+      marquee doctor
+      marquee -s kafka.bootstrap=10.0.0.5:9092 doctor --json
+    """
+    checks = [*_tools(Path(invocation.settings.local.jars)), *_servers(invocation.resolved)]
+    failed = [check.name for check in checks if check.needed and not check.ok]
+    if as_json:
+        emit({"ok": not failed, "checks": [asdict(check) for check in checks]})
+    else:
+        rows = [(check.name, "ok" if check.ok else "MISSING" if check.needed else "not up", check.detail) for check in checks]
+        table(("check", "", "detail"), rows)
+        say(f"not in order: {', '.join(failed)}" if failed else "all that is needed is there")
+    return 1 if failed else 0
+
+
+def _tools(jars: Path) -> list[Check]:
+    from cluster.java import find_java
+
+    try:
+        java = find_java()
+        checks = [Check("java", True, True, f"Java {java.version} at {java.path}")]
+    except SetupError as error:
+        checks = [Check("java", False, True, str(error))]
+    have_jars = True
+    for server in ("kafka", "cassandra"):
+        count = len(list((jars / server).glob("*.jar")))
+        have_jars = have_jars and count > 0
+        checks.append(Check(f"{server} jars", count > 0, True, f"{count} in {jars / server}" if count else f"none in {jars / server}: run `make setup`"))
+    # Maven only fetches the jars.
+    checks.append(_program("maven", "mvn", "--version", needed=not have_jars, package="Maven (Debian: apt install maven)"))
+    checks.append(_program("redis-server", "redis-server", "--version", needed=True, package="Redis 7 (Debian: apt install redis-server)"))
+    return checks
+
+
+def _program(name: str, binary: str, flag: str, *, needed: bool, package: str) -> Check:
+    path = shutil.which(binary)
+    if path is None:
+        return Check(name, False, needed, f"{binary} is not on the PATH: run `make setup`, or install {package}")
+    try:
+        said = subprocess.run([path, flag], capture_output=True, text=True, timeout=30, check=True).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        return Check(name, False, needed, f"{path} {flag} fails: {error}")
+    return Check(name, True, needed, f"{_plain(said.splitlines()[0])} at {path}" if said else path)
+
+
+def _plain(text: str) -> str:
+    """The text without terminal colours, which Maven prints even into a pipe."""
+    return click.unstyle(text).strip()
+
+
+def _servers(resolved: Resolved) -> list[Check]:
+    from marquee.health import healths
+
+    return [
+        Check(
+            health.name,
+            health.ok,
+            resolved.origins[ADDRESSES[health.name]] != "default",
+            f"{health.address}: {health.detail}" if health.ok else f"{health.address} does not answer ({health.detail}); `marquee up` starts one here",
+        )
+        for health in healths(resolved.settings)
+    ]
+
+
+COMMAND = doctor

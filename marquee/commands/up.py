@@ -1,0 +1,98 @@
+"""`marquee up`: the local cluster and workers, in the foreground."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from marquee.config import LOCAL
+from marquee.invocation import Invocation, pass_invocation
+from marquee.output import say
+from marquee.signals import interruptible, undisturbed
+from topologies.errors import ServerAway
+
+if TYPE_CHECKING:
+    from cluster.local import LocalCluster
+    from cluster.supervisor import Workers
+
+MOST_RESTARTS: Final = 5
+"""What has ended so often on its own is not started again."""
+
+
+@click.command()
+@click.option("--workers", "count", type=click.IntRange(min=0), default=1, show_default=True, help="Worker processes.")
+@pass_invocation
+def up(invocation: Invocation, count: int) -> int:
+    """Start Kafka, Cassandra, Redis and workers on this machine, and keep them up until Ctrl-C or `marquee down`.
+
+    Data and logs stay in var/clusters/local. A port that is taken is replaced by a free one, and said; the other commands find the
+    running cluster by themselves.
+
+    \b
+    Examples:
+      marquee up
+      marquee up --workers 4
+      marquee -s kafka.bootstrap=127.0.0.1:19092 up --workers 0
+    """
+    from cluster.local import LocalCluster
+    from cluster.supervisor import Workers
+    from connectors.kafka import ensure_topics
+
+    settings = invocation.settings
+    directory = Path(settings.local.directory) / LOCAL
+    cluster = LocalCluster(directory, settings)
+    workers: Workers | None = None
+    with interruptible():
+        try:
+            cluster.start(say)
+            ensure_topics(cluster.settings)
+            workers = Workers(cluster.settings, count, directory)
+            workers.start()
+            workers.wait_ready(progress=say)
+            _announce(cluster, count)
+            _watch(cluster, workers)
+        except KeyboardInterrupt:
+            say("stopping: the workers drain, then the servers stop …")
+        finally:
+            with undisturbed():
+                if workers is not None:
+                    workers.stop_all()
+                cluster.stop()
+    say("stopped")
+    return 0
+
+
+def _announce(cluster: LocalCluster, count: int) -> None:
+    settings = cluster.settings
+    say(f"kafka      {settings.kafka.bootstrap}")
+    say(f"redis      {settings.redis.url}")
+    say(f"cassandra  {','.join(settings.cassandra.hosts)}:{settings.cassandra.port}")
+    say(f"logs       {cluster.directory / 'logs'}")
+    say(f"up with {count} worker{'' if count == 1 else 's'}; Ctrl-C or `marquee down` stops")
+
+
+def _watch(cluster: LocalCluster, workers: Workers) -> None:
+    """Starts again what ends on its own. Returns never; raises ServerAway when one will not stay up."""
+    restarts: Counter[str] = Counter()
+
+    def again(name: str, log: Path) -> None:
+        restarts[name] += 1
+        if restarts[name] > MOST_RESTARTS:
+            raise ServerAway(f"{name} ended {restarts[name]} times on its own; {log} says why")
+        say(f"{name} ended on its own ({log} says why); starting it again")
+
+    while True:
+        for name in cluster.watch():
+            again(name, cluster.server(name).log)
+            cluster.restart(name, say)
+        for index in workers.watch():
+            again(workers[index].name, workers[index].log)
+            workers.restart(index)
+        time.sleep(0.5)
+
+
+COMMAND = up

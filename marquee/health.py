@@ -1,0 +1,93 @@
+"""Whether each server answers, asked side by side, without raising: what status, doctor and up want to know.
+
+Kafka is asked for its metadata, Redis for PING, Cassandra for OPTIONS (native protocol v4 §4.1.3, which needs no login).
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from marquee.config import without_password
+from topologies.settings import Settings
+
+TIMEOUT_S: Final = 3.0
+_OPTIONS: Final = bytes((0x04, 0, 0, 0, 0x05, 0, 0, 0, 0))
+_SUPPORTED: Final = 0x06
+
+
+@dataclass(frozen=True)
+class Health:
+    """One server: where it was looked for, whether it answered and how long that took (ms), else why not."""
+
+    name: str
+    address: str
+    ok: bool
+    took_ms: float
+    detail: str
+
+
+def healths(settings: Settings) -> list[Health]:
+    """Kafka, Redis and Cassandra, in that order; takes about 3 s at the most."""
+    hosts = ",".join(f"{host}:{settings.cassandra.port}" for host in settings.cassandra.hosts)
+    asked: list[tuple[str, str, Callable[[Settings], str]]] = [
+        ("kafka", settings.kafka.bootstrap, _kafka),
+        ("redis", without_password(settings.redis.url), _redis),
+        ("cassandra", hosts, _cassandra),
+    ]
+    with ThreadPoolExecutor(len(asked)) as pool:
+        return list(pool.map(lambda ask: _health(settings, *ask), asked))
+
+
+def _health(settings: Settings, name: str, address: str, probe: Callable[[Settings], str]) -> Health:
+    begun = time.monotonic()
+    try:
+        detail, ok = probe(settings), True
+    except Exception as error:  # noqa: BLE001  # whatever a client library raises means that the server does not answer
+        detail, ok = " ".join(str(error).split()) or type(error).__name__, False
+    return Health(name, address, ok, round((time.monotonic() - begun) * 1000, 1), detail)
+
+
+def _kafka(settings: Settings) -> str:
+    from confluent_kafka.admin import AdminClient
+
+    # Its log lines would stand between ours: that the broker is away is said by the exception too.
+    client = AdminClient({"bootstrap.servers": settings.kafka.bootstrap, "log_level": 0, "socket.connection.setup.timeout.ms": 3000})
+    metadata = client.list_topics(timeout=TIMEOUT_S)
+    brokers = len(metadata.brokers)
+    return f"{brokers} broker{'' if brokers == 1 else 's'}, {len(metadata.topics)} topics"
+
+
+def _redis(settings: Settings) -> str:
+    import redis
+
+    password = settings.redis.password or None
+    client = redis.Redis.from_url(settings.redis.url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, password=password)
+    try:
+        client.ping()
+        info: dict[str, object] = client.info("server")
+        memory: dict[str, object] = client.info("memory")
+    finally:
+        client.close()
+    return f"Redis {info['redis_version']}, {memory['used_memory_human']} in use"
+
+
+def _cassandra(settings: Settings) -> str:
+    failures = []
+    for host in settings.cassandra.hosts:
+        try:
+            with socket.create_connection((host, settings.cassandra.port), TIMEOUT_S) as connection:
+                connection.settimeout(TIMEOUT_S)
+                connection.sendall(_OPTIONS)
+                answer = connection.recv(9)
+        except OSError as error:
+            failures.append(f"{host}: {error.strerror or error}")
+            continue
+        if len(answer) == 9 and answer[4] == _SUPPORTED:
+            return f"{host} takes queries"
+        failures.append(f"{host}: something else listens there")
+    raise ConnectionError("; ".join(failures) or "no host is set")

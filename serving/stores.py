@@ -1,0 +1,117 @@
+"""The two stores as an answer reads them, opened when first needed; and what they know of the sources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import TracebackType
+from typing import Self
+
+from connectors.redis_reader import CellReader, Totals
+from serving.cells import Key, Sums
+from topologies.errors import ServerAway
+from topologies.packs import BUCKETS, bucket_of
+from topologies.settings import Settings
+from topologies.sources import SourceStatus
+from topologies.view import View
+from topologies.views import VIEWS
+
+
+@dataclass(frozen=True)
+class Known:
+    """The sources by their text, as each store has them.
+
+    doubt: why Redis' totals cannot be used, empty when they can. away: that Cassandra did not answer, empty when it did.
+    """
+
+    cached: Mapping[str, SourceStatus]
+    stored: Mapping[str, SourceStatus]
+    live_topics: tuple[str, ...]
+    doubt: str = ""
+    away: str = ""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every source that either store has heard of."""
+        return frozenset(self.cached) | frozenset(self.stored)
+
+    @property
+    def best(self) -> tuple[SourceStatus, ...]:
+        """Of each source the status that is further."""
+        both = [[found[name] for found in (self.cached, self.stored) if name in found] for name in sorted(self.names)]
+        return tuple(max(found, key=lambda status: status.offset) for found in both)
+
+    def live(self, statuses: Iterable[SourceStatus]) -> list[SourceStatus]:
+        """Those of live topics that have a clock; of all topics, when there are none: an ended backfill's clock stands for ever."""
+        clocked = [status for status in statuses if status.clock_ms >= 0]
+        return [status for status in clocked if status.source.topic in self.live_topics] or clocked
+
+
+class Stores:
+    """Redis and Cassandra of these settings. Use as a context manager; one thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes what was opened. Twice does nothing more."""
+        for name in ("_redis", "_cassandra"):
+            opened = self.__dict__.pop(name, None)
+            if opened is not None:
+                opened.close()
+
+    @cached_property
+    def _redis(self) -> CellReader:
+        return CellReader(self._settings.redis, tuple(VIEWS.values()))
+
+    @cached_property
+    def _cassandra(self) -> CellRows:
+        return CellRows(self._settings.cassandra, tuple(VIEWS.values()))
+
+    def known(self) -> Known:
+        """What is known of the sources. Raises ServerAway when neither store answers."""
+        doubt, away = "", ""
+        cached: dict[str, SourceStatus] = {}
+        stored: dict[str, SourceStatus] = {}
+        unfinished: list[str] = []
+        try:
+            found = self._redis.statuses()
+            cached = {name: status.status for name, status in found.items() if status.status is not None}
+            unfinished = [name for name, status in found.items() if status.status is None]
+        except ServerAway as error:
+            doubt = str(error)
+        try:
+            stored = {str(status.source): status for status in self._cassandra.statuses()}
+        except ServerAway as error:
+            away = str(error)
+        if doubt and away:
+            raise ServerAway(f"neither store answers: {doubt}; {away}")
+        behind = [name for name, status in stored.items() if name not in cached or cached[name].offset < status.offset]
+        if not doubt and (behind or unfinished):
+            doubt = f"Redis lacks or is behind at {len(set(behind) | set(unfinished))} of {len(set(stored) | set(cached) | set(unfinished))} sources"
+        return Known(cached, stored, self._settings.kafka.topics, doubt, away and f"{away}; history is not looked at")
+
+    def totals(self, view: View, window: str, start_ms: int, grouping: int, keys: Sequence[Key] | None) -> Totals:
+        """Redis' sums over sources; of these keys, or of all."""
+        return self._redis.totals(view, window, start_ms, grouping, keys)
+
+    def best(self, view: View, window: str, start_ms: int, grouping: int, count: int) -> list[Key]:
+        """The first keys of Redis' leaderboard."""
+        return [key for key, _ in self._redis.top(view, window, start_ms, grouping, count)]
+
+    def add_packs(self, sums: Sums, starts_ms: Sequence[int]) -> None:
+        """Adds the cells of these windows from Cassandra. Raises ServerAway or StoreError."""
+        plan = sums.plan
+        wanted = set(starts_ms)
+        pinned = plan.view.groupings[plan.grouping] == () or 0 in plan.fixed
+        buckets = [bucket_of((plan.fixed[0],) if plan.fixed else ())] if pinned else list(range(BUCKETS))
+        for pack_ms in sorted({plan.stored.pack_of(start_ms) for start_ms in wanted}):
+            for cells in self._cassandra.packs(plan.view, plan.stored, pack_ms, buckets):
+                sums.add_pack(cells, wanted)
