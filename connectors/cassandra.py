@@ -1,0 +1,153 @@
+"""Cassandra, the memory of views: its tables, and how it is reached. Made by cassandra_schema.py, written by cassandra_store.py
+and checkpoints.py, read by cassandra_reader.py.
+
+    cells_{view}_{logic}   ((window, pack_ms, bucket), source) → upto, pack
+                           all cells of a source that share window, pack span and bucket (topologies/packs.py), as of offset `upto`
+    spans                  ((view_name, logic, window), pack_ms)
+                           which pack spans exist; written before the first pack of a span, so that nobody has to scan
+    sources                ((scope), source) → region, topic, topic_id, part, upto, clock_ms, watermark_ms,
+                           received, applied, duplicate, late, dead
+                           the source's status at the version up to which its packs are complete; written after them; scope is "all"
+    checkpoints            ((source), upto DESC, writer) → stamp, pieces, size
+                           the manifest, written after the pieces
+    checkpoint_pieces      ((source, shard), upto DESC, writer, stamp, piece) → checksum, data
+                           piece n of a payload stands in shard n % 16, so that no Cassandra partition grows past tens of MB
+
+Cells, spans and sources are written USING TIMESTAMP BASE_US + offset: of two writers the one who has read further wins, whenever
+it writes, and equal offsets carry equal values. No row of them is ever deleted, none has a TTL. Of checkpoints, all below the third
+newest offset are deleted by range; they carry the client's time.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from cassandra import (
+    AuthenticationFailed,
+    ConsistencyLevel,
+    DriverException,
+    OperationTimedOut,
+    Timeout,
+    Unavailable,
+)
+from cassandra.auth import PlainTextAuthProvider
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
+from cassandra.connection import ConnectionException
+from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionPolicy, RetryPolicy, TokenAwarePolicy
+from cassandra.protocol import ErrorMessage
+from cassandra.query import tuple_factory
+
+from topologies.errors import MarqueeError, ServerAway, StoreError, UsageError
+from topologies.settings import CassandraSettings
+
+BASE_US: Final = 1_500_000_000_000_000
+"""Write time of offset 0, µs since the epoch (July 2017): below any clock, so that a row can still be deleted by hand. Never change it."""
+RETRIES: Final = 2
+CONNECT_TIMEOUT_S: Final = 5.0
+
+logging.getLogger("cassandra").addHandler(logging.NullHandler())  # else its warnings reach stderr where nobody has set up logging
+
+
+class BoundedRetries:
+    """Tries a statement again at most twice, all of ours being idempotent; then the error is the answer, never an empty result."""
+
+    def on_read_timeout(self, _query: Any, consistency: int, *, retry_num: int, **_: Any) -> tuple[int, int | None]:
+        return self._again(RetryPolicy.RETRY, consistency, retry_num)
+
+    def on_write_timeout(self, _query: Any, consistency: int, *, retry_num: int, **_: Any) -> tuple[int, int | None]:
+        return self._again(RetryPolicy.RETRY, consistency, retry_num)
+
+    def on_unavailable(self, _query: Any, consistency: int, *, retry_num: int, **_: Any) -> tuple[int, int | None]:
+        return self._again(RetryPolicy.RETRY_NEXT_HOST, consistency, retry_num)
+
+    def on_request_error(self, _query: Any, consistency: int, *, retry_num: int, **_: Any) -> tuple[int, int | None]:
+        return self._again(RetryPolicy.RETRY_NEXT_HOST, consistency, retry_num)
+
+    def _again(self, how: int, consistency: int, retry_num: int) -> tuple[int, int | None]:
+        return (how, consistency) if retry_num < RETRIES else (RetryPolicy.RETHROW, None)
+
+
+def connect(settings: CassandraSettings) -> Session:
+    """A session, without a keyspace; rows come as tuples, LOCAL_QUORUM both ways. Blocks for up to a few seconds; end it with `close`.
+
+    Raises ServerAway when no contact point answers, StoreError when the login is refused, UsageError for a data centre that is not there.
+    """
+    profile = ExecutionProfile(
+        load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(settings.datacenter)),
+        retry_policy=BoundedRetries(),
+        consistency_level=ConsistencyLevel.LOCAL_QUORUM,
+        request_timeout=settings.timeout_s,
+        row_factory=tuple_factory,
+    )
+    cluster = Cluster(
+        settings.hosts,
+        settings.port,
+        auth_provider=PlainTextAuthProvider(settings.user, settings.password) if settings.user else None,
+        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+        compression=False,
+        connect_timeout=CONNECT_TIMEOUT_S,
+        control_connection_timeout=CONNECT_TIMEOUT_S,
+        reconnection_policy=ExponentialReconnectionPolicy(0.5, 10.0, max_attempts=None),
+        idle_heartbeat_interval=10,
+        idle_heartbeat_timeout=10,
+    )
+    try:
+        with cassandra_errors(settings):
+            session = cluster.connect()
+            centres = sorted({host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter})
+            if settings.datacenter not in centres:
+                known = ", ".join(centres)
+                raise UsageError(
+                    f"Cassandra at {shown(settings)} has no data centre {settings.datacenter!r}; set cassandra.datacenter to one of {known}"
+                )
+            return session
+    except BaseException:
+        cluster.shutdown()
+        raise
+
+
+def close(session: Session) -> None:
+    """Ends the session and its connections. Calling again does nothing."""
+    session.cluster.shutdown()
+
+
+def shown(settings: CassandraSettings) -> str:
+    """The contact points, for messages."""
+    return f"{','.join(settings.hosts)}:{settings.port}"
+
+
+@contextmanager
+def cassandra_errors(settings: CassandraSettings) -> Iterator[None]:
+    """Turns the driver's errors into ours."""
+    try:
+        yield
+    except MarqueeError:
+        raise
+    except Exception as error:
+        raise translated(error, settings) from error
+
+
+def translated(error: Exception, settings: CassandraSettings) -> Exception:
+    """Our error for one of the driver's; an error that is not the driver's comes back as it is."""
+    where = f"Cassandra at {shown(settings)}"
+    if isinstance(error, NoHostAvailable):
+        causes = [cause for cause in getattr(error, "errors", {}).values() if isinstance(cause, Exception)]
+        refused = [cause for cause in causes if isinstance(cause, AuthenticationFailed)]
+        if refused:
+            return StoreError(f"{where} refused the login ({_line(refused[0])}); set cassandra.user and cassandra.password")
+        cause = _line(causes[0] if causes else error)
+        return ServerAway(f"{where} does not answer ({cause}); start it, or set cassandra.hosts and cassandra.port")
+    if isinstance(error, AuthenticationFailed):
+        return StoreError(f"{where} refused the login ({_line(error)}); set cassandra.user and cassandra.password")
+    if isinstance(error, OperationTimedOut | Timeout | Unavailable | ConnectionException):
+        return ServerAway(f"{where} did not answer in time ({_line(error)}); see whether its nodes are up and not overloaded")
+    if isinstance(error, DriverException | ErrorMessage):
+        return StoreError(f"{where} answered with an error: {_line(error)}")
+    return error
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

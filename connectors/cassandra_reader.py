@@ -1,0 +1,168 @@
+"""The reader of cells out of Cassandra, for queries and the audit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cassandra.cluster import Session
+from cassandra.concurrent import execute_concurrent
+
+from connectors.cassandra import cassandra_errors
+from connectors.cassandra_store import SCOPE, STATUS_COLUMNS
+from connectors.cell_id import CellId
+from topologies.errors import StoreError
+from topologies.packs import BUCKETS, decode_pack
+from topologies.settings import CassandraSettings
+from topologies.sources import Source, SourceStatus
+from topologies.view import View
+
+Values = tuple[int, ...]
+_BUCKETS_A_QUERY: Final = 8
+_ROWS_A_PAGE: Final = 200
+_PAUSE_S: Final = 0.05
+
+
+@dataclass(frozen=True)
+class StoredPack:
+    """One row of a view's table: what `source` held in this pack as of offset `upto`. `blob` is for topologies.packs.decode_pack."""
+
+    view: str
+    logic: int
+    window: str
+    pack_ms: int
+    bucket: int
+    source: str
+    upto: int
+    blob: bytes
+
+
+@dataclass(frozen=True)
+class SourceLook:
+    """All packs of one source, exactly as of `status.offset`."""
+
+    status: SourceStatus
+    packs: list[StoredPack]
+
+    def cells(self) -> dict[CellId, Values]:
+        """The cells by name. Raises StoreError for a pack that cannot be read."""
+        return {
+            CellId(pack.view, pack.logic, pack.window, cell.start_ms, cell.grouping, cell.key): cell.values
+            for pack in self.packs
+            for cell in decode_pack(pack.blob)
+        }
+
+
+class CellRows:
+    """Cassandra as queries and the audit read it. Methods block and raise ServerAway or StoreError; none answers empty for an error."""
+
+    def __init__(self, session: Session, settings: CassandraSettings, views: Sequence[View]) -> None:
+        """Prepares its statements; the schema is there (ensure_schema). The session stays the caller's."""
+        self._session = session
+        self._settings = settings
+        self._views = tuple(views)
+        keyspace = settings.keyspace
+        one, some = "AND bucket = ?", "AND bucket IN ?"
+        columns = "SELECT pack_ms, bucket, source, upto, pack FROM"
+        with cassandra_errors(settings):
+            self._statuses = self._prepare(f"SELECT {', '.join(STATUS_COLUMNS[1:])} FROM {keyspace}.sources WHERE scope = ?")
+            self._spans = self._prepare(f"SELECT pack_ms FROM {keyspace}.spans WHERE view_name = ? AND logic = ? AND window = ?")
+            where = {view.table: f"{columns} {keyspace}.{view.table} WHERE window = ? AND pack_ms = ?" for view in views}
+            self._one = {table: self._prepare(f"{text} {one}") for table, text in where.items()}
+            self._some = {table: self._prepare(f"{text} {some}") for table, text in where.items()}
+            self._of = {table: self._prepare(f"{text} {some} AND source IN ?") for table, text in where.items()}
+
+    def _prepare(self, text: str) -> Any:
+        statement = self._session.prepare(text)
+        statement.is_idempotent = True
+        statement.fetch_size = _ROWS_A_PAGE
+        return statement
+
+    def statuses(self) -> dict[str, SourceStatus]:
+        """Every source that has ever flushed, by its text."""
+        with cassandra_errors(self._settings):
+            rows = list(self._session.execute(self._statuses, (SCOPE,)))
+        return {text: SourceStatus(Source(*name), upto, *counts) for text, *rest in rows for name, upto, counts in [_split(rest)]}
+
+    def pack_spans(self, view: View, window: str) -> list[int]:
+        """Starts of the pack spans that have packs, ascending, epoch milliseconds (live: [0])."""
+        with cassandra_errors(self._settings):
+            return [row[0] for row in self._session.execute(self._spans, (view.name, view.logic_version, window))]
+
+    def packs(self, view: View, window: str, pack_ms: int, bucket: int | None = None) -> list[StoredPack]:
+        """The packs of all sources in one span: of one bucket, or of all. Each is as of its own `upto`."""
+        table = view.table
+        if bucket is not None:
+            return list(self._stored(view, [(self._one[table], (window, pack_ms, bucket))], window))
+        return list(self._stored(view, [(self._some[table], (window, pack_ms, part)) for part in _parts()], window))
+
+    def source_packs(self, sources: Sequence[str], timeout_s: float = 60.0) -> dict[str, SourceLook]:
+        """Each source's packs exactly as of its status.
+
+        The status is read first: if no pack that is read afterwards is beyond it, the packs are those of its offset. A source that is
+        being flushed is looked at again when its next flush has ended. Raises StoreError if a source is unknown, or was never at rest
+        for timeout_s seconds.
+        """
+        deadline = time.monotonic() + timeout_s
+        found: dict[str, SourceLook] = {}
+        waiting = dict.fromkeys(sources, -1)
+        while waiting:
+            statuses = self.statuses()
+            self._known(waiting, statuses)
+            ready = [source for source, offset in waiting.items() if statuses[source].offset > offset]
+            for look in self._looks([statuses[source] for source in ready]):
+                text = str(look.status.source)
+                if all(pack.upto <= look.status.offset for pack in look.packs):
+                    found[text] = look
+                    del waiting[text]
+                else:
+                    waiting[text] = look.status.offset
+            if waiting:
+                self._wait(waiting, deadline, timeout_s)
+        return found
+
+    def source_cells(self, source: str, timeout_s: float = 60.0) -> tuple[SourceStatus, dict[CellId, Values]]:
+        """The cells of one source exactly as of its status; errors as `source_packs`, and StoreError for a pack that cannot be read."""
+        look = self.source_packs([source], timeout_s)[source]
+        return look.status, look.cells()
+
+    def _known(self, waiting: dict[str, int], statuses: dict[str, SourceStatus]) -> None:
+        for source in waiting:
+            if source not in statuses:
+                raise StoreError(f"Cassandra has never heard of source {source}; see whether its worker lives (`marquee status`)")
+
+    def _wait(self, waiting: dict[str, int], deadline: float, timeout_s: float) -> None:
+        if time.monotonic() >= deadline:
+            names = ", ".join(sorted(waiting))
+            raise StoreError(f"{names} had unfinished flushes in Cassandra for {timeout_s:g} s; see `marquee status`")
+        time.sleep(_PAUSE_S)
+
+    def _looks(self, statuses: list[SourceStatus]) -> Iterator[SourceLook]:
+        if not statuses:
+            return
+        names = [str(status.source) for status in statuses]
+        packs: dict[str, list[StoredPack]] = {name: [] for name in names}
+        for view in self._views:
+            for window in view.windows:
+                spans = self.pack_spans(view, window.name)
+                queries = [(self._of[view.table], (window.name, span, part, names)) for span in spans for part in _parts()]
+                for pack in self._stored(view, queries, window.name):
+                    packs[pack.source].append(pack)
+        for name, status in zip(names, statuses, strict=True):
+            yield SourceLook(status, packs[name])
+
+    def _stored(self, view: View, queries: list[tuple[Any, tuple[Any, ...]]], window: str) -> Iterator[StoredPack]:
+        with cassandra_errors(self._settings):
+            for _, rows in execute_concurrent(self._session, queries, concurrency=16, raise_on_first_error=True):
+                for pack_ms, bucket, source, upto, blob in rows:
+                    yield StoredPack(view.name, view.logic_version, window, pack_ms, bucket, source, upto, blob)
+
+
+def _parts() -> list[list[int]]:
+    return [list(range(first, min(first + _BUCKETS_A_QUERY, BUCKETS))) for first in range(0, BUCKETS, _BUCKETS_A_QUERY)]
+
+
+def _split(row: list[Any]) -> tuple[list[Any], int, list[Any]]:
+    return row[:4], row[4], row[5:]

@@ -1,0 +1,76 @@
+"""Cassandra's keyspace and tables, made from the View declarations."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Final
+
+from cassandra import AlreadyExists
+from cassandra.cluster import Session
+
+from connectors.cassandra import cassandra_errors
+from topologies.errors import StoreError
+from topologies.settings import CassandraSettings
+from topologies.view import View
+
+_NAMESPACE: Final = uuid.UUID("6f0b6c0e-5d0a-4d0e-9a52-6d6172717565")
+_COMPACTION: Final = "compaction = {'class': 'UnifiedCompactionStrategy', 'scaling_parameters': 'T4'}"
+_CELLS: Final = """(
+    window text, pack_ms bigint, bucket int, source text, upto bigint, pack blob,
+    PRIMARY KEY ((window, pack_ms, bucket), source)
+) WITH"""
+_NEWEST_FIRST: Final = "AND gc_grace_seconds = 600 AND"  # a deleted checkpoint that comes back is only an older one
+TABLES: Final = {
+    "spans": """(
+        view_name text, logic int, window text, pack_ms bigint,
+        PRIMARY KEY ((view_name, logic, window), pack_ms)
+    ) WITH""",
+    "sources": """(
+        scope text, source text, region text, topic text, topic_id text, part int, upto bigint, clock_ms bigint, watermark_ms bigint,
+        received bigint, applied bigint, duplicate bigint, late bigint, dead bigint,
+        PRIMARY KEY ((scope), source)
+    ) WITH""",
+    "checkpoints": f"""(
+        source text, upto bigint, writer text, stamp text, pieces int, size bigint,
+        PRIMARY KEY ((source), upto, writer)
+    ) WITH CLUSTERING ORDER BY (upto DESC, writer ASC) {_NEWEST_FIRST}""",
+    "checkpoint_pieces": f"""(
+        source text, shard int, upto bigint, writer text, stamp text, piece int, checksum bigint, data blob,
+        PRIMARY KEY ((source, shard), upto, writer, stamp, piece)
+    ) WITH CLUSTERING ORDER BY (upto DESC, writer ASC, stamp ASC, piece ASC) {_NEWEST_FIRST}""",
+}
+"""Definitions by table; what the columns mean stands in connectors/cassandra.py."""
+
+
+def ensure_schema(session: Session, settings: CassandraSettings, views: Sequence[View]) -> None:
+    """Makes what is absent and leaves what is there. Several processes may do it at once: a table's id follows from its name,
+    so that what two nodes create at the same moment is one table. Raises ServerAway or StoreError.
+    """
+    if not settings.keyspace.isidentifier() or settings.keyspace != settings.keyspace.lower():
+        raise StoreError(f"keyspace {settings.keyspace!r}: set cassandra.keyspace to lower-case letters, digits and underscores")
+    with cassandra_errors(settings):
+        centres = sorted({host.datacenter for host in session.cluster.metadata.all_hosts() if host.datacenter})
+        replicas = ", ".join(f"'{centre}': {settings.replication}" for centre in centres)
+        if not _present(session, "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = %s", settings.keyspace):
+            _make(
+                session,
+                f"CREATE KEYSPACE IF NOT EXISTS {settings.keyspace} WITH replication = {{'class': 'NetworkTopologyStrategy', {replicas}}}",
+            )
+        there = _present(session, "SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s", settings.keyspace)
+        for table, definition in {**TABLES, **{view.table: _CELLS for view in views}}.items():
+            if table not in there:
+                name = f"{settings.keyspace}.{table}"
+                identity = uuid.uuid5(_NAMESPACE, name)
+                _make(session, f"CREATE TABLE IF NOT EXISTS {name} {definition} ID = {identity} AND {_COMPACTION}")
+
+
+def _present(session: Session, query: str, keyspace: str) -> set[str]:
+    return {row[0] for row in session.execute(query, (keyspace,))}
+
+
+def _make(session: Session, statement: str) -> None:
+    try:
+        session.execute(statement, timeout=60.0)
+    except AlreadyExists:
+        return  # another process was quicker
