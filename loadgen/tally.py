@@ -28,7 +28,7 @@ COLUMNS: Final = LANE_INDEX + 1
 
 
 @compiled
-def count(rows: Any, order: Any, lanes: int, tallies: Any, out: Any) -> int:
+def count(rows: Any, order: Any, tallies: Any, out: Any) -> int:
     """Counts rows[order] (what was handed to Kafka) into tallies i8[lanes, COLUMNS]; finished ones into out. → rows of out."""
     done = 0
     for i in range(len(order)):

@@ -1,0 +1,136 @@
+"""What an audit found, as values and as the JSON of the design's contract."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+DIFFERENCES_SHOWN: Final = 20
+CLASSES: Final = ("applied", "duplicate", "late", "dead")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not as recounted. `source` is "(total)" for a sum over sources; `served` None: not there; `expected` None: should not be."""
+
+    view: str
+    window: str
+    start_ms: int
+    grouping: int
+    key: str
+    source: str
+    store: str
+    expected: tuple[int, ...] | None
+    served: tuple[int, ...] | None
+
+
+@dataclass
+class ViewTally:
+    """Comparisons of one view: cells compared in both stores, and how many of them were wrong."""
+
+    cells: int = 0
+    wrong: int = 0
+    by_store: dict[str, int] = field(default_factory=dict)
+
+    def add(self, store: str, cells: int, wrong: int) -> None:
+        """Count one comparison's cells."""
+        self.cells += cells
+        self.wrong += wrong
+        self.by_store[store] = self.by_store.get(store, 0) + cells
+
+
+@dataclass(frozen=True)
+class SourceAudit:
+    """How one source was audited. Offsets are next offsets; None: the store does not know the source. `waiting`: records in the log
+    that not both stores have applied, ticks excepted. `trouble`: why it could not be recounted, else empty."""
+
+    source: str
+    topic: str
+    partition: int
+    first: int
+    end: int
+    redis: int | None
+    cassandra: int | None
+    waiting: int
+    received: int = 0
+    applied: int = 0
+    duplicate: int = 0
+    late: int = 0
+    dead: int = 0
+    clock_ms: int = -1
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """The audit of a run, or of the whole log (run ""). The counts are the run's records; views and sources are the whole log's."""
+
+    run: str
+    generated: int
+    received: int
+    applied: int
+    duplicate: int
+    late: int
+    dead: int
+    crossed: int
+    unaccounted: int
+    views: dict[str, ViewTally]
+    ledger: str
+    """equal | different | a sentence: why it was not compared"""
+    differences: tuple[Difference, ...]
+    sources: tuple[SourceAudit, ...]
+    dead_reasons: dict[str, int]
+    seconds: float
+
+    @property
+    def complete(self) -> bool:
+        """Whether every record of the log but ticks is below the applied offsets of both stores."""
+        return all(source.waiting == 0 and not source.trouble for source in self.sources)
+
+    @property
+    def as_of_ms(self) -> int:
+        """The oldest source's clock; −1 if none has one."""
+        return min((source.clock_ms for source in self.sources if source.clock_ms >= 0), default=-1)
+
+    @property
+    def exact(self) -> bool:
+        """Nothing wrong, nothing empty, nothing lost, and the ledger not contradicted."""
+        right = all(view.wrong == 0 and view.cells > 0 for view in self.views.values())
+        return right and self.unaccounted == 0 and self.ledger != "different" and not any(source.trouble for source in self.sources)
+
+    def document(self) -> dict[str, Any]:
+        """The JSON document."""
+        return {
+            "run": self.run or None,
+            "generated": self.generated,
+            "received": self.received,
+            **{name: getattr(self, name) for name in CLASSES},
+            "crossed": self.crossed,
+            "unaccounted": self.unaccounted,
+            "views": {
+                name: {"cells": view.cells, "wrong": view.wrong, "empty": view.cells == 0, "stores": view.by_store}
+                for name, view in sorted(self.views.items())
+            },
+            "exact": self.exact,
+            "complete": self.complete,
+            "as_of": _instant(self.as_of_ms),
+            "as_of_ms": self.as_of_ms if self.as_of_ms >= 0 else None,
+            "ledger": self.ledger,
+            "dead_reasons": dict(sorted(self.dead_reasons.items())),
+            "differences": [asdict(difference) for difference in self.differences],
+            "sources": [asdict(source) for source in self.sources],
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def first_differences(found: Sequence[Difference]) -> tuple[Difference, ...]:
+    """As many as are shown, in the order of views, windows and keys."""
+    return tuple(sorted(found, key=lambda d: (d.view, d.window, d.start_ms, d.grouping, d.key, d.source))[:DIFFERENCES_SHOWN])
+
+
+def _instant(epoch_ms: int) -> str | None:
+    if epoch_ms < 0:
+        return None
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,144 @@
+"""What Redis and Cassandra serve, brought into DuckDB: each source's cells exactly as of the offset that its store says.
+
+    served   store VARCHAR, source VARCHAR, "view" VARCHAR, "window" VARCHAR, start_ms BIGINT, grouping INTEGER, key VARCHAR, "values" BIGINT[]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Final, Self
+
+import duckdb
+import pyarrow as pa
+
+from connectors.cassandra import close, connect
+from connectors.cassandra_reader import CellRows
+from connectors.cassandra_schema import ensure_schema
+from connectors.redis_reader import CellReader, WindowLook
+from loadgen.audit_report import Difference
+from topologies.packs import decode_pack
+from topologies.settings import Settings
+from topologies.sources import SourceStatus
+from topologies.view import KEY_SEPARATOR, View
+
+TOTAL: Final = "(total)"
+_LOOKS: Final = 5
+_ROWS_A_TABLE: Final = 100_000
+_SCHEMA: Final = pa.schema(
+    [("view", pa.string()), ("window", pa.string()), ("start_ms", pa.int64()), ("grouping", pa.int32())]
+    + [("key", pa.string()), ("values", pa.list_(pa.int64()))]
+)
+Served = tuple[str, str, int, int, str, tuple[int, ...]]
+
+
+class ServedStores:
+    """Both stores, open. Methods raise ServerAway and StoreError."""
+
+    def __init__(self, settings: Settings, views: tuple[View, ...], database: duckdb.DuckDBPyConnection) -> None:
+        self._views = {view.name: view for view in views}
+        self._database = database
+        self._redis = CellReader(settings.redis, views)
+        self._session = connect(settings.cassandra)
+        ensure_schema(self._session, settings.cassandra, views)
+        self._cassandra = CellRows(self._session, settings.cassandra, views)
+        database.execute(
+            'CREATE OR REPLACE TABLE served (store VARCHAR, source VARCHAR, "view" VARCHAR, "window" VARCHAR, start_ms BIGINT, '
+            'grouping INTEGER, key VARCHAR, "values" BIGINT[])'
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._redis.close()
+        close(self._session)
+
+    def known(self) -> dict[str, str]:
+        """Every source that either store has heard of, by its text, with its topic."""
+        cached = {text: status.source.topic for text, status in self._redis.statuses().items()}
+        return {**cached, **{text: status.source.topic for text, status in self._cassandra.statuses().items()}}
+
+    def load_redis(self) -> dict[str, SourceStatus]:
+        """Bring every source's cells from Redis; returns the statuses that they are as of."""
+        statuses = {}
+        for text in self._redis.statuses():
+            found, cells = self._redis.source_cells(text)
+            assert found.status is not None
+            statuses[text] = found.status
+            mine = ((cell, values) for cell, values in cells.items() if self._is_read(cell.view, cell.logic))
+            rows = ((c.view, c.window, c.start_ms, c.grouping, KEY_SEPARATOR.join(c.key), values) for c, values in mine)
+            self._insert("redis", text, rows)
+        return statuses
+
+    def load_cassandra(self) -> dict[str, SourceStatus]:
+        """Bring every source's cells from Cassandra; returns the statuses that they are as of."""
+        statuses = {}
+        for text in self._cassandra.statuses():
+            look = self._cassandra.source_packs([text])[text]
+            statuses[text] = look.status
+            cells = ((pack.view, pack.window, cell) for pack in look.packs for cell in decode_pack(pack.blob))
+            self._insert("cassandra", text, ((v, w, c.start_ms, c.grouping, KEY_SEPARATOR.join(c.key), c.values) for v, w, c in cells))
+        return statuses
+
+    def wrong_totals(self) -> tuple[dict[str, tuple[int, int]], list[Difference]]:
+        """By view: how many totals and ranks of Redis were compared with the sums of its sources' cells, and how many differ; and which."""
+        for _ in range(_LOOKS):
+            known = {text: status.source for text, status in self._redis.statuses().items()}
+            counts: dict[str, tuple[int, int]] = {name: (0, 0) for name in self._views}
+            wrong: list[Difference] = []
+            for look in self._redis.snapshot(list(known.values())):
+                if self._is_read(look.view, look.logic):
+                    found = _wrong_sums(self._views[look.view], look)
+                    cells, so_far = counts[look.view]
+                    counts[look.view] = (cells + len(look.totals) + len(look.board or ()), so_far + len(found))
+                    wrong.extend(found)
+            # A source that came meanwhile is in the totals but not among the summed ones: look again.
+            if not wrong or set(self._redis.statuses()) == set(known):
+                break
+        return counts, wrong
+
+    def _is_read(self, view: str, logic: int) -> bool:
+        return view in self._views and self._views[view].logic_version == logic
+
+    def _insert(self, store: str, source: str, rows: Iterable[Served]) -> None:
+        for table in _tables(rows):
+            self._database.register("arrived", table)
+            self._database.execute("INSERT INTO served SELECT $store, $source, * FROM arrived", {"store": store, "source": source})
+            self._database.unregister("arrived")
+
+
+def _tables(rows: Iterable[Served]) -> Iterator[pa.Table]:
+    columns: tuple[list[object], ...] = ([], [], [], [], [], [])
+    for row in rows:
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)
+        if len(columns[0]) == _ROWS_A_TABLE:
+            yield _table(columns)
+            columns = ([], [], [], [], [], [])
+    if columns[0]:
+        yield _table(columns)
+
+
+def _table(columns: tuple[list[object], ...]) -> pa.Table:
+    return pa.table([pa.array(column, kind) for column, kind in zip(columns, _SCHEMA.types, strict=True)], schema=_SCHEMA)
+
+
+def _wrong_sums(view: View, look: WindowLook) -> list[Difference]:
+    """Totals that are not the sums of the sources' cells, and ranks that are not the totals."""
+    sums: dict[tuple[str, ...], tuple[int, ...]] = {}
+    for cells in look.sources.values():
+        for key, values in cells.items():
+            sums[key] = tuple(map(sum, zip(sums[key], values, strict=True))) if key in sums else values
+    found = [("redis totals", key, sums.get(key), look.totals.get(key)) for key in sums.keys() | look.totals.keys()]
+    if look.board is not None and view.leaderboard is not None:
+        ranked = [measure.name for measure in view.measures].index(view.leaderboard)
+        for key in look.totals.keys() | look.board.keys():
+            expected = (look.totals[key][ranked],) if key in look.totals else None
+            served = (look.board[key],) if key in look.board else None
+            found.append(("redis leaderboard", key, expected, served))
+    return [
+        Difference(look.view, look.window, look.start_ms, look.grouping, KEY_SEPARATOR.join(key), TOTAL, store, expected, served)
+        for store, key, expected, served in found
+        if (expected or (0,)) != (served or (0,)) and (any(expected or ()) or any(served or ()))
+    ]

@@ -1,0 +1,185 @@
+"""`marquee load`: a run of the audience, planned, shared among processes, watched, and written down.
+
+    run_load ── plan ──► processes (loadgen.process), each its partitions, each its producer
+        ▲                    │ counters in shared memory, parts of the ledger
+        └── progress, run.json every second, stop on SIGINT or SIGTERM, the ledger merged at the end
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from connectors.kafka import ensure_topic
+from loadgen.audience import Plan, make_plan, make_world
+from loadgen.crew import Crew, LoadProgress
+from loadgen.faults import Faults, parse_faults
+from loadgen.ledger import Run, create_run, runs_directory
+from loadgen.process import Assignment, warm_up
+from loadgen.topics import describe_topic
+from topologies.errors import UsageError
+from topologies.settings import Settings
+
+DEFAULT_RATE: Final = 20_000.0
+"""Events a second of a live run that says only how many."""
+DAY_MS: Final = 86_400_000
+
+OnProgress = Callable[[LoadProgress], None]
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """What `marquee load` was asked for. Two of events, duration_s and rate decide the third of a live run.
+
+    A backfill takes `events` over the `backfill_s` seconds that end now, or start at `span_start_ms` (epoch ms).
+    """
+
+    events: int | None = None
+    duration_s: float | None = None
+    rate: float | None = None
+    """Events a second."""
+    backfill_s: float | None = None
+    format: str = "json"
+    seed: int = 1
+    run: str | None = None
+    """The run's name; made up when None."""
+    faults: str = ""
+    """As `--faults` has it: duplicates,late=0.01,malformed,out-of-order."""
+    processes: int = 2
+    titles: int = 18_214
+    regions: int = 6
+    vanish: float = 0.02
+    """Share of sessions that never send a stop."""
+    span_start_ms: int | None = None
+    tag: str | None = None
+    """What every account starts with; made of the run's name and its time when None."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How many records, over how long."""
+
+    records: int
+    span_ms: int
+    live: bool
+
+    @property
+    def rate(self) -> float:
+        return self.records / (self.span_ms / 1000)
+
+
+def shape_of(options: LoadOptions) -> Shape:
+    """UsageError, saying what to change, when the options do not fit together."""
+    _check(options)
+    if options.backfill_s is not None:
+        events = options.events if options.events is not None else round((options.rate or 0) * options.backfill_s)
+        if events < 1 or options.duration_s is not None:
+            raise UsageError("--backfill needs --events N or --rate R, and no --duration")
+        return Shape(events, round(options.backfill_s * 1000), live=False)
+    events, duration_s, rate = options.events, options.duration_s, options.rate
+    if events is None and duration_s is None:
+        raise UsageError("say how much: --events N, or --duration S with --rate R")
+    if events is not None and duration_s is not None and rate is not None:
+        raise UsageError("--events, --duration and --rate together say one thing too many; leave one out")
+    if events is None:
+        assert duration_s is not None
+        events = max(1, round(duration_s * (rate or DEFAULT_RATE)))
+    if duration_s is None:
+        duration_s = events / (rate or DEFAULT_RATE)
+    return Shape(events, max(1, math.ceil(duration_s * 1000)), live=True)
+
+
+def _check(options: LoadOptions) -> None:
+    if options.format != "json":
+        raise UsageError(f"--format {options.format}: this version sends json only")
+    for name, value in (("events", options.events), ("duration", options.duration_s), ("rate", options.rate), ("backfill", options.backfill_s)):
+        if value is not None and value <= 0:
+            raise UsageError(f"--{name} must be more than 0")
+    if min(options.processes, options.titles, options.regions) < 1:
+        raise UsageError("--processes, --titles and --regions must be at least 1")
+    if not 0 <= options.vanish <= 1:
+        raise UsageError("--vanish must be between 0 and 1")
+    if not 0 <= options.seed < 2**63:
+        raise UsageError("--seed must be between 0 and 2^63 − 1")
+    if options.tag is not None and not re.fullmatch(r"[a-z0-9]{1,16}", options.tag):
+        raise UsageError("a tag has 1 to 16 lower-case letters and digits")
+
+
+def run_name(wanted: str | None, kind: str) -> str:
+    """The wanted name if it can name a topic too, or a new one. UsageError when it cannot."""
+    if wanted is None:
+        return f"{kind}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}", wanted):
+        raise UsageError(f"--run {wanted!r}: use 1 to 80 letters, digits, - and _, the first a letter or a digit")
+    return wanted
+
+
+def tag_of(name: str) -> str:
+    """A tag for this run, unlike any other run's: 8 letters and digits of a hash of its name and the time."""
+    return hashlib.blake2b(f"{name} {time.time_ns()}".encode(), digest_size=4).hexdigest()
+
+
+def run_load(settings: Settings, options: LoadOptions, on_progress: OnProgress) -> Run:
+    """Plays the audience and returns the finished (or stopped) run. Calls `on_progress` about four times a second.
+
+    Raises UsageError (options), ServerAway and StoreError (Kafka), MarqueeError when a process ends early; the ledger then
+    says `failed`. A second call is another run.
+    """
+    shape = shape_of(options)
+    faults = parse_faults(options.faults)
+    name = run_name(options.run, "load")
+    topic = settings.kafka.topics[0] if shape.live else settings.kafka.backfill_prefix + name
+    ensure_topic(settings, topic, live=shape.live)
+    log = describe_topic(settings.kafka, topic)
+    started_ms = time.time_ns() // 1_000_000
+    span_start = started_ms if shape.live else started_ms - shape.span_ms if options.span_start_ms is None else options.span_start_ms
+    on_progress(LoadProgress(phase="planning", total=shape.records, intended_rate=shape.rate))
+    plan = _plan(options, shape, faults, span_start)
+    run = Run(
+        name=name,
+        path=runs_directory(settings) / name,
+        tag=options.tag or tag_of(name),
+        kind="load",
+        state="running",
+        live=shape.live,
+        topic=topic,
+        topic_id=log.topic_id,
+        seed=options.seed,
+        options=asdict(options),
+        started_ms=started_ms,
+        ended_ms=0,
+        span_start_ms=span_start,
+        span_end_ms=span_start + shape.span_ms,
+        partitions=log.spans(),
+    )
+    create_run(run)
+    warm_up()
+    processes = max(1, min(options.processes, len(log.ends)))
+    assignments = [
+        Assignment(
+            settings=settings.kafka, plan=plan, run=run, regions=options.regions, partitions=len(log.ends),
+            mine=tuple(range(index, len(log.ends), processes)), process=index,
+        )
+        for index in range(processes)
+    ]  # fmt: skip
+    return Crew(settings, run, shape.records, shape.rate, assignments, on_progress).work()
+
+
+def _plan(options: LoadOptions, shape: Shape, faults: Faults, span_start_ms: int) -> Plan:
+    world = make_world(
+        seed=options.seed,
+        span_ms=shape.span_ms,
+        live=shape.live,
+        titles=options.titles,
+        regions=options.regions,
+        vanish=options.vanish,
+        faults=faults.limits(),
+        first_hour=span_start_ms % DAY_MS // 3_600_000,
+    )
+    return make_plan(world, shape.records)

@@ -1,0 +1,125 @@
+"""One process's part of the audience: the lanes whose accounts' partitions are its own, as records in the order of their arrival.
+
+Whatever the number of shards, they make the same records together, and each partition's records in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadgen.audience import Plan, fill, horizon, seat
+from loadgen.draws import partitions_of
+from loadgen.encode import ROW_BYTES, encode, make_fragments
+from loadgen.faults import mangle
+from loadgen.rows import EVENT, LANE, MALFORMED
+
+_BLOCK: Final = 65_536
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Records of a stretch of time in order of arrival. rows[order[i]] is the event of values[i]; `reasons`: of the malformed ones, by i."""
+
+    rows: NDArray[Any]
+    order: NDArray[np.int64]
+    values: list[bytes | None]
+    keys: list[bytes]
+    partitions: list[int]
+    arrivals_ms: NDArray[np.int64]
+    reasons: dict[int, str]
+
+
+class Shard:
+    """Lanes of `mine` of `partitions` partitions. `base_ms`: epoch ms at which the span begins; `tag`: the run's."""
+
+    def __init__(self, plan: Plan, tag: str, regions: int, base_ms: int, partitions: int, mine: frozenset[int]) -> None:
+        self.plan = plan
+        self.base_ms = base_ms
+        self._pieces = make_fragments(tag, regions, base_ms)
+        chosen: list[NDArray[Any]] = []
+        homes: list[NDArray[np.int32]] = []
+        self.keys: list[bytes] = []
+        """The accounts of the lanes."""
+        for first in range(0, plan.lanes, _BLOCK):
+            block = np.zeros(min(_BLOCK, plan.lanes - first), LANE)
+            seat(block, plan.world, np.arange(first, first + len(block)))
+            if first + len(block) == plan.lanes:
+                block[-1]["records_left"] = plan.last_lane_records
+            keys = [f"{tag}-{account:07d}".encode() for account in block["account"].tolist()]
+            home = partitions_of(keys, partitions)
+            own = np.flatnonzero(np.isin(home, list(mine)))
+            chosen.append(block[own])
+            homes.append(home[own])
+            self.keys += [keys[i] for i in own.tolist()]
+        self.lanes = np.concatenate(chosen)
+        self._homes = np.concatenate(homes)
+        self.share = len(self.lanes) / plan.lanes
+
+    def chunks(self, chunk_ms: int) -> Iterator[Chunk]:
+        """All records, in chunks of so much time each (before levelling)."""
+        world = self.plan.world
+        pending = np.empty(0, EVENT)
+        for start in range(0, world.span_ms, chunk_ms):
+            until = min(start + chunk_ms, world.span_ms)
+            fresh = self._due(until)
+            rows = np.concatenate([pending, *fresh]) if len(pending) or len(fresh) != 1 else fresh[0]
+            limit = horizon(world, until) if until < world.span_ms else np.iinfo(np.int64).max
+            arrived = rows["arrival"] < limit
+            if arrived.all():
+                pending = np.empty(0, EVENT)
+            else:
+                pending = rows[~arrived]
+                rows = rows[arrived]
+            if len(rows):
+                yield self._chunk(rows)
+
+    def _due(self, until: int) -> list[NDArray[Any]]:
+        parts: list[NDArray[Any]] = []
+        lane = 0
+        room = 16_384
+        while lane < len(self.lanes):
+            rows = np.empty(room, EVENT)
+            count, lane = fill(self.lanes, self.plan.world, until, lane, rows)
+            parts.append(rows[:count])
+            room = 131_072
+        return parts
+
+    def _chunk(self, rows: NDArray[Any]) -> Chunk:
+        # One order whatever the shards: by arrival, then by event, then the copy after its original.
+        order = np.lexsort((rows["copy"], rows["seq"], rows["ordinal"], self._order_of(rows), rows["arrival"]))
+        out = np.empty(len(rows) * ROW_BYTES, np.uint8)
+        ends = np.empty(len(rows), np.int64)
+        size = encode(rows, order, self.lanes, self._pieces, out, ends)
+        blob = out[:size].tobytes()
+        stops = ends.tolist()
+        values: list[bytes | None] = [blob[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
+        index = rows["lane"][order]
+        keys = self.keys
+        return Chunk(
+            rows=rows,
+            order=order,
+            values=values,
+            keys=[keys[lane] for lane in index.tolist()],
+            partitions=self._homes[index].tolist(),
+            arrivals_ms=rows["arrival"][order] + self.base_ms,
+            reasons=_mangle(rows, order, values),
+        )
+
+    def _order_of(self, rows: NDArray[Any]) -> NDArray[np.uint64]:
+        found: NDArray[np.uint64] = self.lanes["key"][rows["lane"]]
+        return found
+
+
+def _mangle(rows: NDArray[Any], order: NDArray[np.int64], values: list[bytes | None]) -> dict[int, str]:
+    """Makes the malformed ones malformed, in place; → their reasons."""
+    reasons: dict[int, str] = {}
+    for i in np.flatnonzero(rows["fault"][order] == MALFORMED).tolist():
+        value = values[i]
+        assert value is not None
+        values[i], reasons[i] = mangle(value, int(rows["chance"][order[i]]))
+    return reasons
