@@ -8,10 +8,14 @@ from functools import cached_property
 from types import TracebackType
 from typing import Self
 
+from cassandra.cluster import Session
+
+from connectors.cassandra import close, connect
+from connectors.cassandra_reader import CellRows
 from connectors.redis_reader import CellReader, Totals
 from serving.cells import Key, Sums
-from topologies.errors import ServerAway
-from topologies.packs import BUCKETS, bucket_of
+from topologies.errors import ServerAway, StoreError
+from topologies.packs import bucket_of, decode_pack
 from topologies.settings import Settings
 from topologies.sources import SourceStatus
 from topologies.view import View
@@ -62,41 +66,51 @@ class Stores:
 
     def close(self) -> None:
         """Closes what was opened. Twice does nothing more."""
-        for name in ("_redis", "_cassandra"):
-            opened = self.__dict__.pop(name, None)
-            if opened is not None:
-                opened.close()
+        reader = self.__dict__.pop("_redis", None)
+        if reader is not None:
+            reader.close()
+        self.__dict__.pop("_cassandra", None)
+        session = self.__dict__.pop("_session", None)
+        if session is not None:
+            close(session)
 
     @cached_property
     def _redis(self) -> CellReader:
         return CellReader(self._settings.redis, tuple(VIEWS.values()))
 
     @cached_property
+    def _session(self) -> Session:
+        return connect(self._settings.cassandra)
+
+    @cached_property
     def _cassandra(self) -> CellRows:
-        return CellRows(self._settings.cassandra, tuple(VIEWS.values()))
+        keyspace = self._settings.cassandra.keyspace
+        if keyspace not in self._session.cluster.metadata.keyspaces:
+            raise StoreError(f"Cassandra has no keyspace {keyspace} yet: the first worker makes it (`marquee up` or `marquee worker`)")
+        return CellRows(self._session, self._settings.cassandra, tuple(VIEWS.values()))
 
     def known(self) -> Known:
         """What is known of the sources. Raises ServerAway when neither store answers."""
         doubt, away = "", ""
         cached: dict[str, SourceStatus] = {}
         stored: dict[str, SourceStatus] = {}
-        unfinished: list[str] = []
+        unfinished: set[str] = set()
         try:
             found = self._redis.statuses()
             cached = {name: status.status for name, status in found.items() if status.status is not None}
-            unfinished = [name for name, status in found.items() if status.status is None]
+            unfinished = {name for name, status in found.items() if status.status is None}
         except ServerAway as error:
             doubt = str(error)
         try:
-            stored = {str(status.source): status for status in self._cassandra.statuses()}
+            stored = self._cassandra.statuses()
         except ServerAway as error:
             away = str(error)
         if doubt and away:
             raise ServerAway(f"neither store answers: {doubt}; {away}")
-        behind = [name for name, status in stored.items() if name not in cached or cached[name].offset < status.offset]
-        if not doubt and (behind or unfinished):
-            doubt = f"Redis lacks or is behind at {len(set(behind) | set(unfinished))} of {len(set(stored) | set(cached) | set(unfinished))} sources"
-        return Known(cached, stored, self._settings.kafka.topics, doubt, away and f"{away}; history is not looked at")
+        if not doubt:
+            behind = {name for name, status in stored.items() if name not in cached or cached[name].offset < status.offset}
+            doubt = _doubt(behind | unfinished, len(set(stored) | set(cached) | unfinished))
+        return Known(cached, stored, self._settings.kafka.topics, doubt, away and f"{away}; history was not looked at")
 
     def totals(self, view: View, window: str, start_ms: int, grouping: int, keys: Sequence[Key] | None) -> Totals:
         """Redis' sums over sources; of these keys, or of all."""
@@ -111,7 +125,11 @@ class Stores:
         plan = sums.plan
         wanted = set(starts_ms)
         pinned = plan.view.groupings[plan.grouping] == () or 0 in plan.fixed
-        buckets = [bucket_of((plan.fixed[0],) if plan.fixed else ())] if pinned else list(range(BUCKETS))
+        bucket = bucket_of((plan.fixed[0],) if plan.fixed else ()) if pinned else None
         for pack_ms in sorted({plan.stored.pack_of(start_ms) for start_ms in wanted}):
-            for cells in self._cassandra.packs(plan.view, plan.stored, pack_ms, buckets):
-                sums.add_pack(cells, wanted)
+            for pack in self._cassandra.packs(plan.view, plan.stored.name, pack_ms, bucket):
+                sums.add_pack(decode_pack(pack.blob), wanted)
+
+
+def _doubt(lacking: set[str], known: int) -> str:
+    return f"Redis has not all of {len(lacking)} of the {known} sources" if lacking else ""

@@ -63,7 +63,8 @@ def _tools(jars: Path) -> list[Check]:
     for server in ("kafka", "cassandra"):
         count = len(list((jars / server).glob("*.jar")))
         have_jars = have_jars and count > 0
-        checks.append(Check(f"{server} jars", count > 0, True, f"{count} in {jars / server}" if count else f"none in {jars / server}: run `make setup`"))
+        detail = f"{count} in {jars / server}" if count else f"none in {jars / server}: run `make setup`"
+        checks.append(Check(f"{server} jars", count > 0, True, detail))
     # Maven only fetches the jars.
     checks.append(_program("maven", "mvn", "--version", needed=not have_jars, package="Maven (Debian: apt install maven)"))
     checks.append(_program("redis-server", "redis-server", "--version", needed=True, package="Redis 7 (Debian: apt install redis-server)"))
@@ -89,15 +90,12 @@ def _plain(text: str) -> str:
 def _servers(resolved: Resolved) -> list[Check]:
     from marquee.health import healths
 
-    return [
-        Check(
-            health.name,
-            health.ok,
-            resolved.origins[ADDRESSES[health.name]] != "default",
-            f"{health.address}: {health.detail}" if health.ok else f"{health.address} does not answer ({health.detail}); `marquee up` starts one here",
-        )
-        for health in healths(resolved.settings)
-    ]
+    checks = []
+    for health in healths(resolved.settings):
+        was_set = resolved.origins[ADDRESSES[health.name]] != "default"
+        answer = f": {health.detail}" if health.ok else f" does not answer ({health.detail}); `marquee up` starts one here"
+        checks.append(Check(health.name, health.ok, was_set, health.address + answer))
+    return checks
 
 
 COMMAND = doctor

@@ -10,7 +10,7 @@ from marquee.output import emit, instant, json_option, say, table
 
 @click.command()
 @click.argument("view")
-@click.option("--by", multiple=True, metavar="DIMENSION[=VALUE]", help="Only cells of this value; without a value, one row for each. Repeatable.")
+@click.option("--by", multiple=True, metavar="DIMENSION[=VALUE]", help="Cells of this value; without one, a row for each. Repeatable.")
 @click.option("--top", type=click.IntRange(min=1), help="The best so many by the view's leaderboard.")
 @click.option("--window", help="live, minute, hour or day; the view's first when not given.")
 @click.option("--from", "from_text", metavar="T", help="From this instant: ISO 8601 (UTC unless it says otherwise) or epoch seconds.")

@@ -13,6 +13,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = {
+    *("audit", "bench", "config", "dead", "demo", "doctor", "down", "late"),
+    *("load", "query", "replay", "status", "up", "views", "worker"),
+}
 AWAY = {
     "MARQUEE_KAFKA__BOOTSTRAP": "127.0.0.1:1",
     "MARQUEE_KAFKA__REQUEST_TIMEOUT_S": "3",
@@ -58,7 +62,7 @@ def test_help_is_quick(tmp_path: Path) -> None:
 
 def test_every_command_has_help_with_examples(tmp_path: Path) -> None:
     listed = re.findall(r"^  ([a-z]+)  ", marquee(tmp_path, "--help").stdout.partition("Commands:")[2], flags=re.MULTILINE)
-    assert {"audit", "config", "dead", "demo", "doctor", "down", "late", "load", "query", "replay", "status", "up", "views", "worker"} <= set(listed)
+    assert set(listed) >= COMMANDS
     for name in listed:
         ran = marquee(tmp_path, name, "--help")
         assert ran.returncode == 0

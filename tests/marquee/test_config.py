@@ -36,9 +36,9 @@ def test_each_place_outranks_the_ones_after_it(tmp_path: Path) -> None:
 
 
 def test_it_tells_where_each_value_came_from(tmp_path: Path) -> None:
-    found = resolved(
-        tmp_path, "redis.timeout_s=2", toml="[kafka]\npartitions = 3\n", environment={"MARQUEE_WORKER__NAME": "w"}, local={"MARQUEE_CASSANDRA__PORT": "9"}
-    )
+    toml = "[kafka]\npartitions = 3\n"
+    environment, local = {"MARQUEE_WORKER__NAME": "w"}, {"MARQUEE_CASSANDRA__PORT": "9"}
+    found = resolved(tmp_path, "redis.timeout_s=2", toml=toml, environment=environment, local=local)
     names = ("redis.timeout_s", "worker.name", "kafka.partitions", "cassandra.port", "kafka.group")
     assert [found.origins[name] for name in names] == ["flag", "environment", str(tmp_path / "marquee.toml"), "local cluster", "default"]
     assert set(found.origins) == set(KNOWN)

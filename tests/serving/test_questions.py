@@ -106,7 +106,13 @@ def test_a_top_over_a_span_adds_sums_over_its_windows() -> None:
 
 @pytest.mark.parametrize(
     ("text", "ms"),
-    [("0", 0), ("1700000000", 1_700_000_000_000), ("1700000000123", 1_700_000_000_123), ("1970-01-01T01:00", HOUR_MS), ("1970-01-01T01:00+01:00", 0)],
+    [
+        ("0", 0),
+        ("1700000000", 1_700_000_000_000),
+        ("1700000000123", 1_700_000_000_123),
+        ("1970-01-01T01:00", HOUR_MS),
+        ("1970-01-01T01:00+01:00", 0),
+    ],
 )
 def test_instants_are_iso_or_epoch(text: str, ms: int) -> None:
     assert parse_instant(text) == ms

@@ -1,0 +1,58 @@
+"""What the demo looks at while events flow: the workers' accounting, viewers and watch time, as Redis has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from connectors.redis_reader import CellReader
+from topologies.concurrents import CONCURRENTS
+from topologies.settings import Settings
+from topologies.sources import SourceStatus
+from topologies.view import HOUR, LIVE
+from topologies.views import VIEWS
+from topologies.watch_time import WATCH_TIME
+
+TOP: Final = 8
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One look. viewers: all sessions live now. titles: the most watched now. watched: (title, region) → ms, this hour's first few."""
+
+    statuses: Mapping[str, SourceStatus]
+    viewers: int
+    titles: tuple[tuple[str, int], ...]
+    watched: tuple[tuple[tuple[str, ...], int], ...]
+
+    def total(self, measure: str) -> int:
+        """Sum over sources of received, applied, duplicate, late or dead."""
+        return sum(int(getattr(status, measure)) for status in self.statuses.values())
+
+
+class Watcher:
+    """Looks at Redis; one thread. Raises ServerAway when it does not answer."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._reader = CellReader(settings.redis, tuple(VIEWS.values()))
+        self._titles = CONCURRENTS.groupings.index(("title",))
+        self._total = CONCURRENTS.groupings.index(())
+
+    def close(self) -> None:
+        """Ends its connection."""
+        self._reader.close()
+
+    def statuses(self) -> dict[str, SourceStatus]:
+        """The sources that have flushed to Redis, by their text."""
+        return {name: found.status for name, found in self._reader.statuses().items() if found.status is not None}
+
+    def look(self) -> Snapshot:
+        """The state of things now."""
+        statuses = self.statuses()
+        newest_ms = max((status.clock_ms for status in statuses.values()), default=0)
+        total = self._reader.totals(CONCURRENTS, LIVE.name, 0, self._total)
+        titles = self._reader.top(CONCURRENTS, LIVE.name, 0, self._titles, TOP)
+        watched = self._reader.top(WATCH_TIME, HOUR.name, HOUR.start_of(max(0, newest_ms)), 0, TOP)
+        viewers = sum(values[0] for values in total.values())
+        return Snapshot(statuses, viewers, tuple((key[0], count) for key, count in titles), tuple(watched))
