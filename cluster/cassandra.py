@@ -13,8 +13,8 @@ from cluster.ports import LOOPBACK
 from cluster.server import Server
 from topologies.settings import Settings
 
-SETTINGS: Final[dict[str, str | int | bool]] = {
-    "num_tokens": 1,
+SETTINGS: Final[dict[str, str]] = {
+    "num_tokens": "1",
     # A partition's cells of a flush, and a checkpoint's pieces, are written in one go (design §5).
     "batch_size_warn_threshold": "512KiB",
     "batch_size_fail_threshold": "1MiB",
@@ -27,9 +27,9 @@ SETTINGS: Final[dict[str, str | int | bool]] = {
     "request_timeout": "10s",
     "truncate_request_timeout": "60s",
     # A snapshot of every table dropped or truncated would fill the disk of whoever runs the tests.
-    "auto_snapshot": False,
+    "auto_snapshot": "false",
 }
-"""What docker-compose.yml gives it too (as -Dcassandra.settings.…)."""
+"""What docker-compose.yml gives it too, by the same means: -Dcassandra.settings.NAME, which stand above cassandra.yaml."""
 
 HERE: Final = Path(__file__).parent / "servers" / "cassandra"
 _OPTIONS_REQUEST: Final = bytes([0x04, 0, 0, 0, 0x05, 0, 0, 0, 0])
@@ -54,15 +54,17 @@ class CassandraServer(Server):
         java = find_java()
         jars = Path(self.settings.local.jars).resolve() / "cassandra"
         conf = self._write_config()
-        # The folder of the configuration stands first: cassandra-rackdc.properties is read from the class path.
-        path = class_path(jars, conf)
+        path = class_path(jars)
         agent = sorted(jars.glob("jamm-*.jar"))
         options = [line for line in (HERE / "jvm.options").read_text().splitlines() if line.startswith("-")]
         options += [f"-javaagent:{jar}" for jar in agent]
+        options += [f"-Dcassandra.settings.{name}={value}" for name, value in SETTINGS.items()]
         options += [
+            "-Dcassandra.config.allow_system_properties=true",
             "-Xms512m",
             f"-Xmx{self.heap_mb}m",
             f"-Dcassandra.config={(conf / 'cassandra.yaml').as_uri()}",
+            f"-Dcassandra-rackdc.properties={(conf / 'cassandra-rackdc.properties').as_uri()}",
             f"-Dcassandra.storagedir={self.directory}",
             f"-Dcassandra.jmx.local.port={self.ports['cassandra_jmx']}",
             f"-Dlogback.configurationFile={HERE / 'logback.xml'}",
@@ -87,7 +89,6 @@ class CassandraServer(Server):
             "commitlog_sync_period": "10s",
             "data_file_directories": [str(self.folder("data"))],
             **{f"{name}_directory": str(self.folder(name)) for name in ("commitlog", "saved_caches", "hints", "cdc_raw")},
-            **SETTINGS,
         }
         conf = self.folder("conf")
         # JSON is YAML.

@@ -53,9 +53,9 @@ def find_java() -> Java:
     raise SetupError(f"no Java {OLDEST} to {NEWEST} found: run `make setup`, or install a JDK {OLDEST} and set JAVA_HOME.")
 
 
-def class_path(jars: Path, *first: Path) -> str:
-    """`first`, then all jars of a folder in a fixed order. Raises SetupError when there are none."""
+def class_path(jars: Path) -> str:
+    """All jars of a folder in a fixed order. Raises SetupError when there are none."""
     found = sorted(jars.glob("*.jar"))
     if not found:
         raise SetupError(f"no jars in {jars}: run `make setup`, which fetches them.")
-    return os.pathsep.join(map(str, [*first, *found]))
+    return os.pathsep.join(map(str, found))

@@ -7,6 +7,8 @@ import shutil
 from urllib.parse import urlsplit, urlunsplit
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from cluster.ports import LOOPBACK
 from cluster.server import Server
@@ -56,8 +58,9 @@ class RedisServer(Server):
         return [binary, str(config)]
 
     def ready(self) -> bool:
-        password = self.settings.redis.password or None
-        with redis.Redis(host=LOOPBACK, port=self.ports["redis"], password=password, socket_timeout=1.0) as client:
+        once = Retry(NoBackoff(), 0)
+        port, password = self.ports["redis"], self.settings.redis.password or None
+        with redis.Redis(host=LOOPBACK, port=port, password=password, socket_timeout=1.0, socket_connect_timeout=1.0, retry=once) as client:
             try:
                 return bool(client.ping())
             except redis.RedisError:

@@ -1,0 +1,36 @@
+"""Owners of clusters as processes of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from topologies.settings import Settings
+
+OWNER = Path(__file__).parent / "owner.py"
+Owner = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def owner(bare_settings: Settings) -> Iterator[Owner]:
+    """Starts a process that owns a cluster of these services in this directory; returns when its servers answer."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(directory: Path, *services: str) -> subprocess.Popen[str]:
+        words = [sys.executable, str(OWNER), str(directory), bare_settings.local.jars, *services]
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
