@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 import redis
@@ -42,7 +42,7 @@ def cassandra_settings(cluster: LocalCluster) -> Iterator[dict[str, str]]:
 
 def version_in_pom(pom: Path, artifact: str) -> str:
     space = {"m": "http://maven.apache.org/POM/4.0.0"}
-    for dependency in ElementTree.parse(pom).getroot().iterfind(".//m:dependency", space):
+    for dependency in ET.parse(pom).getroot().iterfind(".//m:dependency", space):
         if dependency.findtext("m:artifactId", namespaces=space) == artifact:
             return dependency.findtext("m:version", namespaces=space) or ""
     raise AssertionError(f"{artifact} is not in {pom}")
