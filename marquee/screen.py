@@ -29,6 +29,8 @@ class Driven:
     acknowledged: int
     intended_rate: float
     rate: float
+    late_sends: int = 0
+    """Records handed over more than 100 ms after their intended time: the generator, not the system, is the bottleneck."""
 
     @property
     def eta_s(self) -> float | None:
@@ -40,7 +42,8 @@ class Driven:
         share = 100 * self.acknowledged / self.wanted if self.wanted else 0.0
         eta = "" if self.eta_s is None else f", {self.eta_s:.0f} s to go"
         pace = f"{self.rate:,.0f} ev/s" + (f" of {self.intended_rate:,.0f} intended" if self.intended_rate else "")
-        return f"{number(self.acknowledged)} of {number(self.wanted)} acknowledged ({share:.0f} %), {pace}{eta}"
+        late = f", {number(self.late_sends)} sent late" if self.late_sends else ""
+        return f"{number(self.acknowledged)} of {number(self.wanted)} acknowledged ({share:.0f} %), {pace}{eta}{late}"
 
 
 class Screen:

@@ -41,8 +41,9 @@ def query(
       marquee query watch_time --by region=eu --top 10 --json
       marquee query accounting
     """
-    from serving.answers import Stores, ask, ask_accounting
+    from serving.answers import ask, ask_accounting
     from serving.questions import Question, parse_instant, plan
+    from serving.stores import Stores
 
     named = dict(_dimension(text) for text in by)
     start = None if from_text is None else parse_instant(from_text)

@@ -1,0 +1,54 @@
+"""An audit's result for people: what became of every record, and what of it the views say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from marquee.output import instant, number, say, table
+
+if TYPE_CHECKING:
+    from loadgen.audit_report import AuditResult, Difference
+
+SHOWN = 10
+
+
+def show(result: AuditResult) -> None:
+    """The tables on stdout, the verdict and what is wrong on stderr."""
+    names = ("generated", "received", "applied", "duplicate", "late", "dead", "crossed", "unaccounted")
+    table(names, [[getattr(result, name) for name in names]], right=names)
+    click.echo()
+    rows = [
+        (name, view.cells, view.wrong, "EMPTY" if not view.cells else "WRONG" if view.wrong else "equal", _stores(view.by_store))
+        for name, view in sorted(result.views.items())
+    ]
+    table(("view", "cells", "wrong", "", "compared in"), rows, right=("cells", "wrong"))
+    for difference in result.differences[:SHOWN]:
+        say(_told(difference))
+    if len(result.differences) > SHOWN:
+        say("… and more: --json has them")
+    for source in result.sources:
+        if source.trouble:
+            say(f"{source.source}: {source.trouble}")
+    if result.dead_reasons:
+        say("dead because: " + ", ".join(f"{reason} {number(count)}" for reason, count in sorted(result.dead_reasons.items())))
+    say(verdict(result))
+
+
+def verdict(result: AuditResult) -> str:
+    """One line: exact or not, as of when, and what the ledger says."""
+    waiting = sum(source.waiting for source in result.sources)
+    rest = f"; {number(waiting)} records of the log are not applied yet" if waiting else ""
+    word = "exact" if result.exact else "NOT EXACT"
+    return f"{word}: ledger {result.ledger}, as of {instant(result.as_of_ms)}, {len(result.sources)} sources, {result.seconds:.1f} s{rest}"
+
+
+def _stores(by_store: dict[str, int]) -> str:
+    return ", ".join(f"{store} {number(cells)}" for store, cells in sorted(by_store.items()))
+
+
+def _told(found: Difference) -> str:
+    where = f"{found.view} {found.window} {instant(found.start_ms) if found.start_ms else ''}".strip()
+    key = found.key.replace("\x1f", " × ") or "(all)"
+    return f"wrong: {where}, {key}: {found.store} has {found.served}, the log says {found.expected} ({found.source})"
