@@ -32,7 +32,8 @@ CREATE OR REPLACE TABLE movers AS
   SELECT n, rts, ts, sid FROM candidates UNION ALL SELECT n, rts, NULL, NULL FROM rows WHERE kind = 'tick';
 CREATE OR REPLACE TABLE restless AS
   WITH highest AS (
-    SELECT n, greatest(coalesce(max(ts) OVER w, -1), max(rts) OVER w - {SKEW_MS}) AS watermark FROM movers WINDOW w AS (ORDER BY n {_SO_FAR})
+    SELECT n, greatest(coalesce(max(ts) OVER w, -1), max(rts) OVER w - {SKEW_MS}) AS watermark
+    FROM movers WINDOW w AS (ORDER BY n {_SO_FAR})
   ), steps AS (
     SELECT sid, watermark - ts AS behind, seq - lag(seq) OVER (PARTITION BY sid ORDER BY n) AS step FROM candidates JOIN highest USING (n)
   )

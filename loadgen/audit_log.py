@@ -78,13 +78,14 @@ class RawLog:
 
     def copy(self, wanted: dict[Source, int], directory: Path, on_progress: Progress) -> dict[Source, Path]:
         """Copy each source's records below the wanted offset into a file of `directory`; returns the files."""
-        copies = {source: _Copy(source, offset, directory / f"{number:05d}.parquet") for number, (source, offset) in enumerate(wanted.items())}
+        files = {source: directory / f"{number:05d}.parquet" for number, source in enumerate(wanted)}
+        copies = {source: _Copy(source, offset, files[source]) for source, offset in wanted.items()}
         for copy in copies.values():
             if copy.wanted == 0:
                 copy.finish()
         with kafka_errors(self._settings):
             self._read({(c.source.topic, c.source.partition): c for c in copies.values() if not c.done}, on_progress)
-        return {source: copy.path for source, copy in copies.items()}
+        return files
 
     def _read(self, copies: dict[tuple[str, int], _Copy], on_progress: Progress) -> None:
         total = sum(copy.wanted for copy in copies.values())
@@ -137,7 +138,7 @@ class _Copy:
     wanted: int
     path: Path
     done: bool = False
-    _columns: tuple[list[int], list[int], list[bytes | None], list[bytes | None]] = field(default_factory=lambda: ([], [], [], []))
+    _columns: tuple[list[Any], ...] = field(default_factory=lambda: ([], [], [], []))
     _bytes: int = 0
     _writer: Any = None
 
@@ -147,7 +148,8 @@ class _Copy:
         error = message.error()
         if error is not None:
             if error.code() != ck.KafkaError._PARTITION_EOF:
-                raise SourceError(f"partition {self.source.partition} of {self.source.topic} cannot be read: {error.str()}; look at the broker's log")
+                where = f"partition {self.source.partition} of {self.source.topic}"
+                raise SourceError(f"{where} cannot be read: {error.str()}; look at the broker's log")
             if offset >= self.wanted:
                 self.finish()
             return 0

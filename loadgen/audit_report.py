@@ -13,7 +13,11 @@ CLASSES: Final = ("applied", "duplicate", "late", "dead")
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not as recounted. `source` is "(total)" for a sum over sources; `served` None: not there; `expected` None: should not be."""
+    """One thing that is not as recounted. expected None: it should not be there; served None: it is not there.
+
+    source: "(total)" for a sum over sources. store: redis | cassandra | redis totals | redis leaderboard | ledger (its `expected` is what
+    the ledger says, `served` what the log has).
+    """
 
     view: str
     window: str

@@ -12,7 +12,6 @@ import duckdb
 import pyarrow as pa
 
 
-
 @dataclass
 class _Session:
     highest: int = -1

@@ -14,7 +14,8 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
-from loadgen.audit_strict import HIGHEST, KINDS, MAX_BYTES, MAX_CHARACTERS, OPTIONAL, OPTIONAL_STRINGS, REQUIRED, REQUIRED_STRINGS, TYPES, judge
+from loadgen import audit_strict
+from loadgen.audit_strict import HIGHEST, OPTIONAL, OPTIONAL_STRINGS, REQUIRED, REQUIRED_STRINGS
 
 COLUMNS: Final = {
     "kind": "VARCHAR",
@@ -43,10 +44,10 @@ def _one_field() -> str:
     numbers, words = "|".join(HIGHEST), "|".join((*REQUIRED_STRINGS, *OPTIONAL_STRINGS))
     forms = (
         '"v":1',
-        f'"type":"(?:{"|".join(TYPES)})"',
+        f'"type":"(?:{"|".join(audit_strict.TYPES)})"',
         f'"(?:{numbers})":{_NUMBER}',
         f'"(?:{words})":{_WORD}',
-        f'"kind":"(?:{"|".join(KINDS)})"',
+        f'"kind":"(?:{"|".join(audit_strict.KINDS)})"',
         '"fatal":(?:true|false)',
         f'"(?:{"|".join(OPTIONAL)})":null',
     )
@@ -72,7 +73,8 @@ def _integer(name: str) -> str:
 def _surely_valid() -> str:
     """The condition under which a record that matched SURE is a valid event."""
     required = [f"{_token(name)} IS NOT NULL" for name in ("v", "type", *REQUIRED)]
-    lengths = [f"coalesce(length({_token(name)}), 0) <= {MAX_CHARACTERS + 2}" for name in (*REQUIRED_STRINGS, *OPTIONAL_STRINGS)]
+    quoted = audit_strict.MAX_CHARACTERS + 2
+    lengths = [f"coalesce(length({_token(name)}), 0) <= {quoted}" for name in (*REQUIRED_STRINGS, *OPTIONAL_STRINGS)]
     ranges = [f"coalesce({_integer(name)}, 0) <= {highest}" for name, highest in HIGHEST.items()]
     return " AND ".join(["j IS NOT NULL", "list_count(j) = len(json_keys(t))", *required, *lengths, *ranges])
 
@@ -81,7 +83,7 @@ _JUDGE: Final = f"""
 CREATE OR REPLACE TABLE judged AS
 WITH texts AS (
   SELECT "offset" AS n, record_ts AS rts, coalesce(starts_with(hex(key), $tag), false) AS mine, value,
-         CASE WHEN octet_length(value) <= {MAX_BYTES} THEN TRY(decode(value)) END AS t
+         CASE WHEN octet_length(value) <= {audit_strict.MAX_BYTES} THEN TRY(decode(value)) END AS t
   FROM read_parquet($files)
 ), fetched AS (
   SELECT *, CASE WHEN regexp_full_match(t, '{SURE}') THEN json_extract(t, {[f"$.{name}" for name in _FETCHED]}) END AS j
@@ -128,7 +130,8 @@ def load_rows(database: duckdb.DuckDBPyConnection, files: list[Path], tag: bytes
 def _strict(batch: pa.RecordBatch) -> pa.Table:
     rows = []
     for n, rts, mine, value in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-        verdict = judge(value)
+        verdict = audit_strict.judge(value)
         fields = verdict.fields or {}
-        rows.append({**{name: fields.get(name) for name in COLUMNS}, "n": n, "rts": rts, "mine": mine, "kind": verdict.kind, "reason": verdict.reason})
+        judged = {"n": n, "rts": rts, "mine": mine, "kind": verdict.kind, "reason": verdict.reason}
+        rows.append({name: fields.get(name) for name in COLUMNS} | judged)
     return pa.Table.from_pylist(rows, schema=_STRICT_SCHEMA)

@@ -1,6 +1,6 @@
 """What Redis and Cassandra serve, brought into DuckDB: each source's cells exactly as of the offset that its store says.
 
-    served   store VARCHAR, source VARCHAR, "view" VARCHAR, "window" VARCHAR, start_ms BIGINT, grouping INTEGER, key VARCHAR, "values" BIGINT[]
+served   store, source, "view", "window", key VARCHAR · start_ms BIGINT · grouping INTEGER · "values" BIGINT[]
 """
 
 from __future__ import annotations
@@ -17,17 +17,25 @@ from connectors.cassandra_reader import CellRows
 from connectors.cassandra_schema import ensure_schema
 from connectors.redis_reader import CellReader, WindowLook
 from loadgen.audit_report import Difference
+from topologies.errors import StoreError
 from topologies.packs import decode_pack
 from topologies.settings import Settings
-from topologies.sources import SourceStatus
+from topologies.sources import Source, SourceStatus
 from topologies.view import KEY_SEPARATOR, View
+from topologies.views import VIEWS
 
 TOTAL: Final = "(total)"
 _LOOKS: Final = 5
 _ROWS_A_TABLE: Final = 100_000
 _SCHEMA: Final = pa.schema(
-    [("view", pa.string()), ("window", pa.string()), ("start_ms", pa.int64()), ("grouping", pa.int32())]
-    + [("key", pa.string()), ("values", pa.list_(pa.int64()))]
+    {
+        "view": pa.string(),
+        "window": pa.string(),
+        "start_ms": pa.int64(),
+        "grouping": pa.int32(),
+        "key": pa.string(),
+        "values": pa.list_(pa.int64()),
+    }
 )
 Served = tuple[str, str, int, int, str, tuple[int, ...]]
 
@@ -38,7 +46,8 @@ class ServedStores:
     def __init__(self, settings: Settings, views: tuple[View, ...], database: duckdb.DuckDBPyConnection) -> None:
         self._views = {view.name: view for view in views}
         self._database = database
-        self._redis = CellReader(settings.redis, views)
+        # Redis holds all views side by side, so its reader must know them all.
+        self._redis = CellReader(settings.redis, tuple(VIEWS.values()))
         self._session = connect(settings.cassandra)
         ensure_schema(self._session, settings.cassandra, views)
         self._cassandra = CellRows(self._session, settings.cassandra, views)
@@ -54,10 +63,10 @@ class ServedStores:
         self._redis.close()
         close(self._session)
 
-    def known(self) -> dict[str, str]:
-        """Every source that either store has heard of, by its text, with its topic."""
-        cached = {text: status.source.topic for text, status in self._redis.statuses().items()}
-        return {**cached, **{text: status.source.topic for text, status in self._cassandra.statuses().items()}}
+    def known_topics(self) -> set[str]:
+        """The topics of every source that either store has heard of."""
+        cached = {status.source.topic for status in self._redis.statuses().values()}
+        return cached.union(status.source.topic for status in self._cassandra.statuses().values()) - {""}
 
     def load_redis(self) -> dict[str, SourceStatus]:
         """Bring every source's cells from Redis; returns the statuses that they are as of."""
@@ -85,17 +94,21 @@ class ServedStores:
         """By view: how many totals and ranks of Redis were compared with the sums of its sources' cells, and how many differ; and which."""
         for _ in range(_LOOKS):
             known = {text: status.source for text, status in self._redis.statuses().items()}
-            counts: dict[str, tuple[int, int]] = {name: (0, 0) for name in self._views}
-            wrong: list[Difference] = []
-            for look in self._redis.snapshot(list(known.values())):
-                if self._is_read(look.view, look.logic):
-                    found = _wrong_sums(self._views[look.view], look)
-                    cells, so_far = counts[look.view]
-                    counts[look.view] = (cells + len(look.totals) + len(look.board or ()), so_far + len(found))
-                    wrong.extend(found)
+            counts, wrong = self._compare_totals(list(known.values()))
             # A source that came meanwhile is in the totals but not among the summed ones: look again.
             if not wrong or set(self._redis.statuses()) == set(known):
-                break
+                return counts, wrong
+        raise StoreError("new sources keep coming into Redis; audit again when the workers have settled")
+
+    def _compare_totals(self, sources: list[Source]) -> tuple[dict[str, tuple[int, int]], list[Difference]]:
+        counts = dict.fromkeys(self._views, (0, 0))
+        wrong: list[Difference] = []
+        for look in self._redis.snapshot(sources):
+            if self._is_read(look.view, look.logic):
+                found = _wrong_sums(self._views[look.view], look)
+                cells, so_far = counts[look.view]
+                counts[look.view] = (cells + len(look.totals) + len(look.board or ()), so_far + len(found))
+                wrong.extend(found)
         return counts, wrong
 
     def _is_read(self, view: str, logic: int) -> bool:

@@ -56,7 +56,7 @@ class Verdict:
     fields: dict[str, Any] | None = None
 
 
-class _Dead(Exception):
+class _DeadError(Exception):
     """Carries the reason out of the rules."""
 
     def __init__(self, reason: str) -> None:
@@ -72,25 +72,25 @@ def judge(value: bytes | None) -> Verdict:
     """The verdict on one record's value. Raises nothing, whatever the bytes."""
     try:
         return _judge(value)
-    except _Dead as dead:
+    except _DeadError as dead:
         return Verdict("dead", dead.reason)
 
 
 def _judge(value: bytes | None) -> Verdict:
     document = _parse(_text(value))
     if type(document) is not dict:
-        raise _Dead("not_object")
+        raise _DeadError("not_object")
     if type(document.get("v")) is not int or document["v"] != 1:
-        raise _Dead("version")
+        raise _DeadError("version")
     kind = document.get("type")
     if kind == "tick":
         return Verdict("tick")
     if kind not in TYPES:
-        raise _Dead("type")
+        raise _DeadError("type")
     fields = {"type": kind}
     for name in REQUIRED:
         if document.get(name) is None:
-            raise _Dead(f"missing:{name}")
+            raise _DeadError(f"missing:{name}")
         fields[name] = _field(name, document[name])
     for name in OPTIONAL:
         found = document.get(name)
@@ -100,22 +100,22 @@ def _judge(value: bytes | None) -> Verdict:
 
 def _text(value: bytes | None) -> str:
     if value is None or len(value) == 0:
-        raise _Dead("empty")
+        raise _DeadError("empty")
     if len(value) > MAX_BYTES:
-        raise _Dead("too_big")
+        raise _DeadError("too_big")
     try:
         return value.decode("utf-8", "strict")
     except UnicodeDecodeError:
-        raise _Dead("encoding") from None
+        raise _DeadError("encoding") from None
 
 
 def _parse(text: str) -> Any:
     if text.count("{") + text.count("[") > MAX_BRACKETS or _has_unpaired_surrogate(text):
-        raise _Dead("not_json")
+        raise _DeadError("not_json")
     try:
         return json.loads(text, parse_int=_integer, parse_float=lambda _: _NotAnInteger(), parse_constant=_constant)
     except ValueError:
-        raise _Dead("not_json") from None
+        raise _DeadError("not_json") from None
 
 
 def _has_unpaired_surrogate(text: str) -> bool:
@@ -148,17 +148,17 @@ def _constant(name: str) -> NoReturn:
 def _field(name: str, found: Any) -> Any:
     if name in HIGHEST:
         if type(found) is not int:
-            raise _Dead(f"wrong_type:{name}")
+            raise _DeadError(f"wrong_type:{name}")
         if not 0 <= found <= HIGHEST[name]:
-            raise _Dead(f"out_of_range:{name}")
+            raise _DeadError(f"out_of_range:{name}")
     elif name == "fatal":
         if type(found) is not bool:
-            raise _Dead(f"wrong_type:{name}")
+            raise _DeadError(f"wrong_type:{name}")
     elif type(found) is not str:
-        raise _Dead(f"wrong_type:{name}")
+        raise _DeadError(f"wrong_type:{name}")
     elif name == "kind":
         if found not in KINDS:
-            raise _Dead(f"out_of_range:{name}")
+            raise _DeadError(f"out_of_range:{name}")
     elif not 1 <= len(found) <= MAX_CHARACTERS or _CONTROL.search(found):
-        raise _Dead(f"out_of_range:{name}")
+        raise _DeadError(f"out_of_range:{name}")
     return found

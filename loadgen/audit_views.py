@@ -102,7 +102,8 @@ def recount(database: duckdb.DuckDBPyConnection, views: tuple[View, ...], offset
     Raises DeclarationError for a view that the auditor has no definition of.
     """
     database.execute(
-        'CREATE OR REPLACE TABLE recounted ("view" VARCHAR, "window" VARCHAR, start_ms BIGINT, grouping INTEGER, key VARCHAR, "values" BIGINT[])'
+        """CREATE OR REPLACE TABLE recounted
+        ("view" VARCHAR, "window" VARCHAR, start_ms BIGINT, grouping INTEGER, key VARCHAR, "values" BIGINT[])"""
     )
     for view in views:
         if view.name == "watch_time":
@@ -134,7 +135,8 @@ def _concurrents(database: duckdb.DuckDBPyConnection, view: View, offset: int) -
             coalesce(next_n < $offset, false) AS is_past, CASE WHEN is_past THEN next_clock ELSE now END AS until
           FROM applied, ends WHERE n < $offset AND viewing AND fresh_at IS NOT NULL
         )
-        SELECT 'minute' AS "window", minute AS start_ms, shown_did AS did FROM spells WHERE minute <= until AND minute - fresh_at < {FRESH_MS}
+        SELECT 'minute' AS "window", minute AS start_ms, shown_did AS did FROM spells
+        WHERE minute <= until AND minute - fresh_at < {FRESH_MS}
         UNION ALL SELECT 'live', 0, shown_did FROM spells WHERE NOT is_past AND now - fresh_at < {FRESH_MS}""",
         {"offset": offset},
     )

@@ -22,18 +22,11 @@ ROW_BYTES: Final = 640
 
 
 class Fragments(NamedTuple):
-    """Pieces of JSON, one after the other: piece i is data[starts[i]:starts[i + 1]]. The other numbers are the first of each group."""
+    """Pieces of JSON, one after the other: piece i is data[starts[i]:starts[i + 1]]; first[g] is the first of group g."""
 
     data: NDArray[np.uint8]
     starts: NDArray[np.int64]
-    fields: int
-    place: int
-    place_more: int
-    platform: int
-    platform_more: int
-    cdn: int
-    kind: int
-    error: int
+    first: NDArray[np.int64]
     ladder: NDArray[np.int64]
     base_ms: int
 
@@ -43,6 +36,7 @@ _FIELDS: Final = (
     ',"watched_ms":', ',"stall_ms":', ',"stalls":', ',"startup_ms":', ',"bitrate_kbps":', ',"dropped_frames":', ',"fatal":true}', "}",
 )  # fmt: skip
 SEQ, TS, ACCOUNT, PROFILE, TITLE, RUNTIME, POSITION, WATCHED, STALL_MS, STALLS, STARTUP, BITRATE, DROPPED, FATAL_END, THE_END = range(15)
+TYPE, FIELDS, PLACE, PLACE_MORE, PLATFORM, PLATFORM_MORE, CDN, KIND, ERROR_CODE = range(9)
 
 
 def make_fragments(tag: str, regions: int, base_ms: int) -> Fragments:
@@ -60,45 +54,13 @@ def make_fragments(tag: str, regions: int, base_ms: int) -> Fragments:
         [f',"error_code":"{code}"' for code in catalogue.ERRORS],
     ]
     pieces = [piece.encode() for group in groups for piece in group]
-    firsts = np.cumsum([len(group) for group in groups]).tolist()
     return Fragments(
         np.frombuffer(b"".join(pieces), np.uint8),
         np.cumsum([0, *(len(piece) for piece in pieces)], dtype=np.int64),
-        *firsts[:-1],
+        np.cumsum([0, *(len(group) for group in groups)], dtype=np.int64)[:-1],
         ladder=np.array(catalogue.LADDER_KBPS, np.int64),
         base_ms=base_ms,
     )
-
-
-@compiled
-def _put(out: Any, to: int, pieces: Any, index: int) -> int:
-    for i in range(pieces.starts[index], pieces.starts[index + 1]):
-        out[to] = pieces.data[i]
-        to += 1
-    return to
-
-
-@compiled
-def _digits(out: Any, to: int, value: int, least: int) -> int:
-    """A non-negative integer in decimal, at least `least` digits."""
-    count = 1
-    rest = value // 10
-    while rest > 0:
-        count += 1
-        rest //= 10
-    count = max(count, least)
-    for i in range(count):
-        out[to + count - 1 - i] = 48 + value % 10
-        value //= 10
-    return to + count
-
-
-@compiled
-def _hex(out: Any, to: int, bits: Any, count: int) -> int:
-    for i in range(count):
-        nibble = (bits >> np.uint64(4 * (count - 1 - i))) & np.uint64(15)
-        out[to + i] = nibble + (np.uint64(48) if nibble < np.uint64(10) else np.uint64(87))
-    return to + count
 
 
 @compiled
@@ -108,55 +70,92 @@ def session_bits(lane: Any, ordinal: int) -> Any:
 
 
 @compiled
-def _field(out: Any, to: int, pieces: Any, name: int, value: int) -> int:
-    return _digits(out, _put(out, to, pieces, pieces.fields + name), value, 1)
+def _op(ops: Any, n: int, piece: int, value: int, digits: int) -> int:
+    """Appends: copy a piece, then write `value` with at least `digits` digits (0: no number)."""
+    ops[n, 0] = piece
+    ops[n, 1] = value
+    ops[n, 2] = digits
+    return n + 1
 
 
 @compiled
-def _write(out: Any, to: int, pieces: Any, lane: Any, row: Any) -> int:
+def _compose(ops: Any, first: Any, lane: Any, row: Any, kbps: int, base_ms: int) -> int:
+    """What an event's text is made of. `first`: the first piece of each group. → number of operations."""
     kind = row.type
-    to = _put(out, to, pieces, kind)
-    to = _hex(out, to, session_bits(lane, row.ordinal), 16)
-    to = _field(out, to, pieces, SEQ, row.seq)
-    to = _field(out, to, pieces, TS, row.ts + pieces.base_ms)
-    to = _digits(out, _put(out, to, pieces, pieces.fields + ACCOUNT), lane.account, 7)
-    to = _field(out, to, pieces, PROFILE, row.profile + 1)
-    to = _digits(out, _put(out, to, pieces, pieces.fields + TITLE), row.title + 1, 5)
-    to = _put(out, to, pieces, pieces.place + lane.place)
-    to = _put(out, to, pieces, pieces.platform + lane.platform)
-    to = _put(out, to, pieces, pieces.cdn + row.cdn)
+    field = first[FIELDS]
+    n = _op(ops, 0, kind, 0, -1)
+    n = _op(ops, n, field + SEQ, row.seq, 1)
+    n = _op(ops, n, field + TS, row.ts + base_ms, 1)
+    n = _op(ops, n, field + ACCOUNT, lane.account, 7)
+    n = _op(ops, n, field + PROFILE, row.profile + 1, 1)
+    n = _op(ops, n, field + TITLE, row.title + 1, 5)
+    n = _op(ops, n, first[PLACE] + lane.place, 0, 0)
+    n = _op(ops, n, first[PLATFORM] + lane.platform, 0, 0)
+    n = _op(ops, n, first[CDN] + row.cdn, 0, 0)
     if kind == PLAY_REQUEST or kind == PLAY_START or kind == FINISH or kind == STOP:
-        to = _put(out, to, pieces, pieces.place_more + lane.place)
-        to = _put(out, to, pieces, pieces.platform_more + lane.platform)
-        to = _put(out, to, pieces, pieces.kind + row.kind)
+        n = _op(ops, n, first[PLACE_MORE] + lane.place, 0, 0)
+        n = _op(ops, n, first[PLATFORM_MORE] + lane.platform, 0, 0)
+        n = _op(ops, n, first[KIND] + row.kind, 0, 0)
         if row.runtime_s > 0:
-            to = _field(out, to, pieces, RUNTIME, row.runtime_s)
-    to = _field(out, to, pieces, POSITION, row.position_s)
+            n = _op(ops, n, field + RUNTIME, row.runtime_s, 1)
+    n = _op(ops, n, field + POSITION, row.position_s, 1)
     if row.watched > 0 or kind == HEARTBEAT:
-        to = _field(out, to, pieces, WATCHED, row.watched)
+        n = _op(ops, n, field + WATCHED, row.watched, 1)
     if row.stalled > 0:
-        to = _field(out, to, pieces, STALL_MS, row.stalled)
+        n = _op(ops, n, field + STALL_MS, row.stalled, 1)
     if row.stalls > 0:
-        to = _field(out, to, pieces, STALLS, row.stalls)
+        n = _op(ops, n, field + STALLS, row.stalls, 1)
     if kind == PLAY_START:
-        to = _field(out, to, pieces, STARTUP, row.startup)
+        n = _op(ops, n, field + STARTUP, row.startup, 1)
     if kind == HEARTBEAT or kind == PLAY_START or kind == RENDITION:
-        to = _field(out, to, pieces, BITRATE, pieces.ladder[row.rung])
+        n = _op(ops, n, field + BITRATE, kbps, 1)
     if row.dropped > 0:
-        to = _field(out, to, pieces, DROPPED, row.dropped)
+        n = _op(ops, n, field + DROPPED, row.dropped, 1)
     if kind == ERROR:
-        to = _put(out, to, pieces, pieces.error + row.error - 1)
-        if row.fatal:
-            return _put(out, to, pieces, pieces.fields + FATAL_END)
-    return _put(out, to, pieces, pieces.fields + THE_END)
+        n = _op(ops, n, first[ERROR_CODE] + row.error - 1, 0, 0)
+    return _op(ops, n, field + (FATAL_END if row.fatal else THE_END), 0, 0)
 
 
 @compiled
 def encode(rows: Any, order: Any, lanes: Any, pieces: Any, out: Any, ends: Any) -> int:
-    """Writes rows[order] one after the other into out u8[≥ ROW_BYTES × n]; ends[i] is where the i-th stops. → bytes written."""
-    to = 0
+    """Writes rows[order] one after the other into out u8[≥ ROW_BYTES × n]; ends[i] is where the i-th stops. → bytes written.
+
+    One loop without calls writes the bytes: numba counts the references to the arrays at each call that takes them,
+    which cost more than the copying. Indices are unsigned, which spares the check for negative ones.
+    """
+    data, starts, first, ladder, base_ms = pieces.data, pieces.starts, pieces.first, pieces.ladder, pieces.base_ms
+    ops = np.empty((32, 3), np.int64)
+    to = np.uint64(0)
     for i in range(len(order)):
         row = rows[order[i]]
-        to = _write(out, to, pieces, lanes[row.lane], row)
+        lane = lanes[row.lane]
+        count = _compose(ops, first, lane, row, ladder[row.rung], base_ms)
+        for op in range(count):
+            start = np.uint64(starts[ops[op, 0]])
+            size = np.uint64(starts[ops[op, 0] + 1]) - start
+            for j in range(size):
+                out[to + j] = data[start + j]
+            to += size
+            least = ops[op, 2]
+            if least > 0:
+                value = np.uint64(ops[op, 1])
+                digits = 1
+                limit = np.uint64(10)
+                while value >= limit and digits < 19:
+                    digits += 1
+                    limit *= np.uint64(10)
+                digits = max(digits, least)
+                end = to + np.uint64(digits)
+                for j in range(1, digits + 1):
+                    rest = value // np.uint64(10)
+                    out[end - np.uint64(j)] = np.uint64(48) + value - rest * np.uint64(10)
+                    value = rest
+                to = end
+            elif least < 0:
+                bits = session_bits(lane, row.ordinal)
+                for j in range(16):
+                    nibble = (bits >> np.uint64(60 - 4 * j)) & np.uint64(15)
+                    out[to + np.uint64(j)] = nibble + (np.uint64(48) if nibble < np.uint64(10) else np.uint64(87))
+                to += np.uint64(16)
         ends[i] = to
-    return to
+    return int(to)

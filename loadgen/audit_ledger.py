@@ -1,0 +1,124 @@
+"""The audited run's records: counted by class while the sources are recounted, then compared with its ledger.
+
+The ledger can only be compared when all the run's records have been recounted: while it runs, or while the workers are behind, the
+views are audited and the ledger is not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
+
+import duckdb
+
+from loadgen.audit_report import CLASSES, Difference
+from loadgen.ledger import Run
+from topologies.sources import Source
+
+STORE: Final = "ledger"
+_SESSIONS: Final = "CREATE TABLE IF NOT EXISTS run_sessions (account VARCHAR, session VARCHAR, events BIGINT, watched_ms HUGEINT)"
+
+
+@dataclass
+class RunTally:
+    """What the recount found of a run (of the whole log, if `run` is None).
+
+    classes: records by class, within the audited offsets; in_log: records found in the log, further ones too; unclassed: records that
+    the recount gave no class. reached: of each source the offset below which classes are counted, and below which the log was read.
+    """
+
+    run: Run | None
+    classes: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    in_log: int = 0
+    unclassed: int = 0
+    reached: dict[Source, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def tag(self) -> bytes | None:
+        """What the keys of the run's records start with."""
+        return None if self.run is None else f"{self.run.tag}-".encode()
+
+    def count(self, database: duckdb.DuckDBPyConnection, source: Source, offset: int, read_to: int) -> None:
+        """Count the run's records of the source whose tables (loadgen.audit_views.prepare) stand in the database."""
+        mine = "true" if self.run is None else "mine"
+        found = database.execute(
+            f"SELECT class, reason, count(*) FILTER (n < $offset), count(*) FROM timeline WHERE class <> 'tick' AND {mine} GROUP BY ALL",
+            {"offset": offset},
+        ).fetchall()
+        for name, reason, counted, there in found:
+            self.classes[name] += counted
+            self.in_log += there
+            if reason is not None and counted:
+                self.reasons[reason] += counted
+        [(unclassed,)] = database.execute(f"SELECT count(*) FROM rows ANTI JOIN classes USING (n) WHERE {mine}").fetchall()
+        self.unclassed += unclassed
+        self.reached[source] = (offset, read_to)
+        if self.run is not None and source.topic_id == self.run.topic_id:
+            database.execute(_SESSIONS)
+            database.execute(
+                """INSERT INTO run_sessions SELECT account, session, count(*), coalesce(sum(watched_ms), 0)
+                FROM rows JOIN timeline t USING (n) WHERE class = 'applied' AND t.mine AND n < $offset GROUP BY ALL""",
+                {"offset": offset},
+            )
+
+    def covers(self, *, classes: bool) -> bool:
+        """Whether the classes of all the run's records (else: the log of all of them) are within what was recounted."""
+        if self.run is None or self.run.state == "running":
+            return False
+        reached = {source.partition: ends for source, ends in self.reached.items() if source.topic_id == self.run.topic_id}
+        return all(span.last < reached.get(span.partition, (0, 0))[0 if classes else 1] for span in self.run.partitions)
+
+    @property
+    def unaccounted(self) -> int:
+        """Acknowledged by Kafka but not in the log (once all of it has been read), plus records without a class."""
+        lost = self.run.acknowledged - self.in_log if self.run is not None and self.covers(classes=False) else 0
+        return max(0, lost) + self.unclassed
+
+
+def compare(database: duckdb.DuckDBPyConnection, tally: RunTally) -> tuple[str, list[Difference]]:
+    """Whether the run's classes are what its ledger says: `equal`, `different`, or why it was not compared; and what differs."""
+    run = tally.run
+    if run is None:
+        return "no run named", []
+    if not tally.covers(classes=True):
+        return "not compared: the run, or the workers, are not through with it", []
+    if run.failed:
+        return f"not compared: Kafka did not confirm {run.failed} records, which may be in the log or not", []
+    if any(not span.last < span.first for span in run.partitions) and not (run.sent.exists() and run.broken.exists()):
+        return "not compared: the run's tables of what was sent are not there", []
+    found = _counts(run, tally) + _sessions(database, run)
+    return ("different" if found else "equal"), found
+
+
+def _counts(run: Run, tally: RunTally) -> list[Difference]:
+    broken = {"dead": "malformed", "duplicate": "duplicates", "late": "late"}
+    expected = {name: run.faults.get(kind, 0) for name, kind in broken.items()}
+    expected["applied"] = run.generated - sum(expected.values())
+    pairs = [(name, expected[name], tally.classes[name]) for name in CLASSES]
+    pairs.append(("received", run.generated, sum(tally.classes[name] for name in CLASSES)))
+    pairs.extend((f"dead: {name}", run.malformed.get(name, 0), tally.reasons[name]) for name in run.malformed.keys() | tally.reasons.keys())
+    return [_difference(name, (wanted,), (counted,)) for name, wanted, counted in pairs if wanted != counted]
+
+
+def _sessions(database: duckdb.DuckDBPyConnection, run: Run) -> list[Difference]:
+    """Sessions whose applied events or watched time are not what was sent."""
+    if not run.sent.exists():
+        return []
+    database.execute(_SESSIONS)
+    found = database.execute(
+        """SELECT account, session, s.events, s.watched_ms::BIGINT, r.events, r.watched_ms::BIGINT
+        FROM (SELECT * FROM read_parquet($sent) WHERE events > 0) s FULL JOIN run_sessions r USING (account, session)
+        WHERE (s.events, s.watched_ms) IS DISTINCT FROM (r.events, r.watched_ms::BIGINT) LIMIT 100""",
+        {"sent": str(run.sent)},
+    ).fetchall()
+    return [
+        _difference(f"{account}/{session}", None if sent[0] is None else tuple(sent), None if counted[0] is None else tuple(counted))
+        for account, session, *sent_and_counted in found
+        for sent, counted in [(sent_and_counted[:2], sent_and_counted[2:])]
+    ]
+
+
+def _difference(key: str, expected: tuple[int, ...] | None, served: tuple[int, ...] | None) -> Difference:
+    return Difference("ledger", "", 0, 0, key, "", STORE, expected, served)
