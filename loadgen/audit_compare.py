@@ -51,7 +51,7 @@ def compare_cells(
     if not wrong:
         return []
     found = database.execute(f"{_WRONG} ORDER BY ALL LIMIT {_KEPT}", parameters).fetchall()
-    return [Difference(*row[:5], source, store, expected=_tuple(row[5]), served=_tuple(row[6])) for row in found]
+    return [Difference(*cell, source, store, _tuple(expected), _tuple(given)) for *cell, expected, given in found]
 
 
 def _declare_windows(database: duckdb.DuckDBPyConnection, views: tuple[View, ...], store: str, watermark_ms: int, now_ms: int) -> None:

@@ -1,6 +1,6 @@
 """What Redis and Cassandra serve, brought into DuckDB: each source's cells exactly as of the offset that its store says.
 
-served   store, source, "view", "window", key VARCHAR · start_ms BIGINT · grouping INTEGER · "values" BIGINT[]
+Table `served`: store, source, "view", "window", key VARCHAR; start_ms BIGINT; grouping INTEGER; "values" BIGINT[].
 """
 
 from __future__ import annotations

@@ -102,7 +102,10 @@ def test_the_sentences_of_admission_one_by_one(database: duckdb.DuckDBPyConnecti
         (T0 + 961_000, T0 + 961_000, 0, 100),  # applied: session 0 was forgotten, seq 100 starts it again
         (T0 + 961_000, T0 + 961_000, 0, 100),  # duplicate in the new life
     ]
-    expected = "applied duplicate applied late dead applied dead applied late applied tick applied duplicate".split()
+    expected = [
+        *("applied", "duplicate", "applied", "late", "dead", "applied", "dead"),
+        *("applied", "late", "applied", "tick", "applied", "duplicate"),
+    ]
     assert by_reading(records) == expected
     assert by_sql(database, records) == expected
     reasons = database.execute("SELECT reason FROM classes WHERE class = 'dead' ORDER BY n").fetchall()
