@@ -89,8 +89,12 @@ def show_list(topic: str, reasons: dict[str, Reason], as_json: bool) -> None:
     for name, reason in reasons.items():
         for place, letter in enumerate(reason.examples() or [None]):
             first = (name, reason.count) if place == 0 else ("", "")
-            rows.append((*first, *(("", "", "") if letter is None else (name_of(letter), instant(letter.record_ts_ms), preview(letter.value)))))
+            rows.append((*first, *_example(letter)))
     table(("reason", "letters", "newest", "record time", "bytes"), rows, right=("letters",))
+
+
+def _example(letter: Letter | None) -> tuple[str, str, str]:
+    return ("", "", "") if letter is None else (name_of(letter), instant(letter.record_ts_ms), preview(letter.value))
 
 
 def document(letter: Letter, most: int | None = None) -> dict[str, object]:

@@ -46,8 +46,9 @@ def list_(invocation: Invocation, reason: str | None, limit: int, as_json: bool)
     from connectors.letters import read_letters
     from marquee.letters import grouped, show_list
 
-    kafka = invocation.settings.kafka
-    show_list(kafka.dead_topic, grouped(read_letters(kafka, kafka.dead_topic), reason, limit), as_json)
+    settings = invocation.settings
+    topic = settings.kafka.dead_topic
+    show_list(topic, grouped(read_letters(settings, topic), reason, limit), as_json)
 
 
 @dead.command()
@@ -75,7 +76,8 @@ def show(invocation: Invocation, letter: str, raw: bool, as_json: bool) -> None:
     for one in found:
         click.echo(f"letter   {name_of(one)}")
         click.echo(f"reason   {one.reason}")
-        click.echo(f"place    {one.topic} partition {one.partition} offset {one.offset} row {one.row}, record time {instant(one.record_ts_ms)}")
+        click.echo(f"place    {one.topic} partition {one.partition} offset {one.offset} row {one.row}")
+        click.echo(f"time     {instant(one.record_ts_ms)} (its record's)")
         click.echo(f"key      {'(null)' if one.key is None else one.key.decode(errors='backslashreplace')}")
         click.echo(f"value    {'(null)' if one.value is None else f'{number(len(one.value))} bytes'}")
         for line in readable(one.value or b"", MOST_BYTES):
@@ -105,13 +107,14 @@ def replay(invocation: Invocation, letter: str | None, reason: str | None, every
         raise click.UsageError("nobody can be asked here; add --yes")
     from connectors.kafka import produce_bytes
 
-    kafka = invocation.settings.kafka
     found = _chosen(invocation, letter, reason)
     topics = Counter(one.topic for one in found)
     plan = ", ".join(f"{number(count)} to {topic}" for topic, count in sorted(topics.items())) or "nothing"
     if found and not yes:
         click.confirm(f"send {plan}?", abort=True, err=True)
-    sent = {topic: produce_bytes(kafka, topic, ((one.key, one.value, []) for one in found if one.topic == topic)) for topic in sorted(topics)}
+    sent = {}
+    for topic in sorted(topics):
+        sent[topic] = produce_bytes(invocation.settings, topic, [(one.key, one.value, []) for one in found if one.topic == topic])
     if as_json:
         emit({"sent": sum(sent.values()), "topics": sent})
     else:
@@ -125,11 +128,11 @@ def _chosen(invocation: Invocation, text: str | None, reason: str | None) -> lis
     wanted = None if text is None else parse_name(text)
     from connectors.letters import read_letters
 
-    kafka = invocation.settings.kafka
-    letters = read_letters(kafka, kafka.dead_topic)
+    topic = invocation.settings.kafka.dead_topic
+    letters = read_letters(invocation.settings, topic)
     found = [one for one in letters if (wanted is None or wanted.names(one)) and (reason is None or one.reason == reason)]
     if wanted is not None and not found:
-        raise MarqueeError(f"there is no dead letter {wanted} in {kafka.dead_topic}; `marquee dead list` shows some of each reason")
+        raise MarqueeError(f"there is no dead letter {wanted} in {topic}; `marquee dead list` shows some of each reason")
     return found
 
 

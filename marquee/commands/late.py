@@ -34,8 +34,9 @@ def list_(invocation: Invocation, reason: str | None, limit: int, as_json: bool)
     from connectors.letters import read_letters
     from marquee.letters import grouped, show_list
 
-    kafka = invocation.settings.kafka
-    show_list(kafka.late_topic, grouped(read_letters(kafka, kafka.late_topic), reason, limit), as_json)
+    settings = invocation.settings
+    topic = settings.kafka.late_topic
+    show_list(topic, grouped(read_letters(settings, topic), reason, limit), as_json)
 
 
 COMMAND = late

@@ -49,7 +49,7 @@ def up(invocation: Invocation, count: int) -> int:
     with interruptible():
         try:
             cluster.start(say)
-            ensure_topics(cluster.settings.kafka)
+            ensure_topics(cluster.settings)
             workers = Workers(cluster.settings, count, directory)
             workers.start()
             workers.wait_ready(progress=say)
