@@ -123,6 +123,10 @@ class TumblingCells:
         self._values = np.zeros((slots, capacity, len(self.view.measures)), dtype=np.int64)
         self._dirty = np.zeros((slots, capacity), dtype=np.uint8)
 
+    def rebind(self, dictionaries: Mapping[str, Dictionary]) -> None:
+        """Take the dictionaries of a restored state."""
+        self._dictionaries = dictionaries
+
     @property
     def nbytes(self) -> int:
         return self.keys.nbytes + self._values.nbytes + self._dirty.nbytes
@@ -150,17 +154,14 @@ class TumblingCells:
 
     def _open_frames(self, ts_ms: int) -> None:
         for window, length in enumerate(self._lengths.tolist()):
-            self._open(window, ts_ms - ts_ms % length)
+            if [window, ts_ms - ts_ms % length] not in self._frames.tolist():
+                self._open(window, ts_ms - ts_ms % length)
 
-    def _open(self, window: int, start_ms: int) -> int:
-        for slot, frame in enumerate(self._frames.tolist()):
-            if frame == [window, start_ms]:
-                return slot
+    def _open(self, window: int, start_ms: int) -> None:
         capacity, measures = self._values.shape[1:]
         self._frames = np.concatenate([self._frames, np.array([[window, start_ms]], dtype=np.int64)])
         self._values = np.concatenate([self._values, np.zeros((1, capacity, measures), dtype=np.int64)])
         self._dirty = np.concatenate([self._dirty, np.zeros((1, capacity), dtype=np.uint8)])
-        return len(self._frames) - 1
 
     def _slots(self) -> Iterator[tuple[int, int, Window, int]]:
         for slot, (window, start) in enumerate(self._frames.tolist()):
@@ -202,8 +203,9 @@ class TumblingCells:
     def put_back(self, taken: Taken, store: int) -> None:
         """Mark as lacking what a flush took and could not write."""
         for window, start, keys in taken.cells:
-            slot = self._open(window, start)
-            self._dirty[slot, keys] |= np.uint8(store)
+            for slot, index, _, begins in self._slots():
+                if (index, begins) == (window, start):
+                    self._dirty[slot, keys] |= np.uint8(store)
 
     def mark_all(self, store: int) -> None:
         """Mark every cell as lacking in that store."""

@@ -84,7 +84,7 @@ class Dictionary:
         joined = b"".join(known)
         self._pool[: len(joined)] = np.frombuffer(joined, dtype=np.uint8)
         self._index = np.zeros(0, dtype=np.int32)
-        self._grow_index(128)
+        self._grow_index(max(64, self._count))
         self._texts: list[bytes] = [b"", *known]
 
     def __len__(self) -> int:

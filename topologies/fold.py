@@ -49,13 +49,15 @@ LIVE_VIEWS_AT_MOST: Final = 1
 class RecordBlock:
     """The next n records of a partition's log.
 
-    Values are `buffer[starts[i] : ends[i]]` (start −1: null), with compiled.PADDING spare bytes behind the last; offsets and
-    timestamps (epoch ms) i64[n]. It was fetched from `first_offset`; the next fetch is from `next_offset`.
+    Values are `buffer[starts[i] : ends[i]]` and keys likewise (start −1: null), with compiled.PADDING spare bytes behind the last;
+    offsets and timestamps (epoch ms) i64[n]. It was fetched from `first_offset`; the next fetch is from `next_offset`.
     """
 
     buffer: NDArray[np.uint8]
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
+    key_starts: NDArray[np.int64]
+    key_ends: NDArray[np.int64]
     offsets: NDArray[np.int64]
     timestamps: NDArray[np.int64]
     first_offset: int
@@ -67,6 +69,10 @@ class RecordBlock:
     def value(self, row: int) -> bytes | None:
         """The raw value of that row."""
         return self.buffer[self.starts[row] : self.ends[row]].tobytes() if self.starts[row] >= 0 else None
+
+    def key(self, row: int) -> bytes | None:
+        """The key of that row."""
+        return self.buffer[self.key_starts[row] : self.key_ends[row]].tobytes() if self.key_starts[row] >= 0 else None
 
 
 @dataclass(frozen=True)

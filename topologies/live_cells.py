@@ -35,6 +35,10 @@ class LiveCells:
         self.stored = 0
         """Samples below this number have been taken for the durable store."""
 
+    def rebind(self, dictionaries: Mapping[str, Dictionary]) -> None:
+        """Take the dictionaries of a restored state."""
+        self._dictionaries = dictionaries
+
     @property
     def nbytes(self) -> int:
         return self.keys.nbytes + self.live.nbytes + self.sample_keys.nbytes + self.sample_starts.nbytes + self.sample_values.nbytes

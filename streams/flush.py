@@ -1,0 +1,153 @@
+"""From a partition's state to the stores: changed cells to Redis, then cells, status and checkpoint to Cassandra.
+
+Two cycles run beside the fold, each over all partitions in turn. A cycle that costs more than its share of the worker's time
+comes round more rarely. A flush takes what it writes in one step, at one offset; the fold goes on meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+from connectors.cassandra_store import CellStore
+from connectors.checkpoints import CheckpointStore
+from connectors.redis_cache import CellCache, FlushOutcome
+from streams.letters import Letters
+from streams.partition import PartitionOwner
+from topologies.cells import CACHE
+from topologies.errors import ServerAway, StoreError
+from topologies.settings import WorkerSettings
+from topologies.state_codec import dump_state, pack_state
+
+log = logging.getLogger(__name__)
+RETRY_S: Final = 1.0
+REPORT_EVERY_S: Final = 10.0
+STRETCH_AT_MOST: Final = 20.0
+"""A cycle comes round at the latest after so many times its interval."""
+
+
+class CacheFlush:
+    """Brings changed cells to Redis. Redis away: cells stay marked, nothing else waits."""
+
+    def __init__(self, cache: CellCache, worker: str) -> None:
+        self._cache = cache
+        self._worker = worker
+
+    async def __call__(self, owner: PartitionOwner) -> None:
+        """Flush one partition. Raises ServerAway or StoreError with the cells marked again."""
+        state = owner.state
+        if owner.cached == state.offset:
+            return
+        batches, taken = state.take_cached()
+        status = state.status()
+        at_ms = int(time.time() * 1000)
+        try:
+            outcome = await self._cache.flush(status, batches, last_applied=owner.cached, worker=self._worker, at_ms=at_ms)
+            if outcome is FlushOutcome.MISMATCH:
+                log.warning("%s: Redis lost what it had; writing all cells again", owner.source)
+                await self._cache.reset(owner.source, status.offset)
+        except (ServerAway, StoreError):
+            state.put_back(taken)
+            raise
+        if outcome is FlushOutcome.WRITTEN:
+            owner.cached = status.offset
+        elif outcome is FlushOutcome.REFUSED:
+            state.put_back(taken)
+        else:
+            state.mark_all(CACHE)
+            owner.cached = None
+
+
+class DurableFlush:
+    """Brings changed packs, the status and a checkpoint to Cassandra, then acknowledges. Cassandra away: nothing is acknowledged."""
+
+    def __init__(self, cells: CellStore, checkpoints: CheckpointStore, letters: Letters, worker: str) -> None:
+        self._cells = cells
+        self._checkpoints = checkpoints
+        self._letters = letters
+        self._worker = worker
+
+    async def __call__(self, owner: PartitionOwner) -> None:
+        """Flush one partition. Raises ServerAway or StoreError with the cells marked again."""
+        state = owner.state
+        if owner.durable == state.offset:
+            return
+        status = state.status()
+        packs, taken = state.take_packs()
+        document = dump_state(state)
+        try:
+            await self._letters.delivered()
+            await self._cells.write_packs(owner.source, status.offset, packs)
+            await self._cells.write_status(status)
+            payload = await asyncio.to_thread(pack_state, document)
+            await self._checkpoints.write(owner.source, status.offset, self._worker, payload)
+        except BaseException:
+            state.put_back(taken)
+            raise
+        owner.acknowledge(status.offset)
+        state.close_final()
+
+
+class Cycle:
+    """Calls `flush` for each partition, over and over, until stopped. `working` is set while the store takes what it is given."""
+
+    def __init__(
+        self,
+        name: str,
+        flush: Callable[[PartitionOwner], Awaitable[None]],
+        owners: Callable[[], Iterable[PartitionOwner]],
+        interval_s: float,
+        settings: WorkerSettings,
+    ) -> None:
+        self.name = name
+        self._flush = flush
+        self._owners = owners
+        self._interval_s = interval_s
+        self._share = settings.flush_share / 2
+        self._patience_s = settings.max_unacked_s
+        self._lock = asyncio.Lock()
+        self._failing_since: float | None = None
+        self._reported = 0.0
+        self.working = asyncio.Event()
+        self.working.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            began = time.monotonic()
+            ok = await self.round()
+            took = time.monotonic() - began
+            pause = min(max(self._interval_s - took, took * (1 / self._share - 1)), self._interval_s * STRETCH_AT_MOST)
+            await asyncio.sleep(max(pause, 0.01) if ok else RETRY_S)
+
+    async def round(self) -> bool:
+        """One flush of every partition; False if the store did not take it all."""
+        async with self._lock:
+            for owner in list(self._owners()):
+                try:
+                    await self._flush(owner)
+                except (ServerAway, StoreError) as error:
+                    self._failed(error)
+                    return False
+        self._succeeded()
+        return True
+
+    def _failed(self, error: Exception) -> None:
+        now = time.monotonic()
+        if self._failing_since is None:
+            self._failing_since = now
+        if now - self._reported > REPORT_EVERY_S:
+            self._reported = now
+            log.error("%s: %s; trying again", self.name, error)
+        if now - self._failing_since > self._patience_s:
+            self.working.clear()
+
+    def _succeeded(self) -> None:
+        if self._failing_since is not None:
+            log.warning("%s: works again after %.1f s", self.name, time.monotonic() - self._failing_since)
+        self._failing_since = None
+        self._reported = 0.0
+        self.working.set()

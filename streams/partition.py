@@ -1,0 +1,75 @@
+"""One partition as its worker owns it: the state, the batches not yet durable, and how far each store has got."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from connectors.checkpoints import CheckpointStore
+from streams.records import FetchedBatches
+from topologies.errors import CheckpointError
+from topologies.fold import PartitionState, RecordBlock, Refused
+from topologies.sources import Source
+from topologies.state_codec import load_state
+from topologies.view import View
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class PartitionOwner:
+    """`pending`: (next offset, Faust event) of batches folded and not durable, oldest first."""
+
+    source: Source
+    state: PartitionState
+    live: bool
+    """Whether the topic's time is the broker's (LogAppendTime), so that silence is answered with ticks."""
+    durable: int
+    """Offset up to which cells and checkpoint are in the durable store."""
+    cached: int | None
+    """Version that the cache must hold at least; None when it is to get every cell."""
+    pending: deque[tuple[int, Any]] = field(default_factory=deque)
+    clock_moved_s: float = 0.0
+    """When (monotonic) the clock last moved or a tick was sent."""
+    folded_s: float = 0.0
+
+    def fold(self, fetched: FetchedBatches, now_s: float) -> tuple[RecordBlock, list[Refused]]:
+        """Fold the next batch in. Raises SourceError when it does not follow the state."""
+        clock = self.state.status().clock_ms
+        block = fetched.block()
+        refused = self.state.apply(block)
+        self.folded_s = now_s
+        if self.state.status().clock_ms > clock:
+            self.clock_moved_s = now_s
+        return block, refused
+
+    def acknowledge(self, offset: int) -> None:
+        """Everything below `offset` is durable: tell Faust, which commits it."""
+        self.durable = offset
+        while self.pending and self.pending[0][0] <= offset:
+            self.pending.popleft()[1].ack()
+
+
+async def restored(source: Source, views: Sequence[View], checkpoints: CheckpointStore, earliest: int) -> tuple[PartitionState, int | None]:
+    """The state of the newest checkpoint, and its offset; without one a new state at `earliest`, and None.
+
+    Raises CheckpointError when there are checkpoints and none can be used; ServerAway or StoreError when it cannot be known.
+    """
+    checkpoint = await checkpoints.newest(source)
+    if checkpoint is None:
+        if earliest > 0:
+            log.error("%s: the log begins at offset %d and there is no checkpoint: %d records are lost to it", source, earliest, earliest)
+        return PartitionState(source, views, earliest), None
+    for sentence in checkpoint.skipped:
+        log.error("%s: %s", source, sentence)
+    state = load_state(checkpoint.payload, source, views)
+    if state.offset < earliest:
+        raise CheckpointError(
+            f"{source}: its checkpoint stands at offset {state.offset} and the log begins at {earliest}: "
+            f"{earliest - state.offset} records are gone; raise the topic's retention, or drop the checkpoint to go on without them"
+        )
+    log.info("%s: restored at offset %d", source, state.offset)
+    return state, state.offset

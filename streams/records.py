@@ -1,0 +1,187 @@
+"""Record batches as fetched, and the walk through them to the block that the fold takes.
+
+Kafka's message format v2: values are found in place, in the decompressed batches, with no object a record.
+Older formats, which Kafka 4 no longer writes, are refused.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
+from aiokafka.consumer import fetcher
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.memory_records import MemoryRecords
+from numpy.typing import NDArray
+
+from topologies.compiled import PADDING, inlined, kernel
+from topologies.errors import SourceError
+from topologies.fold import RecordBlock
+
+_HEADER: Final = struct.Struct(">qiibIhiqqqhii")
+_LENGTH_AT: Final = 12
+"""A batch's length counts from behind its offset and length words."""
+_LOG_APPEND_TIME: Final = 0x08
+_CODECS: Final = {1: gzip_decode, 2: snappy_decode, 3: lz4_decode, 4: zstd_decode}
+
+
+class KeptRecords(MemoryRecords):  # type: ignore[misc]  # final in its stub only
+    """aiokafka's reader of fetched bytes, which keeps the bytes."""
+
+    def __init__(self, fetched: bytes) -> None:
+        super().__init__(fetched)
+        self.fetched = fetched
+
+
+def keep_fetched_bytes() -> None:
+    """From now on aiokafka's fetcher keeps what it fetched. Calling again changes nothing."""
+    fetcher.MemoryRecords = KeptRecords
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One record batch of format v2: its records, compressed as fetched."""
+
+    base_offset: int
+    first_timestamp: int
+    max_timestamp: int
+    attributes: int
+    count: int
+    records: bytes
+
+
+@dataclass(frozen=True)
+class FetchedBatches:
+    """The next part of a partition's log, not yet decompressed: fetched from `first_offset`, going on at `next_offset`."""
+
+    batches: tuple[Batch, ...]
+    first_offset: int
+    next_offset: int
+    nbytes: int
+
+    def block(self) -> RecordBlock:
+        """Decompress and find every record's value."""
+        pieces = [_decompressed(batch) for batch in self.batches]
+        sizes = [len(piece) for piece in pieces]
+        buffer = np.frombuffer(b"".join([*pieces, bytes(PADDING)]), dtype=np.uint8)
+        total = sum(batch.count for batch in self.batches)
+        starts, ends, key_starts, key_ends, offsets, timestamps = (np.empty(total, dtype=np.int64) for _ in range(6))
+        found, base = 0, 0
+        for batch, size in zip(self.batches, sizes, strict=True):
+            append_time = batch.max_timestamp if batch.attributes & _LOG_APPEND_TIME else -1
+            found = _walk(
+                buffer, base, base + size, batch.count, batch.base_offset, batch.first_timestamp, append_time,
+                self.first_offset, found, starts, ends, key_starts, key_ends, offsets, timestamps,
+            )  # fmt: skip
+            if found < 0:
+                raise SourceError(f"the record batch at offset {batch.base_offset} does not hold the records that it says")
+            base += size
+        columns = (column[:found] for column in (starts, ends, key_starts, key_ends, offsets, timestamps))
+        return RecordBlock(buffer, *columns, self.first_offset, self.next_offset)
+
+
+def _decompressed(batch: Batch) -> bytes:
+    codec = batch.attributes & 0x07
+    return batch.records if codec == 0 else bytes(_CODECS[codec](batch.records))
+
+
+def take_batches(partition: Any) -> FetchedBatches:
+    """All that a fetch brought, from aiokafka's PartitionRecords: checked, committed, without control batches.
+
+    Moves `partition.next_fetch_offset`, as aiokafka's own iteration does. Raises SourceError for a format older than v2,
+    CorruptRecordException for a broken checksum.
+    """
+    first = partition.next_fetch_offset
+    records = partition._records
+    fetched = records.fetched
+    batches: list[Batch] = []
+    at = 0
+    while records.has_next():
+        batch = records.next_batch()
+        if batch.magic < 2:
+            raise SourceError(f"{partition._tp} holds records of message format v{batch.magic}; let the broker rewrite the topic as v2")
+        if not batch.validate_crc():
+            raise CorruptRecordException(f"Invalid CRC - {partition._tp}")
+        base, length, _, _, _, attributes, _, first_ts, max_ts, _, _, _, count = _HEADER.unpack_from(fetched, at)
+        end = at + _LENGTH_AT + length
+        if not _passed_over(partition, batch) and batch.next_offset > first:
+            batches.append(Batch(base, first_ts, max_ts, attributes, count, fetched[at + _HEADER.size : end]))
+        partition.next_fetch_offset = batch.next_offset
+        at = end
+    return FetchedBatches(tuple(batches), first, partition.next_fetch_offset, at)
+
+
+def _passed_over(partition: Any, batch: Any) -> bool:
+    """Whether the batch holds no record to read: a control batch, or one of an aborted transaction."""
+    if batch.producer_id is not None:
+        partition._consume_aborted_up_to(batch.base_offset)
+        if batch.is_control_batch and partition._contains_abort_marker(batch):
+            partition._aborted_producers.discard(batch.producer_id)
+        if batch.is_transactional and batch.producer_id in partition._aborted_producers:
+            return True
+    return bool(batch.is_control_batch)
+
+
+@inlined
+def _varint(buffer: np.ndarray, at: int) -> tuple[int, int]:
+    """A zig-zag variable-length integer at `at`: (value, index behind it)."""
+    raw = np.uint64(0)
+    shift = np.uint64(0)
+    while True:
+        byte = np.uint64(buffer[at])
+        at += 1
+        raw |= (byte & np.uint64(0x7F)) << shift
+        if byte < np.uint64(0x80):
+            break
+        shift += np.uint64(7)
+    return np.int64(raw >> np.uint64(1)) ^ -np.int64(raw & np.uint64(1)), at
+
+
+@kernel
+def _walk(
+    buffer: NDArray[np.uint8],
+    at: int,
+    end: int,
+    count: int,
+    base_offset: int,
+    first_timestamp: int,
+    append_time: int,
+    from_offset: int,
+    found: int,
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    key_starts: NDArray[np.int64],
+    key_ends: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    timestamps: NDArray[np.int64],
+) -> int:
+    """Fill in the batch's records from `from_offset`, behind `found` others; how many there are then, −1 if the batch is broken."""
+    for _ in range(count):
+        if at >= end:
+            return -1
+        length, at = _varint(buffer, at)
+        following = at + length
+        if length <= 0 or following > end:
+            return -1
+        delta, at = _varint(buffer, at + 1)
+        offset_delta, at = _varint(buffer, at)
+        key_length, at = _varint(buffer, at)
+        key_at = at
+        if key_length > 0:
+            at += key_length
+        value_length, at = _varint(buffer, at)
+        if at + max(value_length, 0) > following:
+            return -1
+        if base_offset + offset_delta >= from_offset:
+            starts[found] = at if value_length >= 0 else -1
+            ends[found] = at + value_length if value_length >= 0 else -1
+            key_starts[found] = key_at if key_length >= 0 else -1
+            key_ends[found] = key_at + key_length if key_length >= 0 else -1
+            offsets[found] = base_offset + offset_delta
+            timestamps[found] = append_time if append_time >= 0 else first_timestamp + delta
+            found += 1
+        at = following
+    return found

@@ -1,0 +1,196 @@
+"""One worker process: stores opened, app started, cycles run, drained on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from cassandra.cluster import Session
+from faust.types import TP
+
+from connectors import cassandra
+from connectors.cassandra_schema import ensure_schema
+from connectors.cassandra_store import CellStore
+from connectors.checkpoints import CassandraCheckpoints
+from connectors.kafka import ensure_topics, matching_topics
+from connectors.redis_cache import CellCache
+from streams.app import App, make_app
+from streams.flush import CacheFlush, Cycle, DurableFlush
+from streams.letters import Letters
+from streams.owners import Owners
+from topologies.errors import MarqueeError, ServerAway, StoreError
+from topologies.settings import Settings
+from topologies.view import View
+from topologies.views import selected
+
+log = logging.getLogger(__name__)
+TOPICS_EVERY_S: Final = 3.0
+DRAIN_S: Final = 20.0
+AGAIN: Final = 75
+"""What `serve` returns when the worker should begin anew: there is a topic that it does not read yet."""
+
+
+@dataclass(frozen=True)
+class Stores:
+    """What a worker writes to."""
+
+    session: Session
+    cache: CellCache
+    cells: CellStore
+    checkpoints: CassandraCheckpoints
+
+
+def run(settings: Settings, ready_file: Path | None) -> int:
+    """Work until SIGTERM or SIGINT; returns the exit code. Raises MarqueeError when the servers are away at the start."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr, force=True)
+    for noisy in ("aiokafka", "faust", "mode", "cassandra"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    code = asyncio.run(Worker(settings, ready_file).serve())
+    if code == AGAIN:
+        logging.shutdown()
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    return code
+
+
+def worker_name(settings: Settings) -> str:
+    return settings.worker.name or f"{socket.gethostname()}-{os.getpid()}"
+
+
+class Worker:
+    """The parts of one worker and how they start and end."""
+
+    def __init__(self, settings: Settings, ready_file: Path | None) -> None:
+        self._settings = settings
+        self._ready_file = ready_file
+        self._views: tuple[View, ...] = selected(settings.worker.views)
+        self._topics: list[str] = []
+
+    async def serve(self) -> int:
+        """Until a signal, a crash, or a new topic."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        stores = await self._open_stores()
+        try:
+            return await self._work(stores, stop)
+        finally:
+            await stores.cache.close()
+            cassandra.close(stores.session)
+
+    async def _open_stores(self) -> Stores:
+        await asyncio.to_thread(ensure_topics, self._settings)
+        self._topics = await asyncio.to_thread(matching_topics, self._settings)
+        session = await asyncio.to_thread(cassandra.connect, self._settings.cassandra)
+        await asyncio.to_thread(ensure_schema, session, self._settings.cassandra, self._views)
+        cells = await asyncio.to_thread(CellStore, session, self._settings.cassandra, self._views)
+        checkpoints = await asyncio.to_thread(CassandraCheckpoints, session, self._settings.cassandra)
+        cache = CellCache(self._settings.redis, self._views)
+        try:
+            await cache.connect()
+        except (ServerAway, StoreError) as error:
+            log.error("%s; going on without the cache", error)
+        return Stores(session, cache, cells, checkpoints)
+
+    async def _work(self, stores: Stores, stop: asyncio.Event) -> int:
+        worker = worker_name(self._settings)
+        letters = Letters(self._settings.kafka)
+        owners = Owners(self._settings, self._views, stores.checkpoints, letters)
+        options = self._settings.worker
+        caching = Cycle("Redis", CacheFlush(stores.cache, worker), owners.all, options.redis_flush_s, options)
+        storing = Cycle(
+            "Cassandra", DurableFlush(stores.cells, stores.checkpoints, letters, worker), owners.all, options.cassandra_flush_s, options
+        )
+        app = make_app(self._settings, self._topics, owners, storing.working.wait)
+        app.on_partitions_revoked.connect(_settling(storing))
+        app.on_rebalance_complete.connect(self._ready(owners))
+        await app.start()
+        again = asyncio.Event()
+        tasks = [
+            asyncio.create_task(work)
+            for work in (caching.run(), storing.run(), owners.tick(_caught_up(app)), self._watch_topics(again), app.wait_until_stopped())
+        ]
+        ends = [asyncio.create_task(stop.wait()), asyncio.create_task(again.wait())]
+        done, _ = await asyncio.wait([*tasks, *ends], return_when=asyncio.FIRST_COMPLETED)
+        in_order = any(end in done for end in ends)
+        if in_order:
+            await self._drain(app, caching, storing)
+        for task in [*tasks, *ends]:
+            task.cancel()
+        await app.stop()
+        if self._ready_file is not None:
+            self._ready_file.unlink(missing_ok=True)
+        if not in_order:
+            _report(app, done)
+            return 1
+        return AGAIN if again.is_set() and not stop.is_set() else 0
+
+    async def _drain(self, app: App, caching: Cycle, storing: Cycle) -> None:
+        """Stop reading, store what was folded, commit."""
+        log.info("draining")
+        app.consumer.stop_flow()
+        app.flow_control.suspend()
+        for cycle in (storing, caching):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_S):
+                    await cycle.round()
+        await app.consumer.commit()
+
+    async def _watch_topics(self, again: asyncio.Event) -> None:
+        while True:
+            await asyncio.sleep(TOPICS_EVERY_S)
+            try:
+                topics = await asyncio.to_thread(matching_topics, self._settings)
+            except MarqueeError as error:
+                log.warning("the topics cannot be listed: %s", error)
+                continue
+            if set(topics) - set(self._topics):
+                log.info("new topics %s: beginning anew with them", sorted(set(topics) - set(self._topics)))
+                again.set()
+
+    def _ready(self, owners: Owners) -> Any:
+        async def ready(_app: Any, **_: Any) -> None:
+            places = sorted(f"{owner.source.topic}/{owner.source.partition}" for owner in owners.all())
+            log.info("ready with %d partitions", len(places))
+            if self._ready_file is not None:
+                text = json.dumps({"pid": os.getpid(), "topics": self._topics, "partitions": places})
+                partial = self._ready_file.with_suffix(".partial")
+                partial.write_text(text)
+                partial.rename(self._ready_file)
+
+        return ready
+
+
+def _settling(storing: Cycle) -> Any:
+    """Before partitions move: store what was folded, so that whoever gets them replays little."""
+
+    async def settle(_app: Any, _revoked: Any, **_: Any) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                await storing.round()
+
+    return settle
+
+
+def _caught_up(app: App) -> Any:
+    def caught_up(place: tuple[str, int], offset: int) -> bool:
+        end = app.consumer.highwater(TP(*place))
+        return end is not None and offset >= end
+
+    return caught_up
+
+
+def _report(app: App, done: set[asyncio.Task[Any]]) -> None:
+    log.error("the worker stops: %s", app.crash_reason or "it was not asked to")
+    for task in done:
+        if not task.cancelled() and task.exception() is not None:
+            log.error("%r", task.exception(), exc_info=task.exception())

@@ -1,0 +1,32 @@
+"""Compiles every kernel once, so that no worker waits for it: `python -m topologies.warm`."""
+
+import numpy as np
+
+from topologies.compiled import PADDING
+from topologies.fold import PartitionState, RecordBlock
+from topologies.sources import Source
+from topologies.views import VIEWS
+
+_EVENT = (
+    '{"v":1,"type":"play_start","session":"s%d","seq":%d,"ts":%d,"account":"a","profile":"p","title":"t%d","region":"r","device":"d",'
+    '"watched_ms":1}'
+)
+
+
+def warm() -> None:
+    """Fold a few hundred events into a state that is thrown away; every table grows once on the way."""
+    state = PartitionState(Source("", "", "", 0), tuple(VIEWS.values()))
+    for minute in range(3):
+        values = [(_EVENT % (at % 700, minute, minute * 60_000 + at, at % 300)).encode() for at in range(3000)]
+        sizes = np.array([len(value) for value in values], dtype=np.int64)
+        ends = np.cumsum(sizes)
+        times = np.arange(minute * 60_000, minute * 60_000 + 3000, dtype=np.int64)
+        first = minute * 3000
+        buffer = np.frombuffer(b"".join(values) + bytes(PADDING), dtype=np.uint8)
+        state.apply(RecordBlock(buffer, ends - sizes, ends, ends, ends, np.arange(first, first + 3000), times, first, first + 3000))
+    state.take_cached()
+    state.take_packs()
+
+
+if __name__ == "__main__":
+    warm()
