@@ -27,7 +27,7 @@ from topologies.errors import MarqueeError
 class Commands(click.Group):
     """The modules of marquee/commands, each with its `COMMAND`."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click passes it
         return sorted(module.name for module in pkgutil.iter_modules(marquee.commands.__path__))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:

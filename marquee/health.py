@@ -48,8 +48,14 @@ def _health(settings: Settings, name: str, address: str, probe: Callable[[Settin
     try:
         detail, ok = probe(settings), True
     except Exception as error:  # noqa: BLE001  # whatever a client library raises means that the server does not answer
-        detail, ok = " ".join(str(error).split()) or type(error).__name__, False
+        detail, ok = _line(error), False
     return Health(name, address, ok, round((time.monotonic() - begun) * 1000, 1), detail)
+
+
+def _line(error: Exception) -> str:
+    cause = error.args[0] if error.args else error
+    text = cause.str() if hasattr(cause, "str") else str(error)  # librdkafka's errors carry their sentence inside
+    return " ".join(text.split()) or type(error).__name__
 
 
 def _kafka(settings: Settings) -> str:

@@ -1,9 +1,9 @@
 """A question about a view, and the plan that answers it: which grouping, which stored window, which span. Pure.
 
-    concurrents  by region=eu            the grouping (region) holds exactly that
-    watch_time   by title=T              only (title, region) is kept: its measures are sums, so they are added over region
-    watch_time   by region=eu  top 10    the best ten of what is left free: titles in eu
-    concurrents  window hour             kept by the minute: an hour's value is the greatest of its minutes' sums
+concurrents  by region=eu            the grouping (region) holds exactly that
+watch_time   by title=T              only (title, region) is kept: its measures are sums, so they are added over region
+watch_time   by region=eu  top 10    the best ten of what is left free: titles in eu
+concurrents  window hour             kept by the minute: an hour's value is the greatest of its minutes' sums
 """
 
 from __future__ import annotations

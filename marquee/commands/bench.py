@@ -16,7 +16,7 @@ class Benches(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for name in _modules() if self.get_command(ctx, name)]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click passes it
         if cmd_name not in _modules():
             return None
         command = getattr(importlib.import_module(f"marquee.benches.{cmd_name}"), "COMMAND", None)
