@@ -1,0 +1,204 @@
+"""The demo: a cluster of its own, workers, events driven live, everything applied, audited, stopped.
+
+cluster → workers → drive → catch_up → audit → stop      each timed; a failure keeps the directory with its logs
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from cluster.local import SERVICES, LocalCluster
+from cluster.supervisor import Workers
+from connectors.kafka import ensure_topics, partition_offsets, topic_ids
+from loadgen.audit import audit
+from loadgen.audit_report import AuditResult
+from loadgen.crew import LoadProgress
+from loadgen.ledger import Run
+from loadgen.load import LoadOptions, run_load, shape_of
+from marquee.driving import driven
+from marquee.screen import Driven, Screen
+from marquee.signals import interruptible, undisturbed
+from marquee.watching import Watcher
+from serving.stores import Stores
+from topologies.errors import MarqueeError, ServerAway
+from topologies.settings import Settings
+from topologies.sources import Source
+
+STUCK_S: Final = 60.0
+"""Workers that have applied nothing for so long, with records left, have failed."""
+LOOK_EVERY_S: Final = 0.25
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """What `marquee demo` was asked for; rate in events a second."""
+
+    events: int
+    workers: int
+    rate: float
+    faults: str = ""
+    seed: int = 1
+    keep: bool = False
+
+    def load(self) -> LoadOptions:
+        """The generator's options. UsageError when they do not fit together."""
+        options = LoadOptions(events=self.events, rate=self.rate, seed=self.seed, faults=self.faults, run=f"demo-{os.getpid()}")
+        shape_of(options)
+        return options
+
+
+@dataclass
+class Demo:
+    """One demo. steps: seconds of each. workers: how many ran, by seconds since the drive began. cpu_s: theirs, drive and catch-up."""
+
+    settings: Settings
+    options: DemoOptions
+    screen: Screen
+    steps: dict[str, float] = field(default_factory=dict)
+    workers: list[tuple[float, int]] = field(default_factory=list)
+    cpu_s: float = 0.0
+    run: Run | None = None
+    result: AuditResult | None = None
+
+    @property
+    def directory(self) -> Path:
+        """Where its servers live."""
+        return Path(self.settings.local.directory) / "clusters" / f"demo-{os.getpid()}"
+
+    def play(self) -> AuditResult:
+        """All of it. Raises MarqueeError when a step fails and KeyboardInterrupt when stopped; everything started is stopped then too."""
+        load = self.options.load()
+        cluster = LocalCluster(self.directory, self.settings, preferred=dict.fromkeys(SERVICES, 0))
+        workers: Workers | None = None
+        with interruptible():
+            try:
+                with self._step("cluster"):
+                    cluster.start(self.screen.say)
+                with self._step("workers"):
+                    ensure_topics(cluster.settings)
+                    workers = Workers(cluster.settings, self.options.workers, self.directory)
+                    workers.start()
+                    workers.wait_ready(progress=self.screen.say)
+                self.run = self._drive(cluster.settings, workers, load)
+                with self._step("audit"):
+                    self.result = audit(cluster.settings, self.run.name, self.screen.say)
+            finally:
+                with undisturbed(), self._step("stop"):
+                    if workers is not None:
+                        workers.stop_all()
+                    cluster.stop()
+                self._tidy()
+        return self.result
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.steps[name] = round(time.monotonic() - begun, 2)
+            self.screen.say(f"{name}: {self.steps[name]:.1f} s")
+
+    def _drive(self, settings: Settings, workers: Workers, options: LoadOptions) -> Run:
+        watcher = Watcher(settings)
+        begun, cpu_before = time.monotonic(), _cpu_s(workers)
+        last = Driven(0, 0, 0, 0.0, 0.0)
+
+        def on_progress(progress: LoadProgress) -> None:
+            nonlocal last
+            last = driven(progress)
+            if progress.phase == "sending":
+                self._look(watcher, workers, last, begun)
+
+        try:
+            with self._step("drive"):
+                run = run_load(settings, options, on_progress)
+            if run.state == "stopped":
+                raise KeyboardInterrupt
+            with self._step("catch_up"):
+                self._catch_up(settings, run, lambda: self._look(watcher, workers, last, begun))
+        finally:
+            watcher.close()
+        self.cpu_s = round(_cpu_s(workers) - cpu_before, 2)
+        return run
+
+    def _look(self, watcher: Watcher, workers: Workers, last: Driven, begun: float) -> None:
+        """Notes how many workers run and shows how things stand. Raises ServerAway when a worker has ended on its own."""
+        if ended := workers.watch():
+            worker = workers[ended[0]]
+            raise ServerAway(f"{worker.name} ended on its own; {worker.log} says why")
+        count = len(workers.alive())
+        if not self.workers or self.workers[-1][1] != count:
+            self.workers.append((round(time.monotonic() - begun, 1), count))
+        try:
+            self.screen.show(last, watcher.look())
+        except ServerAway:  # Redis may be away: the workers go on without it, and so does the picture
+            self.screen.show(last)
+
+    def _catch_up(self, settings: Settings, run: Run, look: Any) -> None:
+        """Returns when Redis and Cassandra have every source up to the log's end of now. Raises MarqueeError when that comes to a halt."""
+        ends = _ends(settings, run.topic)
+        best, moved_at = -1, time.monotonic()
+        with Stores(settings) as stores:
+            while True:
+                known = stores.known()
+                if known.doubt.startswith("Redis at") or known.away:
+                    raise ServerAway(known.doubt or known.away)
+                reached = [
+                    (known.cached[name].offset if name in known.cached else 0, known.stored[name].offset if name in known.stored else 0)
+                    for name in ends
+                ]
+                if all(min(pair) >= end for pair, end in zip(reached, ends.values(), strict=True)):
+                    return
+                done = sum(sum(pair) for pair in reached)
+                if done > best:
+                    best, moved_at = done, time.monotonic()
+                elif time.monotonic() - moved_at > STUCK_S:
+                    left = sum(max(0, end - min(pair)) for pair, end in zip(reached, ends.values(), strict=True))
+                    raise MarqueeError(
+                        f"{left:,} records are not applied and nothing has moved for {STUCK_S:.0f} s; see {self.directory / 'logs'}"
+                    )
+                look()
+                time.sleep(LOOK_EVERY_S)
+
+    def _tidy(self) -> None:
+        """Removes what a demo that went well leaves; keeps and says it otherwise."""
+        if self.options.keep or self.result is None or not self.result.exact:
+            self.screen.say(f"kept: {self.directory}" + (f", {self.run.path}" if self.run else ""))
+            return
+        shutil.rmtree(self.directory, ignore_errors=True)
+        if self.run is not None:
+            shutil.rmtree(self.run.path, ignore_errors=True)
+
+    def document(self) -> dict[str, Any]:
+        """The audit's JSON and what the demo adds to it."""
+        assert self.result is not None
+        assert self.run is not None
+        return {
+            **self.result.document(),
+            "events_per_core_second": round(self.run.generated / self.cpu_s) if self.cpu_s else None,
+            "worker_cpu_s": self.cpu_s,
+            "intended_rate": self.options.rate,
+            "late_sends": self.run.late_sends,
+            "max_lateness_ms": self.run.max_lateness_ms,
+            "workers": [{"t_s": t_s, "n": count} for t_s, count in self.workers],
+            "steps": self.steps,
+        }
+
+
+def _cpu_s(workers: Workers) -> float:
+    return sum(workers.cpu_seconds(index) for index in range(len(workers)))
+
+
+def _ends(settings: Settings, topic: str) -> dict[str, int]:
+    """The next offset of each source of the topic."""
+    identity = topic_ids(settings, [topic])[topic]
+    offsets = partition_offsets(settings, topic)
+    return {str(Source(settings.worker.region, topic, identity, partition)): end for partition, (_, end) in offsets.items()}
