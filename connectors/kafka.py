@@ -35,6 +35,9 @@ _AWAY: Final = frozenset({
     KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._RESOLVE, KafkaError._MSG_TIMED_OUT,
     KafkaError._TIMED_OUT_QUEUE, KafkaError.REQUEST_TIMED_OUT, KafkaError.NETWORK_EXCEPTION, KafkaError.BROKER_NOT_AVAILABLE,
 })  # fmt: skip
+_SETTLING: Final = frozenset({
+    KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART,
+})  # fmt: skip
 _T = TypeVar("_T")
 _Header = tuple[str, bytes]
 
@@ -164,11 +167,22 @@ def partition_offsets(settings: Settings, topic: str) -> dict[int, tuple[int, in
     specs: Any = OffsetSpec  # its methods have no types
     bounds: list[dict[int, int]] = []
     for spec in (specs.earliest(), specs.latest()):
-        asked = dict.fromkeys(places, spec)
         with kafka_errors(kafka):
-            answers = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ANSWER_S)
-            bounds.append({place.partition: _answer(future).offset for place, future in answers.items()})
+            bounds.append(_listed(admin, dict.fromkeys(places, spec)))
     return {partition: (bounds[0][partition], bounds[1][partition]) for partition in sorted(bounds[0])}
+
+
+def _listed(admin: AdminClient, asked: dict[TopicPartition, Any]) -> dict[int, int]:
+    """Offsets by partition. A broker may know of its leadership of a new topic a little later than the metadata say so."""
+    deadline = time.monotonic() + 2 * ANSWER_S
+    while True:
+        answers = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ANSWER_S)
+        try:
+            return {place.partition: _answer(future).offset for place, future in answers.items()}
+        except KafkaException as error:
+            if error.args[0].code() not in _SETTLING or time.monotonic() >= deadline:
+                raise
+        time.sleep(0.05)
 
 
 def produce_bytes(settings: Settings, topic: str, records: Iterable[tuple[bytes | None, bytes | None, Sequence[_Header]]]) -> int:

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen import catalogue
-from loadgen.compiled import compiled
 from loadgen.draws import at, mix, pick, unit
 from loadgen.rows import DELAYED, DONE, EVENT, FAR, LANE, LATE, MALFORMED, NEAR, WELL, World
 from loadgen.viewer import sit_down, step
+from topologies.compiled import kernel
 
 DAY_CURVE: Final = (
     0.7, 0.5, 0.35, 0.25, 0.22, 0.25, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6,
@@ -38,7 +38,7 @@ class Plan:
     records: int
 
 
-@compiled
+@kernel
 def _seat(lane: Any, world: Any, number: int) -> None:
     account = number * 3 // 4  # every third household watches on two screens
     house = at(mix(world.seed) ^ np.uint64(0xACC0), account)
@@ -49,14 +49,14 @@ def _seat(lane: Any, world: Any, number: int) -> None:
     sit_down(lane, world, account)
 
 
-@compiled
+@kernel
 def seat(lanes: Any, world: Any, numbers: Any) -> None:
     """Fills lanes[i] as the lane numbers[i]."""
     for i in range(len(numbers)):
         _seat(lanes[i], world, numbers[i])
 
 
-@compiled
+@kernel
 def _break(lane: Any, world: Any, row: Any) -> None:
     """Decides what is broken about an event, by the event's identity."""
     name = (np.uint64(row.ordinal) << np.uint64(32)) | np.uint64(row.seq)
@@ -80,7 +80,7 @@ def _break(lane: Any, world: Any, row: Any) -> None:
         lane.phase = DONE
 
 
-@compiled
+@kernel
 def _survey(lanes: Any, world: Any, records: Any, bins: Any, bin_ms: float) -> None:
     row = np.zeros(1, EVENT)[0]
     for i in range(len(lanes)):
@@ -94,7 +94,7 @@ def _survey(lanes: Any, world: Any, records: Any, bins: Any, bin_ms: float) -> N
                 bins[int(t / bin_ms)] += count
 
 
-@compiled
+@kernel
 def _warped(world: Any, t: int) -> int:
     """Levels the rate: the time at which as many records as come before `t` would have come at a constant rate."""
     if len(world.warp) == 0:
@@ -104,7 +104,7 @@ def _warped(world: Any, t: int) -> int:
     return int(world.warp[i] + (world.warp[i + 1] - world.warp[i]) * (place - i))
 
 
-@compiled
+@kernel
 def fill(lanes: Any, world: Any, until: int, first: int, rows: Any) -> Any:
     """The events that lanes[first:] have due before `until`, into rows. → (rows filled, lane to go on with; len(lanes) when through)."""
     n = 0
@@ -201,5 +201,3 @@ def make_plan(world: World, records: int) -> Plan:
 def _level(world: World, bins: NDArray[np.int64], bin_ms: float) -> World:
     total = np.concatenate([[0], np.cumsum(bins[:-1])]).astype(np.float64)
     return world._replace(warp_bin_ms=bin_ms, warp=total / total[-1] * world.span_ms)
-
-

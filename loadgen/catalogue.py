@@ -56,7 +56,7 @@ def popularity(titles: int) -> NDArray[np.float64]:
     """
     fraction = np.arange(1, titles + 1) / titles
     points = np.log(np.array(_SHARE_AT))
-    share = np.exp(np.interp(np.log(fraction), points[:, 0], points[:, 1]))
+    share: NDArray[np.float64] = np.exp(np.interp(np.log(fraction), points[:, 0], points[:, 1]))
     share[-1] = 1.0
     return share
 

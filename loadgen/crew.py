@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import polars as pl
 
+from connectors.kafka import partition_offsets
 from loadgen.ledger import PartitionSpan, Run, merge_parts, read_faults, save_run
 from loadgen.process import Assignment, work
 from loadgen.produce import COUNTERS, DONE, FAILED, LATE_SENDS, MAX_LATENESS_MS, READY, SENT, WAITING
-from loadgen.topics import describe_topic
 from topologies.errors import MarqueeError
 from topologies.settings import Settings
 
@@ -61,12 +61,12 @@ def finish_run(settings: Settings, run: Run) -> Run:
     """Merges the run's parts, notes where its records end in the log, and writes run.json for the last time."""
     merge_parts(run.path)
     broken = read_faults(run)
-    ends = describe_topic(settings.kafka, run.topic).ends
+    ends = partition_offsets(settings, run.topic)
     bad = broken.filter(pl.col("kind") == "malformed")
     finished = replace(
         run,
         ended_ms=time.time_ns() // 1_000_000,
-        partitions=tuple(PartitionSpan(span.partition, span.first, ends[span.partition] - 1) for span in run.partitions),
+        partitions=tuple(PartitionSpan(span.partition, span.first, ends[span.partition][1] - 1) for span in run.partitions),
         faults=dict(broken.group_by("kind").agg(pl.col("times").sum()).sort("kind").iter_rows()),
         malformed=dict(bad.group_by("reason").agg(pl.len()).sort("reason").iter_rows()),
     )
@@ -210,5 +210,3 @@ class Crew:
 def _run_process(assignment: Assignment, counters: Any, start_ms: Any, stop: Any, failure: Any) -> None:
     first = assignment.process * COUNTERS
     work(assignment, memoryview(counters).cast("B").cast("q")[first : first + COUNTERS], start_ms, stop, failure)
-
-

@@ -12,14 +12,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from loadgen.compiled import compiled
+from topologies.compiled import kernel
 
 GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1: Final = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2: Final = np.uint64(0x94D049BB133111EB)
 
 
-@compiled
+@kernel
 def mix(value: Any) -> Any:
     """splitmix64's finalizer (Steele et al. 2014): uint64 → uint64, one to one."""
     bits = np.uint64(value)
@@ -28,19 +28,19 @@ def mix(value: Any) -> Any:
     return bits ^ (bits >> np.uint64(31))
 
 
-@compiled
+@kernel
 def at(key: Any, counter: Any) -> Any:
     """The counter-th 64 random bits of a key."""
     return mix(np.uint64(key) + np.uint64(counter) * GOLDEN)
 
 
-@compiled
+@kernel
 def unit(bits: Any) -> float:
     """64 random bits as a number in [0, 1)."""
     return float(np.uint64(bits) >> np.uint64(11)) * 1.1102230246251565e-16
 
 
-@compiled
+@kernel
 def units(key: int, count: int) -> Any:
     """The first `count` numbers in [0, 1) of a key, f8[count]."""
     found = np.empty(count, np.float64)
@@ -49,32 +49,33 @@ def units(key: int, count: int) -> Any:
     return found
 
 
-@compiled
+@kernel
 def draw(lane: Any) -> float:
     """The lane's next number in [0, 1)."""
     lane.draws += np.uint64(1)
     return unit(at(lane.key, lane.draws))
 
 
-@compiled
+@kernel
 def draw_lognormal(lane: Any, mu: float, sigma: float) -> float:
     """exp(mu + sigma z), z standard normal by Box and Muller."""
     radius = math.sqrt(-2.0 * math.log(1.0 - draw(lane)))
     return math.exp(mu + sigma * radius * math.cos(6.283185307179586 * draw(lane)))
 
 
-@compiled
+@kernel
 def draw_exponential(lane: Any, mean: float) -> float:
     return -mean * math.log(1.0 - draw(lane))
 
 
-@compiled
+@kernel
 def pick(cumulative: Any, unit_value: float) -> int:
     """Index of the first cumulative share above `unit_value`; cumulative f8[n] ends with 1."""
-    return int(min(np.searchsorted(cumulative, unit_value, side="right"), len(cumulative) - 1))
+    found: Any = np.searchsorted(cumulative, unit_value, side="right")
+    return int(min(found, len(cumulative) - 1))
 
 
-@compiled
+@kernel
 def murmur2(data: Any, start: int, end: int) -> int:
     """Kafka's hash of a key (org.apache.kafka.common.utils.Utils.murmur2), made positive as its partitioner does."""
     length = end - start
@@ -109,7 +110,7 @@ def murmur2(data: Any, start: int, end: int) -> int:
     return int(h) & 0x7FFFFFFF
 
 
-@compiled
+@kernel
 def _partitions(data: Any, ends: Any, count: int) -> Any:
     found = np.empty(len(ends), np.int32)
     start = 0

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen import catalogue
-from loadgen.compiled import compiled
 from loadgen.draws import mix
-from loadgen.ledger import EVENT_TYPES
 from loadgen.rows import ERROR, FINISH, HEARTBEAT, PLAY_REQUEST, PLAY_START, RENDITION, STOP
+from topologies.compiled import kernel
+from topologies.events import TYPES
 
 ROW_BYTES: Final = 640
 """No event is longer."""
@@ -43,7 +43,7 @@ def make_fragments(tag: str, regions: int, base_ms: int) -> Fragments:
     """The pieces for a run: its tag, its regions, and the epoch ms at which its span begins."""
     places = catalogue.places(regions)
     groups = [
-        [f'{{"v":1,"type":"{name}","session":"' for name in EVENT_TYPES],
+        [f'{{"v":1,"type":"{name}","session":"' for name in TYPES],
         [text.replace("{tag}", tag) for text in _FIELDS],
         [f'","region":"{region}","device":"' for region, *_ in places],
         [f',"country":"{country}","asn":"{asn}"' for _, country, asn, _ in places],
@@ -63,13 +63,13 @@ def make_fragments(tag: str, regions: int, base_ms: int) -> Fragments:
     )
 
 
-@compiled
+@kernel
 def session_bits(lane: Any, ordinal: int) -> Any:
     """A session's 64 bits, written as 16 hexadecimal digits."""
     return mix(lane.key ^ mix(np.uint64(ordinal) + np.uint64(1)))
 
 
-@compiled
+@kernel
 def _op(ops: Any, n: int, piece: int, value: int, digits: int) -> int:
     """Appends: copy a piece, then write `value` with at least `digits` digits (0: no number)."""
     ops[n, 0] = piece
@@ -78,7 +78,7 @@ def _op(ops: Any, n: int, piece: int, value: int, digits: int) -> int:
     return n + 1
 
 
-@compiled
+@kernel
 def _compose(ops: Any, first: Any, lane: Any, row: Any, kbps: int, base_ms: int) -> int:
     """What an event's text is made of. `first`: the first piece of each group. → number of operations."""
     kind = row.type
@@ -116,7 +116,7 @@ def _compose(ops: Any, first: Any, lane: Any, row: Any, kbps: int, base_ms: int)
     return _op(ops, n, field + (FATAL_END if row.fatal else THE_END), 0, 0)
 
 
-@compiled
+@kernel
 def encode(rows: Any, order: Any, lanes: Any, pieces: Any, out: Any, ends: Any) -> int:
     """Writes rows[order] one after the other into out u8[≥ ROW_BYTES × n]; ends[i] is where the i-th stops. → bytes written.
 

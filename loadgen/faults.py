@@ -71,7 +71,7 @@ Mangled = tuple[bytes | None, str]
 
 
 def mangle(value: bytes, chance: int) -> Mangled:
-    """A malformed record made of a valid event, and the reason that it must be dead for. `chance`: 32 random bits; the same give the same."""
+    """A malformed record made of a valid event, and the reason that it must be dead for. `chance`: 32 random bits, which decide."""
     ways = _WAYS
     return ways[chance % len(ways)](value, chance // len(ways))
 

@@ -28,14 +28,11 @@ from typing import Any, Final
 import polars as pl
 
 from topologies.errors import MarqueeError, UsageError
+from topologies.events import TYPES
 from topologies.settings import Settings
 
-EVENT_TYPES: Final = (
-    "play_request", "play_start", "heartbeat", "pause", "resume", "seek", "stall",
-    "rendition", "ad_start", "ad_end", "error", "finish", "stop",
-)  # fmt: skip
 SENT_TEXTS: Final = ("session", "account", "profile", "title", "region", "device")
-SENT_SUMS: Final = ("events", *EVENT_TYPES, "watched_ms", "stall_ms", "duplicates", "late", "malformed", "out_of_order")
+SENT_SUMS: Final = ("events", *TYPES, "watched_ms", "stall_ms", "duplicates", "late", "malformed", "out_of_order")
 SENT_SCHEMA: Final[dict[str, pl.DataType]] = {
     **dict.fromkeys(SENT_TEXTS, pl.String()),
     **dict.fromkeys(SENT_SUMS, pl.Int64()),

@@ -1,8 +1,8 @@
 """`marquee load`: a run of the audience, planned, shared among processes, watched, and written down.
 
-    run_load ── plan ──► processes (loadgen.process), each its partitions, each its producer
-        ▲                    │ counters in shared memory, parts of the ledger
-        └── progress, run.json every second, stop on SIGINT or SIGTERM, the ledger merged at the end
+run_load ── plan ──► processes (loadgen.process), each its partitions, each its producer
+    ▲                    │ counters in shared memory, parts of the ledger
+    └── progress, run.json every second, stop on SIGINT or SIGTERM, the ledger merged at the end
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from connectors.kafka import ensure_topic
+from connectors.kafka import ensure_topic, partition_offsets, topic_ids
 from loadgen.audience import Plan, make_plan, make_world
 from loadgen.crew import Crew, LoadProgress
 from loadgen.faults import Faults, parse_faults
-from loadgen.ledger import Run, create_run, runs_directory
+from loadgen.ledger import PartitionSpan, Run, create_run, runs_directory
 from loadgen.process import Assignment, warm_up
-from loadgen.topics import describe_topic
 from topologies.errors import UsageError
 from topologies.settings import Settings
 
@@ -78,10 +77,10 @@ def shape_of(options: LoadOptions) -> Shape:
     """UsageError, saying what to change, when the options do not fit together."""
     _check(options)
     if options.backfill_s is not None:
-        events = options.events if options.events is not None else round((options.rate or 0) * options.backfill_s)
-        if events < 1 or options.duration_s is not None:
+        over = options.events if options.events is not None else round((options.rate or 0) * options.backfill_s)
+        if over < 1 or options.duration_s is not None:
             raise UsageError("--backfill needs --events N or --rate R, and no --duration")
-        return Shape(events, round(options.backfill_s * 1000), live=False)
+        return Shape(over, round(options.backfill_s * 1000), live=False)
     events, duration_s, rate = options.events, options.duration_s, options.rate
     if events is None and duration_s is None:
         raise UsageError("say how much: --events N, or --duration S with --rate R")
@@ -98,7 +97,12 @@ def shape_of(options: LoadOptions) -> Shape:
 def _check(options: LoadOptions) -> None:
     if options.format != "json":
         raise UsageError(f"--format {options.format}: this version sends json only")
-    for name, value in (("events", options.events), ("duration", options.duration_s), ("rate", options.rate), ("backfill", options.backfill_s)):
+    for name, value in (
+        ("events", options.events),
+        ("duration", options.duration_s),
+        ("rate", options.rate),
+        ("backfill", options.backfill_s),
+    ):
         if value is not None and value <= 0:
             raise UsageError(f"--{name} must be more than 0")
     if min(options.processes, options.titles, options.regions) < 1:
@@ -136,7 +140,7 @@ def run_load(settings: Settings, options: LoadOptions, on_progress: OnProgress) 
     name = run_name(options.run, "load")
     topic = settings.kafka.topics[0] if shape.live else settings.kafka.backfill_prefix + name
     ensure_topic(settings, topic, live=shape.live)
-    log = describe_topic(settings.kafka, topic)
+    ends = {partition: end for partition, (_, end) in partition_offsets(settings, topic).items()}
     started_ms = time.time_ns() // 1_000_000
     span_start = started_ms if shape.live else started_ms - shape.span_ms if options.span_start_ms is None else options.span_start_ms
     on_progress(LoadProgress(phase="planning", total=shape.records, intended_rate=shape.rate))
@@ -149,22 +153,22 @@ def run_load(settings: Settings, options: LoadOptions, on_progress: OnProgress) 
         state="running",
         live=shape.live,
         topic=topic,
-        topic_id=log.topic_id,
+        topic_id=topic_ids(settings, [topic])[topic],
         seed=options.seed,
         options=asdict(options),
         started_ms=started_ms,
         ended_ms=0,
         span_start_ms=span_start,
         span_end_ms=span_start + shape.span_ms,
-        partitions=log.spans(),
+        partitions=tuple(PartitionSpan(partition, end, -1) for partition, end in ends.items()),
     )
     create_run(run)
     warm_up()
-    processes = max(1, min(options.processes, len(log.ends)))
+    processes = max(1, min(options.processes, len(ends)))
     assignments = [
         Assignment(
-            settings=settings.kafka, plan=plan, run=run, regions=options.regions, partitions=len(log.ends),
-            mine=tuple(range(index, len(log.ends), processes)), process=index,
+            settings=settings.kafka, plan=plan, run=run, regions=options.regions, partitions=len(ends),
+            mine=tuple(range(index, len(ends), processes)), process=index,
         )
         for index in range(processes)
     ]  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from loadgen import tally
 from loadgen.audience import Plan, make_plan, make_world
@@ -58,8 +59,8 @@ class _Book:
         self._assignment = assignment
         self._shard = shard
         self._tallies = np.zeros((len(shard.lanes), tally.COLUMNS), np.int64)
-        self._done: list[np.ndarray[Any, np.dtype[np.int64]]] = []
-        self._broken: list[dict[str, Any]] = []
+        self._done: list[NDArray[np.int64]] = []
+        self._broken: list[pl.DataFrame] = []
         self._number = 0
 
     def add(self, chunk: Chunk, sent: int) -> None:
@@ -70,30 +71,30 @@ class _Book:
         if count:
             self._done.append(out[:count].copy())
         faults = chunk.rows["fault"][order]
-        for i in np.flatnonzero(faults != WELL).tolist():
-            self._add_broken(chunk, i)
-        if sum(map(len, self._done)) + len(self._broken) >= PART_ROWS:
+        doubled = (faults == NEAR) | (faults == FAR)
+        # of the two records of a duplicated event the copy is the broken one
+        self._add_broken(chunk, np.flatnonzero((faults != WELL) & (~doubled | (chunk.rows["copy"][order] == 1))))
+        if sum(map(len, self._done)) + sum(map(len, self._broken)) >= PART_ROWS:
             self._write()
 
-    def _add_broken(self, chunk: Chunk, i: int) -> None:
-        row = chunk.rows[chunk.order[i]]
-        fault = int(row["fault"])
-        doubled = fault in (NEAR, FAR)
-        if doubled and not row["copy"]:
+    def _add_broken(self, chunk: Chunk, picks: NDArray[np.int64]) -> None:
+        if not len(picks):
             return
-        session = np.array([[0] * tally.COLUMNS])
-        session[0, tally.LANE_INDEX] = row["lane"]
-        session[0, tally.ORDINAL] = row["ordinal"] + 1
-        self._broken.append(
-            {
-                "kind": _KIND_OF[fault],
-                "reason": chunk.reasons.get(i, "") if not doubled else "near" if fault == NEAR else "far",
-                "key": chunk.keys[i].decode(),
-                "session": tally.sessions_of(self._shard.lanes, session)[0],
-                "seq": int(row["seq"]),
-                "times": 1,
-            }
-        )
+        rows = chunk.rows[chunk.order[picks]]
+        whose = np.zeros((len(rows), tally.COLUMNS), np.int64)
+        whose[:, tally.LANE_INDEX] = rows["lane"]
+        whose[:, tally.ORDINAL] = rows["ordinal"] + 1
+        how = {NEAR: "near", FAR: "far"}
+        faults = rows["fault"].tolist()
+        columns = {
+            "kind": [_KIND_OF[fault] for fault in faults],
+            "reason": [chunk.reasons.get(i, how.get(fault, "")) for i, fault in zip(picks.tolist(), faults, strict=True)],
+            "key": [chunk.keys[i].decode() for i in picks.tolist()],
+            "session": tally.sessions_of(self._shard.lanes, whose),
+            "seq": rows["seq"],
+            "times": np.ones(len(rows), np.int64),
+        }
+        self._broken.append(pl.DataFrame(columns, schema=FAULT_SCHEMA))
 
     def close(self) -> None:
         self._done.append(self._tallies[self._tallies[:, tally.ORDINAL] > 0])
@@ -105,7 +106,7 @@ class _Book:
         shard = self._shard
         sent = tally.sent_rows(shard.lanes, shard.keys, rows, self._assignment.regions, shard.base_ms)
         write_part(run.path, "sent", process, number, sent)
-        write_part(run.path, "faults", process, number, pl.DataFrame(self._broken, schema=FAULT_SCHEMA))
+        write_part(run.path, "faults", process, number, pl.concat([pl.DataFrame(schema=FAULT_SCHEMA), *self._broken]))
         self._done, self._broken, self._number = [], [], number + 1
 
 

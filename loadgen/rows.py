@@ -15,7 +15,7 @@ from numpy.typing import NDArray
     PLAY_REQUEST, PLAY_START, HEARTBEAT, PAUSE, RESUME, SEEK, STALL,
     RENDITION, AD_START, AD_END, ERROR, FINISH, STOP, FATAL, NOTHING,
 ) = range(15)  # fmt: skip
-"""Types by their index in loadgen.ledger.EVENT_TYPES; FATAL is an error that ends the session; NOTHING: no event is planned."""
+"""Types by their index in topologies.events.TYPES; FATAL is an error that ends the session; NOTHING: no event is planned."""
 
 WAITING, REQUESTED, PREROLL, STARTED, DONE = range(5)
 """Phases of a lane."""

@@ -23,7 +23,7 @@ _BLOCK: Final = 65_536
 
 @dataclass(frozen=True)
 class Chunk:
-    """Records of a stretch of time in order of arrival. rows[order[i]] is the event of values[i]; `reasons`: of the malformed ones, by i."""
+    """Records of a stretch of time in order of arrival. rows[order[i]] is the event of values[i]; `reasons`: by i."""
 
     rows: NDArray[Any]
     order: NDArray[np.int64]

@@ -13,12 +13,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadgen import catalogue
-from loadgen.compiled import compiled
 from loadgen.encode import session_bits
-from loadgen.ledger import EVENT_TYPES, SENT_SCHEMA, SENT_SUMS
+from loadgen.ledger import SENT_SCHEMA, SENT_SUMS
 from loadgen.rows import DELAYED, LATE, MALFORMED
+from topologies.compiled import kernel
+from topologies.events import TYPES
 
-_TYPES: Final = len(EVENT_TYPES)
+_TYPES: Final = len(TYPES)
 EVENTS = 0
 FIRST_TYPE = 1
 WATCHED, STALLED, DUPLICATES, LATES, MALFORMEDS, DELAYEDS, FIRST_TS, LAST_TS, ORDINAL, TITLE, PROFILE, LANE_INDEX = range(
@@ -27,7 +28,7 @@ WATCHED, STALLED, DUPLICATES, LATES, MALFORMEDS, DELAYEDS, FIRST_TS, LAST_TS, OR
 COLUMNS: Final = LANE_INDEX + 1
 
 
-@compiled
+@kernel
 def count(rows: Any, order: Any, tallies: Any, out: Any) -> int:
     """Counts rows[order] (what was handed to Kafka) into tallies i8[lanes, COLUMNS]; finished ones into out. → rows of out."""
     done = 0
@@ -60,7 +61,7 @@ def count(rows: Any, order: Any, tallies: Any, out: Any) -> int:
     return done
 
 
-@compiled
+@kernel
 def _sessions(lanes: Any, tallies: Any) -> Any:
     bits = np.empty(len(tallies), np.uint64)
     for i in range(len(tallies)):

@@ -15,12 +15,34 @@ from typing import Any, Final
 
 import numpy as np
 
-from loadgen.compiled import compiled
 from loadgen.draws import draw, draw_exponential, draw_lognormal, pick
 from loadgen.rows import (
-    AD_END, AD_START, ADVERT, DONE, ERROR, FATAL, FINISH, HEARTBEAT, NOTHING, PAUSE, PAUSED, PLAY_REQUEST, PLAY_START, PLAYING, PREROLL,
-    RENDITION, REQUESTED, RESUME, SEEK, STALL, STALLED, STARTED, STOP, WAITING,
+    AD_END,
+    AD_START,
+    ADVERT,
+    DONE,
+    ERROR,
+    FATAL,
+    FINISH,
+    HEARTBEAT,
+    NOTHING,
+    PAUSE,
+    PAUSED,
+    PLAY_REQUEST,
+    PLAY_START,
+    PLAYING,
+    PREROLL,
+    RENDITION,
+    REQUESTED,
+    RESUME,
+    SEEK,
+    STALL,
+    STALLED,
+    STARTED,
+    STOP,
+    WAITING,
 )  # fmt: skip
+from topologies.compiled import kernel
 
 HEARTBEAT_MS: Final = 10_000
 """V (Adobe, customer.io)."""
@@ -37,16 +59,17 @@ LONGEST_MS: Final = 72_000_000
 _STALL, _STALL_WEAK = 0.0008, 0.04
 _RENDITION, _RENDITION_WEAK = 0.01, 0.12
 _PAUSE, _SEEK, _ERROR, _FATAL, _ADVERT = 0.003, 0.0025, 0.0003, 0.0001, 0.008
-"""Chances in 10 s of play: 17 % of views have a pause (M), a view has 0.5-1 seeks in bursts (E), 14.7 % of steps switch on weak networks (M)."""
+"""Chances in 10 s of play: 17 % of views have a pause (M), a view has 0.5-1 seeks in bursts (E),
+14.7 % of steps switch on weak networks (M)."""
 
 
-@compiled
+@kernel
 def step(lane: Any, world: Any, row: Any) -> bool:
     """Makes the lane's next event, which is due at lane.at, in `row`, and plans the one after. False: nothing is sent for it."""
     t = lane.at
     due = lane.due
     if due == PLAY_REQUEST:
-        _begin(lane, world, t)
+        _begin(lane, world)
     row.ts = t
     row.type = ERROR if due == FATAL else due
     row.ordinal = lane.ordinal
@@ -74,7 +97,7 @@ def step(lane: Any, world: Any, row: Any) -> bool:
     return True
 
 
-@compiled
+@kernel
 def _measure(lane: Any, t: int, row: Any) -> None:
     """What was watched and stalled since the last event."""
     watched = np.int64(0)
@@ -83,8 +106,8 @@ def _measure(lane: Any, t: int, row: Any) -> None:
         if lane.mode == PLAYING:
             watched = t - lane.last
         elif lane.mode == STALLED:
-            stalled = max(min(t, lane.mode_until) - lane.last, 0)
-            watched = max(t - max(lane.mode_until, lane.last), 0)
+            stalled = max(min(t, lane.mode_until) - lane.last, np.int64(0))
+            watched = max(t - max(lane.mode_until, lane.last), np.int64(0))
             if t >= lane.mode_until:
                 lane.mode = PLAYING
     lane.last = t
@@ -96,8 +119,8 @@ def _measure(lane: Any, t: int, row: Any) -> None:
     row.rung = lane.rung
 
 
-@compiled
-def _begin(lane: Any, world: Any, t: int) -> None:
+@kernel
+def _begin(lane: Any, world: Any) -> None:
     """Chooses what is watched, for how long, and how the start goes."""
     lane.title = pick(world.popularity, draw(lane))
     lane.kind = world.kinds[lane.title]
@@ -135,7 +158,7 @@ def _begin(lane: Any, world: Any, t: int) -> None:
     lane.wave = 0
 
 
-@compiled
+@kernel
 def _start_up(lane: Any, t: int, due: int, row: Any) -> None:
     """From the request to the first frame, or to a start that fails or is given up."""
     if due == PLAY_REQUEST:
@@ -168,7 +191,7 @@ def _start_up(lane: Any, t: int, due: int, row: Any) -> None:
         _plan(lane, t)
 
 
-@compiled
+@kernel
 def _play_on(lane: Any, world: Any, t: int, due: int, row: Any) -> None:
     """An event of a started session: what it changes."""
     if due == HEARTBEAT:
@@ -201,7 +224,7 @@ def _play_on(lane: Any, world: Any, t: int, due: int, row: Any) -> None:
     _plan(lane, t)
 
 
-@compiled
+@kernel
 def _chance(lane: Any, t: int) -> None:
     """Whether something happens before the next heartbeat, what and when."""
     limit = 0.0
@@ -224,7 +247,7 @@ def _chance(lane: Any, t: int) -> None:
             return
 
 
-@compiled
+@kernel
 def _seek(lane: Any, t: int) -> None:
     """A jump of 10 s to 2 min either way, within the title; a burst goes on."""
     jump = int((draw(lane) * 2 - 1) * 120_000)
@@ -237,7 +260,7 @@ def _seek(lane: Any, t: int) -> None:
         lane.hazard_at = t + 1_000 + int(draw(lane) * 2_000)
 
 
-@compiled
+@kernel
 def _plan(lane: Any, t: int) -> None:
     """The next event: the heartbeat, unless something comes before it."""
     lane.at = lane.beat
@@ -257,7 +280,7 @@ def _plan(lane: Any, t: int) -> None:
     lane.at = max(lane.at, t + 1)
 
 
-@compiled
+@kernel
 def _end(lane: Any, world: Any, t: int, due: int, row: Any) -> bool:
     """The session's last event, unless the viewer vanishes; then the pause before the next session."""
     sent = due == FATAL or not lane.vanish
@@ -271,15 +294,15 @@ def _end(lane: Any, world: Any, t: int, due: int, row: Any) -> bool:
     return sent
 
 
-@compiled
+@kernel
 def _gap(lane: Any, world: Any, t: int) -> int:
     """To the viewer's next session, ms: browsing, or gone for a while (E). A day's curve stretches and shortens it."""
     gap = draw_lognormal(lane, 3.6, 0.8) if draw(lane) < 0.6 else draw_exponential(lane, 2_400.0)
     hour = (world.first_hour + t // 3_600_000) % 24
-    return int(math.ceil(1000 * gap / world.day[hour])) + 1
+    return int(1000 * gap / world.day[hour]) + 1
 
 
-@compiled
+@kernel
 def sit_down(lane: Any, world: Any, account: int) -> None:
     """Fills a lane whose key is set: who sits there, with what, and when the first session is requested.
 
