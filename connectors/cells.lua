@@ -92,9 +92,11 @@ local function apply(s, t, b, names, news, width, board)
   end
 end
 
--- A registered key that expired or emptied leaves the register when the next one enters.
+-- The register holds the s-keys that exist; one that expired leaves it when the next one enters.
 local function register(register_key, s)
-  if redis.call('EXISTS', s) == 1 and redis.call('SADD', register_key, s) == 1 then
+  if redis.call('EXISTS', s) == 0 then
+    redis.call('SREM', register_key, s)
+  elseif redis.call('SADD', register_key, s) == 1 then
     for _, key in ipairs(redis.call('SMEMBERS', register_key)) do
       if redis.call('EXISTS', key) == 0 then redis.call('SREM', register_key, key) end
     end
