@@ -10,30 +10,25 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from cluster.local import SERVICES, LocalCluster
 from cluster.supervisor import Workers
-from connectors.kafka import ensure_topics, partition_offsets, topic_ids
+from connectors.kafka import ensure_topics
 from loadgen.audit import audit
 from loadgen.audit_report import AuditResult
 from loadgen.crew import LoadProgress
 from loadgen.ledger import Run
 from loadgen.load import LoadOptions, run_load, shape_of
+from marquee.catching_up import catch_up
 from marquee.driving import driven
 from marquee.screen import Driven, Screen
 from marquee.signals import interruptible, undisturbed
 from marquee.watching import Watcher
-from serving.stores import Stores
-from topologies.errors import MarqueeError, ServerAway
+from topologies.errors import ServerAway
 from topologies.settings import Settings
-from topologies.sources import Source
-
-STUCK_S: Final = 60.0
-"""Workers that have applied nothing for so long, with records left, have failed."""
-LOOK_EVERY_S: Final = 0.25
 
 
 @dataclass(frozen=True)
@@ -73,7 +68,7 @@ class Demo:
         return Path(self.settings.local.directory) / "clusters" / f"demo-{os.getpid()}"
 
     def play(self) -> AuditResult:
-        """All of it. Raises MarqueeError when a step fails and KeyboardInterrupt when stopped; everything started is stopped then too."""
+        """All of it. Raises MarqueeError when a step fails, KeyboardInterrupt when stopped; everything started is stopped then too."""
         load = self.options.load()
         cluster = LocalCluster(self.directory, self.settings, preferred=dict.fromkeys(SERVICES, 0))
         workers: Workers | None = None
@@ -123,7 +118,7 @@ class Demo:
             if run.state == "stopped":
                 raise KeyboardInterrupt
             with self._step("catch_up"):
-                self._catch_up(settings, run, lambda: self._look(watcher, workers, last, begun))
+                catch_up(settings, run.topic, lambda what: self._look(watcher, workers, replace(last, waiting_for=what), begun))
         finally:
             watcher.close()
         self.cpu_s = round(_cpu_s(workers) - cpu_before, 2)
@@ -141,32 +136,6 @@ class Demo:
             self.screen.show(last, watcher.look())
         except ServerAway:  # Redis may be away: the workers go on without it, and so does the picture
             self.screen.show(last)
-
-    def _catch_up(self, settings: Settings, run: Run, look: Any) -> None:
-        """Returns when Redis and Cassandra have every source up to the log's end of now. Raises MarqueeError when that comes to a halt."""
-        ends = _ends(settings, run.topic)
-        best, moved_at = -1, time.monotonic()
-        with Stores(settings) as stores:
-            while True:
-                known = stores.known()
-                if known.doubt.startswith("Redis at") or known.away:
-                    raise ServerAway(known.doubt or known.away)
-                reached = [
-                    (known.cached[name].offset if name in known.cached else 0, known.stored[name].offset if name in known.stored else 0)
-                    for name in ends
-                ]
-                if all(min(pair) >= end for pair, end in zip(reached, ends.values(), strict=True)):
-                    return
-                done = sum(sum(pair) for pair in reached)
-                if done > best:
-                    best, moved_at = done, time.monotonic()
-                elif time.monotonic() - moved_at > STUCK_S:
-                    left = sum(max(0, end - min(pair)) for pair, end in zip(reached, ends.values(), strict=True))
-                    raise MarqueeError(
-                        f"{left:,} records are not applied and nothing has moved for {STUCK_S:.0f} s; see {self.directory / 'logs'}"
-                    )
-                look()
-                time.sleep(LOOK_EVERY_S)
 
     def _tidy(self) -> None:
         """Removes what a demo that went well leaves; keeps and says it otherwise."""
@@ -195,10 +164,3 @@ class Demo:
 
 def _cpu_s(workers: Workers) -> float:
     return sum(workers.cpu_seconds(index) for index in range(len(workers)))
-
-
-def _ends(settings: Settings, topic: str) -> dict[str, int]:
-    """The next offset of each source of the topic."""
-    identity = topic_ids(settings, [topic])[topic]
-    offsets = partition_offsets(settings, topic)
-    return {str(Source(settings.worker.region, topic, identity, partition)): end for partition, (_, end) in offsets.items()}

@@ -18,7 +18,9 @@ INTERRUPTED = 130
 
 def driven(progress: LoadProgress) -> Driven:
     """The generator's progress as the screen shows it."""
-    return Driven(progress.total, progress.sent, progress.acknowledged, progress.intended_rate, progress.rate, progress.late_sends)
+    return Driven(
+        progress.total, progress.sent, progress.acknowledged, progress.intended_rate, progress.rate, late_sends=progress.late_sends
+    )
 
 
 def drive(title: str, run: Callable[[Callable[[LoadProgress], None]], Run], as_json: bool) -> int:

@@ -29,6 +29,8 @@ class Driven:
     acknowledged: int
     intended_rate: float
     rate: float
+    waiting_for: str = ""
+    """Once all is sent: what is still to come, instead of rate and time to go."""
     late_sends: int = 0
     """Records handed over more than 100 ms after their intended time: the generator, not the system, is the bottleneck."""
 
@@ -39,6 +41,8 @@ class Driven:
 
     def line(self) -> str:
         """In one line."""
+        if self.waiting_for:
+            return f"{number(self.acknowledged)} acknowledged; waiting for {self.waiting_for}"
         share = 100 * self.acknowledged / self.wanted if self.wanted else 0.0
         eta = "" if self.eta_s is None else f", {self.eta_s:.0f} s to go"
         pace = f"{self.rate:,.0f} ev/s" + (f" of {self.intended_rate:,.0f} intended" if self.intended_rate else "")
@@ -54,6 +58,7 @@ class Screen:
         self._console = Console(stderr=True, highlight=False, markup=False)
         self._live = Live(console=self._console, refresh_per_second=5, transient=True) if sys.stderr.isatty() else None
         self._said_at = float("-inf")
+        self._said = ""
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -72,9 +77,9 @@ class Screen:
         """The present state."""
         if self._live is not None:
             self._live.update(_picture(self._title, driven, seen))
-        elif time.monotonic() - self._said_at >= PLAIN_EVERY_S:
-            self._said_at = time.monotonic()
-            self.say(_plain(driven, seen))
+        elif time.monotonic() - self._said_at >= PLAIN_EVERY_S and (line := _plain(driven, seen)) != self._said:
+            self._said_at, self._said = time.monotonic(), line
+            self.say(line)
 
 
 def _plain(driven: Driven, seen: Snapshot | None) -> str:

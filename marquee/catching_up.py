@@ -1,0 +1,52 @@
+"""Waiting until the workers have applied all that stands in a topic now, in Redis and in Cassandra."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from connectors.kafka import partition_offsets, topic_ids
+from serving.stores import Known, Stores
+from topologies.errors import MarqueeError
+from topologies.settings import Settings
+from topologies.sources import Source, SourceStatus
+
+STUCK_S: Final = 60.0
+"""Workers that have applied nothing for so long, with records left, have failed."""
+LOOK_EVERY_S: Final = 0.25
+
+
+def catch_up(settings: Settings, topic: str, on_wait: Callable[[str], None], stuck_s: float = STUCK_S) -> None:
+    """Returns when both stores have every partition of the topic up to its end as of the call. `on_wait` is told what is still to
+    come, four times a second. Raises MarqueeError when nothing has moved for `stuck_s` seconds, ServerAway for a server that is away."""
+    ends = _ends(settings, topic)
+    least, moved_at = sum(ends.values()) * 2 + 1, time.monotonic()
+    with Stores(settings) as stores:
+        while True:
+            in_redis, in_cassandra = _left(stores.known(), ends)
+            if not in_redis and not in_cassandra:
+                return
+            waiting_for = f"{in_redis:,} records to reach Redis, {in_cassandra:,} Cassandra"
+            if in_redis + in_cassandra < least:
+                least, moved_at = in_redis + in_cassandra, time.monotonic()
+            elif time.monotonic() - moved_at > stuck_s:
+                raise MarqueeError(f"nothing has moved for {stuck_s:.0f} s while waiting for {waiting_for}; see the workers' logs")
+            on_wait(waiting_for)
+            time.sleep(LOOK_EVERY_S)
+
+
+def _ends(settings: Settings, topic: str) -> dict[str, int]:
+    """The next offset of each source of the topic."""
+    identity = topic_ids(settings, [topic])[topic]
+    offsets = partition_offsets(settings, topic)
+    return {str(Source(settings.worker.region, topic, identity, partition)): end for partition, (_, end) in offsets.items()}
+
+
+def _left(known: Known, ends: dict[str, int]) -> tuple[int, int]:
+    """Records that Redis and that Cassandra do not have yet."""
+
+    def left(store: dict[str, SourceStatus]) -> int:
+        return sum(max(0, end - (store[name].offset if name in store else 0)) for name, end in ends.items())
+
+    return left(dict(known.cached)), left(dict(known.stored))
