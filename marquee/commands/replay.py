@@ -1,0 +1,61 @@
+"""`marquee replay FILE`: plays a recorded trace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from marquee.invocation import Invocation, pass_invocation
+from marquee.output import json_option
+from topologies.errors import UsageError
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--map", "mapping", help="How columns become events: a TOML file, or the name of a shipped one.")
+@click.option("--speed", type=click.FloatRange(min=0, min_open=True), help="Recorded time ÷ played time; a minute of play if absent.")
+@click.option("--keep-time", is_flag=True, help="Keep the recorded times: into a topic of its own, as fast as it goes.")
+@click.option("--run", "name", help="Name of the run, for the audit; made up when not given.")
+@json_option
+@pass_invocation
+def replay(
+    invocation: Invocation, file: Path, mapping: str | None, speed: float | None, keep_time: bool, name: str | None, as_json: bool
+) -> int:
+    """Play a recorded trace as viewing events, moved to now (its intervals ÷ speed) unless it is to keep its times.
+
+    FILE is looked for here, then under the setting local.traces. loadgen/maps has the shipped mappings.
+
+    \b
+    Examples:
+      marquee replay youtube_sessions_2015.csv.gz --run youtube
+      marquee replay ./mine.csv --map ./mine.toml --speed 10
+      marquee replay lumos_chunks_2019-2021.csv.gz --keep-time --json
+    """
+    settings = invocation.settings
+    found = _found(file, Path(settings.local.traces))
+    import loadgen
+    from loadgen.replay import ReplayOptions, run_replay
+    from marquee.driving import drive
+
+    map_file = None if mapping is None else _mapping(mapping, Path(loadgen.__path__[0]) / "maps")
+    options = ReplayOptions(found, map_file, speed, keep_time, name)
+    return drive("replay", lambda on_progress: run_replay(settings, options, on_progress), as_json)
+
+
+def _found(file: Path, traces: Path) -> Path:
+    for path in (file, traces / file):
+        if path.is_file():
+            return path
+    raise UsageError(f"there is no trace {file}, neither here nor in {traces}")
+
+
+def _mapping(text: str, shipped: Path) -> Path:
+    for path in (Path(text), shipped / f"{text}.toml"):
+        if path.is_file():
+            return path
+    names = ", ".join(sorted(path.stem for path in shipped.glob("*.toml")))
+    raise UsageError(f"there is no mapping {text}; give a TOML file or one of {names}")
+
+
+COMMAND = replay
