@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
 
 import faust
 from faust.types import TP
 
-from streams.owners import Owners
+from streams.owners import Owners, Place
 from topologies.settings import Settings
 
 BUFFERED_FETCHES: Final = 4
@@ -19,15 +19,25 @@ FETCH_BYTES: Final = 1_048_576
 class App(faust.App):
     """Faust's app, which tells the transport where to read each partition from."""
 
-    positions_of: Callable[[Iterable[TP]], Awaitable[Mapping[TP, int]]]
+    owners: Owners
+    opened: Callable[[Iterable[Place]], None]
 
-    async def positions(self, places: Iterable[TP]) -> Mapping[TP, int]:
-        """Called by the transport whenever partitions are assigned."""
-        return await self.positions_of(places)
+    async def positions(self, places: Iterable[TP]) -> dict[TP, int]:
+        """Own these partitions; where to read each from. Called by the transport whenever partitions are assigned."""
+        found = await self.owners.open((tp.topic, tp.partition) for tp in places)
+        self.opened(found)
+        return {TP(*place): offset for place, offset in found.items()}
 
 
-def make_app(settings: Settings, topics: Sequence[str], owners: Owners, room: Callable[[], Awaitable[Any]]) -> App:
-    """The app for these topics. `room` is awaited before each batch: it returns when the worker may fold on."""
+def make_app(
+    settings: Settings,
+    topics: Sequence[str],
+    owners: Owners,
+    room: Callable[[], Awaitable[Any]],
+    opened: Callable[[Iterable[Place]], None],
+) -> App:
+    """The app for these topics. `room` is awaited before each batch: it returns when the worker may fold on. `opened` is called with the
+    partitions whenever they have been assigned and restored."""
     kafka = settings.kafka
     app = App(
         kafka.group,
@@ -50,7 +60,9 @@ def make_app(settings: Settings, topics: Sequence[str], owners: Owners, room: Ca
         producer_acks=-1,
         logging_config=None,
     )
-    app.positions_of = owners.open
+    app.owners = owners
+    app.opened = opened
+    app.on_rebalance_complete.connect(_idle(app))
     channel = app.topic(*topics, key_serializer="raw", value_serializer="raw")
 
     async def seek(place: tuple[str, int], offset: int) -> None:
@@ -64,3 +76,13 @@ def make_app(settings: Settings, topics: Sequence[str], owners: Owners, room: Ca
             await owners.fold((message.topic, message.partition), event.value, event, seek)
 
     return app
+
+
+def _idle(app: App) -> Any:
+    """A worker that gets no partition is ready too."""
+
+    async def idle(_app: Any, **_: Any) -> None:
+        if not app.consumer.assignment():
+            app.opened(())
+
+    return idle

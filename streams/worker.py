@@ -10,6 +10,8 @@ import os
 import signal
 import socket
 import sys
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,11 +28,12 @@ from connectors.redis_cache import CellCache
 from streams.app import App, make_app
 from streams.flush import CacheFlush, Cycle, DurableFlush
 from streams.letters import Letters
-from streams.owners import Owners
+from streams.owners import Owners, Place
 from topologies.errors import MarqueeError, ServerAway, StoreError
 from topologies.settings import Settings
 from topologies.view import View
 from topologies.views import selected
+from topologies.warm import warm
 
 log = logging.getLogger(__name__)
 TOPICS_EVERY_S: Final = 3.0
@@ -80,6 +83,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        await asyncio.to_thread(warm)
         stores = await self._open_stores()
         try:
             return await self._work(stores, stop)
@@ -110,9 +114,8 @@ class Worker:
         storing = Cycle(
             "Cassandra", DurableFlush(stores.cells, stores.checkpoints, letters, worker), owners.all, options.cassandra_flush_s, options
         )
-        app = make_app(self._settings, self._topics, owners, storing.working.wait)
+        app = make_app(self._settings, self._topics, owners, storing.working.wait, self._ready)
         app.on_partitions_revoked.connect(_settling(storing))
-        app.on_rebalance_complete.connect(self._ready(owners))
         await app.start()
         again = asyncio.Event()
         tasks = [
@@ -157,17 +160,14 @@ class Worker:
                 log.info("new topics %s: beginning anew with them", sorted(set(topics) - set(self._topics)))
                 again.set()
 
-    def _ready(self, owners: Owners) -> Any:
-        async def ready(_app: Any, **_: Any) -> None:
-            places = sorted(f"{owner.source.topic}/{owner.source.partition}" for owner in owners.all())
-            log.info("ready with %d partitions", len(places))
-            if self._ready_file is not None:
-                text = json.dumps({"pid": os.getpid(), "topics": self._topics, "partitions": places})
-                partial = self._ready_file.with_suffix(".partial")
-                partial.write_text(text)
-                partial.rename(self._ready_file)
-
-        return ready
+    def _ready(self, places: Iterable[Place]) -> None:
+        """The worker computes: say so in the log and in the ready file."""
+        names = sorted(f"{topic}/{partition}" for topic, partition in places)
+        log.info("ready with %d partitions", len(names))
+        if self._ready_file is not None:
+            partial = self._ready_file.with_suffix(".partial")
+            partial.write_text(json.dumps({"pid": os.getpid(), "topics": self._topics, "partitions": names, "cpu_s": time.process_time()}))
+            partial.rename(self._ready_file)
 
 
 def _settling(storing: Cycle) -> Any:

@@ -1,0 +1,79 @@
+"""Where a benchmark runs: servers of its own on the first core, workers on the others, all gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from cluster.local import SERVICES, LocalCluster
+from connectors.kafka import client_options, ensure_topics, partition_offsets
+from marquee.output import emit, say
+from topologies.errors import MarqueeError
+from topologies.settings import Settings
+
+DURABLE_TIMEOUT_S: Final = 900.0
+LOOK_EVERY_S: Final = 0.05
+
+cluster_option = click.option("--cluster", "given", is_flag=True, help="Use the servers of the settings instead of servers of its own.")
+
+
+@contextmanager
+def arena(settings: Settings, name: str, given: bool) -> Iterator[tuple[Settings, Path, LocalCluster | None]]:
+    """Settings of running servers, a directory of the benchmark's own, and the cluster if it is its own; all removed at the end."""
+    directory = Path(settings.local.directory) / "clusters" / f"bench-{name}-{os.getpid()}"
+    try:
+        if given:
+            directory.mkdir(parents=True)
+            ensure_topics(settings)
+            yield settings, directory, None
+            return
+        with LocalCluster(directory, settings, preferred=dict.fromkeys(SERVICES, 0)) as cluster:
+            cluster.start(say)
+            ensure_topics(cluster.settings)
+            yield cluster.settings, directory, cluster
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def worker_cores() -> list[int]:
+    """Cores for workers, one each: all but the first, which the servers start on; the only one where there is one."""
+    cores = sorted(os.sched_getaffinity(0))
+    return cores[1:] or cores
+
+
+def wait_durable(settings: Settings, topic: str, on_look: Callable[[int], None]) -> None:
+    """Returns when the group has committed the topic's end: every cell and the checkpoint are durable then.
+
+    `on_look` is called with the number of records left, twenty times a second. MarqueeError after DURABLE_TIMEOUT_S.
+    """
+    ends = {partition: end for partition, (_, end) in partition_offsets(settings, topic).items()}
+    admin = AdminClient(client_options(settings.kafka))
+    asked = ConsumerGroupTopicPartitions(settings.kafka.group, [TopicPartition(topic, partition) for partition in ends])
+    deadline = time.monotonic() + DURABLE_TIMEOUT_S
+    while time.monotonic() < deadline:
+        answer = next(iter(admin.list_consumer_group_offsets([asked]).values())).result()
+        committed = {place.partition: max(place.offset, 0) for place in answer.topic_partitions}
+        left = sum(max(0, end - committed.get(partition, 0)) for partition, end in ends.items())
+        on_look(left)
+        if not left:
+            return
+        time.sleep(LOOK_EVERY_S)
+    raise MarqueeError(f"{left:,} records of {topic} were not durable after {DURABLE_TIMEOUT_S:.0f} s; see the workers' logs")
+
+
+def show(document: dict[str, Any], as_json: bool) -> None:
+    """The measurement: one JSON document, or a line a figure."""
+    if as_json:
+        emit(document)
+        return
+    for name, value in document.items():
+        click.echo(f"{name:>26}  {value:,.3f}" if isinstance(value, float) else f"{name:>26}  {value}")

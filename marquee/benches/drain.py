@@ -1,0 +1,94 @@
+"""`marquee bench drain`: one worker, pinned to one core, drains a preloaded topic into the real stores; then the audit."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from cluster.local import LocalCluster
+from cluster.supervisor import Workers
+from loadgen.audit import audit
+from loadgen.load import LoadOptions, run_load
+from marquee.arena import arena, cluster_option, show, wait_durable, worker_cores
+from marquee.invocation import Invocation, pass_invocation
+from marquee.output import json_option, say
+from topologies.settings import Settings
+
+SPAN_S: Final = 3600.0
+SPAN_START_MS: Final = 1_767_222_000_000
+"""2025-12-31T23:00:00Z: the same hour in every run, and one that ends a day."""
+
+
+@click.command()
+@click.option("--events", type=click.IntRange(min=1), default=10_000_000, show_default=True, help="How many events.")
+@click.option("--format", "encoding", type=click.Choice(["json"]), default="json", show_default=True, help="Events as.")
+@click.option("--views", default="all", show_default=True, help="Views to compute: all, or names separated by commas.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of the audience.")
+@cluster_option
+@json_option
+@pass_invocation
+def drain(invocation: Invocation, events: int, encoding: str, views: str, seed: int, given: bool, as_json: bool) -> int:
+    """Drain one hour of events of 18,214 titles in 8 partitions with one worker on one core.
+
+    CPU is the worker's, all threads, from the first event until the last cell and the checkpoint are durable.
+
+    \b
+    Examples:
+      marquee bench drain --format json
+      marquee bench drain --events 2000000 --json
+    """
+    chosen = () if views == "all" else tuple(views.split(","))
+    settings = replace(invocation.settings, worker=replace(invocation.settings.worker, views=chosen))
+    with arena(settings, "drain", given) as (running, directory, cluster):
+        document = _measured(
+            running,
+            directory,
+            cluster,
+            LoadOptions(events=events, backfill_s=SPAN_S, format=encoding, seed=seed, span_start_ms=SPAN_START_MS),
+        )
+    show(document, as_json)
+    return 0 if document["exact"] else 1
+
+
+def _measured(settings: Settings, directory: Path, cluster: LocalCluster | None, options: LoadOptions) -> dict[str, Any]:
+    say(f"preloading {options.events:,} events")
+    run = run_load(settings, options, lambda _: None)
+    servers_before = _servers_cpu_s(cluster)
+    with Workers(settings, 1, directory, cores=worker_cores()) as workers:
+        workers.wait_ready()
+        begun, started = time.monotonic(), workers.ready(0) or {}
+        peak_mb = 0.0
+
+        def look(_left: int) -> None:
+            nonlocal peak_mb
+            peak_mb = max(peak_mb, workers.rss_mb(0))
+
+        wait_durable(settings, run.topic, look)
+        wall_s = time.monotonic() - begun
+        cpu_s = workers.cpu_seconds(0) - started["cpu_s"]
+        servers_s = {name: after - servers_before[name] for name, after in _servers_cpu_s(cluster).items()}
+        say(f"drained in {wall_s:.1f} s; auditing")
+        result = audit(settings, run.name, say)
+    return {
+        "events": run.generated,
+        "wall_s": round(wall_s, 2),
+        "cpu_s": round(cpu_s, 2),
+        "events_per_core_second": round(run.generated / cpu_s),
+        "rss_mb": round(peak_mb),
+        "exact": result.exact,
+        "format": options.format,
+        "cells": sum(tally.cells for tally in result.views.values()),
+        "audit_s": round(result.took_s, 1),
+        "servers_cpu_s": {name: round(seconds, 1) for name, seconds in servers_s.items()},
+    }
+
+
+def _servers_cpu_s(cluster: LocalCluster | None) -> dict[str, float]:
+    return {name: cluster.cpu_seconds(name) for name in cluster.services} if cluster is not None else {}
+
+
+COMMAND = drain
