@@ -133,6 +133,7 @@ class Guarded:
         self.id = ProcessId(**json.loads(first))
         self.guardian_id = ProcessId.of(self._guardian.pid)
         self._ended: Ended | None = None
+        self._asked = False
 
     def alive(self) -> bool:
         return self._guardian.poll() is None and self.id.alive()
@@ -155,9 +156,18 @@ class Guarded:
         ended = self.ended()
         return ended.cpu_s if ended else self.id.cpu_seconds()
 
+    def ask_to_stop(self) -> None:
+        """SIGTERM (and SIGCONT, should it be stopped), without waiting; once only, since a second one would cut its good order short."""
+        if not self._asked:
+            self._asked = True
+            self.id.signal(signal.SIGTERM)
+        self.id.signal(signal.SIGCONT)
+
     def stop(self, grace_s: float) -> Ended:
-        """SIGTERM, SIGKILL after `grace_s` seconds. Twice gives the same answer."""
-        self.id.end(grace_s)
+        """Asks it to stop, SIGKILL after `grace_s` seconds. Twice gives the same answer."""
+        self.ask_to_stop()
+        if not self.id.gone_within(grace_s):
+            self.id.signal(signal.SIGKILL)
         return self._reaped()
 
     def kill(self) -> Ended:

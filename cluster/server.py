@@ -70,9 +70,8 @@ class Server(abc.ABC):
 
     def ask_to_stop(self) -> None:
         """SIGTERM, without waiting: servers that are stopped together are asked together."""
-        if self.process and self.process.alive():
-            self.process.id.signal(signal.SIGTERM)
-            self.process.id.signal(signal.SIGCONT)
+        if self.process:
+            self.process.ask_to_stop()
 
     def stop(self) -> Ended | None:
         """Stops it, by SIGKILL if it does not end in `stop_grace_s`. None when it was never started; twice gives the same answer."""

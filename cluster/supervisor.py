@@ -149,8 +149,7 @@ class Workers:
         """Stops all, side by side; how each ended."""
         for worker in self._workers:
             worker.meant_down = True
-            worker.process.id.signal(signal.SIGTERM)
-            worker.process.id.signal(signal.SIGCONT)
+            worker.process.ask_to_stop()
         return [self.stop(index, drain_s) for index in range(len(self._workers))]
 
     def cpu_seconds(self, index: int) -> float:

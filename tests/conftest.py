@@ -18,6 +18,15 @@ from topologies.settings import Settings
 REPOSITORY = Path(__file__).parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test that needs the cluster waits for its start too, so it gets more time than the rest."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "cluster" in item.fixturenames:
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(300))
+            return
+
+
 @pytest.fixture(scope="session")
 def bare_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Defaults, with everything that is written below a temporary folder; no server's address is right in them."""

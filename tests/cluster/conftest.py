@@ -8,11 +8,26 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
+from cassandra.policies import WhiteListRoundRobinPolicy
 
 from topologies.settings import Settings
 
 OWNER = Path(__file__).parent / "owner.py"
 Owner = Callable[..., "subprocess.Popen[str]"]
+
+
+def one_node(settings: Settings) -> Cluster:
+    """The plain driver at the cluster's one node, patient enough for a machine that does much else."""
+    there = settings.cassandra
+    profile = ExecutionProfile(load_balancing_policy=WhiteListRoundRobinPolicy(there.hosts), request_timeout=60)
+    return Cluster(
+        there.hosts,
+        port=there.port,
+        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+        connect_timeout=60,
+        control_connection_timeout=60,
+    )
 
 
 @pytest.fixture

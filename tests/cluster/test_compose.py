@@ -10,12 +10,11 @@ from xml.etree import ElementTree as ET
 import pytest
 import redis
 import yaml
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
-from cassandra.policies import WhiteListRoundRobinPolicy
 from confluent_kafka.admin import AdminClient, ConfigResource
 
 from cluster import cassandra, kafka
 from cluster.local import SERVERS, LocalCluster
+from tests.cluster.conftest import one_node
 from topologies.settings import Settings
 
 REPOSITORY = Path(__file__).parents[2]
@@ -30,9 +29,7 @@ def services() -> dict[str, Any]:
 @pytest.fixture
 def cassandra_settings(cluster: LocalCluster) -> Iterator[dict[str, str]]:
     """The running node's own account of its settings."""
-    there = cluster.settings.cassandra
-    profile = ExecutionProfile(load_balancing_policy=WhiteListRoundRobinPolicy(there.hosts))
-    node = Cluster(there.hosts, port=there.port, execution_profiles={EXEC_PROFILE_DEFAULT: profile})
+    node = one_node(cluster.settings)
     try:
         yield {row.name: row.value for row in node.connect().execute("SELECT name, value FROM system_views.settings")}
     finally:

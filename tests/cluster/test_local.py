@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 import redis
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
-from cassandra.policies import WhiteListRoundRobinPolicy
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from cluster.local import SERVICES, LocalCluster
 from cluster.ports import is_free
+from tests.cluster.conftest import one_node
 from topologies.errors import ServerAway, SetupError, UsageError
 from topologies.settings import Settings
 
@@ -40,8 +39,7 @@ def test_all_three_answer_at_the_addresses_of_the_settings(cluster: LocalCluster
     topics(settings)
     with redis.Redis.from_url(settings.redis.url) as client:
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
-    profile = ExecutionProfile(load_balancing_policy=WhiteListRoundRobinPolicy(settings.cassandra.hosts))
-    node = Cluster(settings.cassandra.hosts, port=settings.cassandra.port, execution_profiles={EXEC_PROFILE_DEFAULT: profile})
+    node = one_node(cluster.settings)
     try:
         row = node.connect().execute("SELECT release_version, data_center FROM system.local").one()
         assert (row.release_version, row.data_center) == ("5.0.6", settings.cassandra.datacenter)
