@@ -51,7 +51,10 @@ def compare_cells(
     if not wrong:
         return []
     found = database.execute(f"{_WRONG} ORDER BY ALL LIMIT {_KEPT}", parameters).fetchall()
-    return [Difference(*cell, source, store, _tuple(expected), _tuple(given)) for *cell, expected, given in found]
+    return [
+        Difference(name, window, start_ms, grouping, key, source, store, _tuple(expected), _tuple(given))
+        for name, window, start_ms, grouping, key, expected, given in found
+    ]
 
 
 def _declare_windows(database: duckdb.DuckDBPyConnection, views: tuple[View, ...], store: str, watermark_ms: int, now_ms: int) -> None:

@@ -28,6 +28,14 @@ from topologies.sources import Source
 ROWS_A_GROUP: Final = 30_000
 BYTES_A_GROUP: Final = 16 * 1024 * 1024
 SCHEMA: Final = pa.schema([("offset", pa.int64()), ("record_ts", pa.int64()), ("key", pa.binary()), ("value", pa.binary())])
+_NO_LEADER: Final = (
+    ck.KafkaError.LEADER_NOT_AVAILABLE,
+    ck.KafkaError.NOT_LEADER_FOR_PARTITION,
+    ck.KafkaError.UNKNOWN_TOPIC_OR_PART,
+    ck.KafkaError._UNKNOWN_PARTITION,
+)
+_SILENT: Final = {"log_level": 2}
+"""librdkafka writes to stderr by itself; what it has to say comes as errors too."""
 _URL_SAFE: Final = str.maketrans("+/", "-_")
 
 Progress = Callable[[str], None]
@@ -48,7 +56,7 @@ class RawLog:
     def __init__(self, settings: KafkaSettings, region: str) -> None:
         self._settings = settings
         self._region = region
-        self._admin = AdminClient({"bootstrap.servers": settings.bootstrap})
+        self._admin = AdminClient({"bootstrap.servers": settings.bootstrap, **_SILENT})
 
     def ends(self, topics: Iterable[str]) -> list[LogEnd]:
         """The sources of these topics with their offsets now; a topic that does not exist is left out."""
@@ -59,9 +67,21 @@ class RawLog:
             for name, topic_id in self._topic_ids(names).items():
                 for partition in sorted(there[name].partitions):
                     place = ck.TopicPartition(name, partition)
-                    first, end = consumer.get_watermark_offsets(place, timeout=self._settings.request_timeout_s, cached=False)
+                    first, end = self._offsets(consumer, place)
                     ends.append(LogEnd(Source(self._region, name, topic_id, partition), first, end))
             return ends
+
+    def _offsets(self, consumer: Any, place: ck.TopicPartition) -> tuple[int, int]:
+        """First offset and end of a partition; waits for a leader while one is being chosen."""
+        deadline = time.monotonic() + self._settings.request_timeout_s
+        while True:
+            try:
+                first, end = consumer.get_watermark_offsets(place, timeout=self._settings.request_timeout_s, cached=False)
+                return first, end
+            except ck.KafkaException as error:
+                if error.args[0].code() not in _NO_LEADER or time.monotonic() >= deadline:
+                    raise
+            time.sleep(0.1)
 
     def _topic_ids(self, names: list[str]) -> dict[str, str]:
         if not names:
@@ -113,6 +133,7 @@ class RawLog:
     def _consumer(self) -> Iterator[Any]:
         consumer = ck.Consumer(
             {
+                **_SILENT,
                 "bootstrap.servers": self._settings.bootstrap,
                 "group.id": f"marquee-audit-{uuid.uuid4()}",
                 "enable.auto.commit": False,

@@ -1,0 +1,382 @@
+"""The audit on real servers: a small log, stores filled by the walk, and then one thing after the other made wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import struct
+import time
+import uuid
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import confluent_kafka as ck
+import numpy as np
+import polars as pl
+import pytest
+import redis
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from cluster.local import LocalCluster
+from connectors.cassandra import close, connect
+from connectors.cassandra_schema import ensure_schema
+from connectors.cassandra_store import CellStore
+from connectors.redis import RedisKeys
+from connectors.redis_cache import CellCache, FlushOutcome
+from loadgen import audit_sequence
+from loadgen.audit import audit
+from loadgen.audit_log import RawLog
+from loadgen.audit_report import AuditResult
+from loadgen.audit_strict import TYPES
+from loadgen.ledger import PartitionSpan, Run, create_run
+from tests.loadgen.audit_walk import T0, Cell, Record, walked
+from topologies.errors import ServerAway, UsageError
+from topologies.flushes import CellBatch, Pack
+from topologies.packs import PackedCell, bucket_of, encode_pack
+from topologies.settings import Settings
+from topologies.sources import Source, SourceStatus
+from topologies.view import KEY_SEPARATOR
+from topologies.views import VIEWS
+
+MALFORMED = (b"{", b'{"v":1,"type":"tick"', b"\xff\x00", None)
+LENGTH = 300 + len(MALFORMED)
+Cells = dict[Cell, list[int]]
+
+
+def log_of(seed: int, length: int, start_ms: int) -> list[Record]:
+    """A log of a few sessions with every type, late, skewed and repeated events, silences and ticks."""
+    chosen, now, records = random.Random(seed), start_ms, []
+    for _ in range(length):
+        now += chosen.choice([0, 500, 1_000, 5_000, 10_000, 29_000]) if chosen.random() < 0.98 else 1_500_000
+        ts = None if chosen.random() < 0.05 else now + chosen.choice([0, -500, -1_000, 30_000, -61_000, -1_200_000, 70_000])
+        title, region, device = chosen.choice(["tt1", "tt2", "tt ü"]), chosen.choice(["eu", "us"]), chosen.choice(["tv", "phone"])
+        watched_ms, stall_ms = chosen.choice([None, 0, 9_000]), chosen.choice([None, 0, 400])
+        sid, seq, name = 8 * seed + chosen.randrange(8), chosen.randrange(40), chosen.choice(TYPES)
+        records.append(Record(now, ts, sid, seq, name, title, region, device, watched_ms, stall_ms, chosen.choice([None, True])))
+    return records
+
+
+def value_of(record: Record) -> bytes:
+    if record.ts is None:
+        return b'{"v":1,"type":"tick"}'
+    event = {name: value for name, value in asdict(record).items() if name not in ("rts", "sid")}
+    return json.dumps({"v": 1, "session": f"s{record.sid}", "account": f"T-{record.sid}", "profile": "p", **event}).encode()
+
+
+@dataclass
+class Place:
+    """A topic with two partitions, what is in them, and stores to fill."""
+
+    settings: Settings
+    topic: str
+    logs: dict[Source, list[Record]]
+
+    def serve(self, redis_offset: int, cassandra_offset: int) -> None:
+        """Fill the stores as right workers would that have come so far."""
+        for source, records in self.logs.items():
+            self.cache(*status_of(source, records, redis_offset))
+            self.store(*status_of(source, records, cassandra_offset))
+
+    def cache(self, status: SourceStatus, cells: Cells) -> None:
+        async def flush() -> FlushOutcome:
+            cache = CellCache(self.settings.redis, tuple(VIEWS.values()))
+            try:
+                return await cache.flush(status, batches(cells), last_applied=None, worker="w", at_ms=0)
+            finally:
+                await cache.close()
+
+        assert asyncio.run(flush()) is FlushOutcome.WRITTEN
+
+    def store(self, status: SourceStatus, cells: Cells, emptied: Cells | None = None) -> None:
+        async def write(store: CellStore) -> None:
+            if emptied:
+                await store.write_packs(status.source, status.offset, [replace(pack, blob=encode_pack([])) for pack in packs(emptied)])
+            await store.write_packs(status.source, status.offset, packs(cells))
+            await store.write_status(status)
+
+        session = connect(self.settings.cassandra)
+        try:
+            asyncio.run(write(CellStore(session, self.settings.cassandra, tuple(VIEWS.values()))))
+        finally:
+            close(session)
+
+    def audit(self, run: str | None = None) -> AuditResult:
+        return audit(self.settings, run, lambda _: None)
+
+
+@pytest.fixture
+def place(settings: Settings) -> Place:
+    """A log, and stores that serve what it says."""
+    return filled(settings)
+
+
+@pytest.fixture(scope="module")
+def right(cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """The same for tests that change nothing in it."""
+    given, mark = cluster.settings, "audited"
+    kafka = replace(given.kafka, topics=(mark,), backfill_prefix=f"{mark}.backfill.")
+    local = replace(given.local, directory=str(tmp_path_factory.mktemp("var")))
+    cached, stored = replace(given.redis, prefix=f"{mark}:"), replace(given.cassandra, keyspace=mark)
+    return filled(replace(given, kafka=kafka, local=local, redis=cached, cassandra=stored))
+
+
+def filled(settings: Settings, redis_offset: int = LENGTH, cassandra_offset: int = LENGTH) -> Place:
+    topic = settings.kafka.topics[0]
+    config = {"message.timestamp.type": "CreateTime", "message.timestamp.after.max.ms": str(2**62)}
+    admin = AdminClient({"bootstrap.servers": settings.kafka.bootstrap})
+    admin.create_topics([NewTopic(topic, 2, 1, config=config)])[topic].result()
+    start_ms = (time.time_ns() // 1_000_000 // 3_600_000 - 12) * 3_600_000  # recent: Redis keeps windows by the wall clock
+    while len(admin.list_topics(topic, timeout=30).topics[topic].partitions) < 2:
+        pass  # asks again until the broker that answers has heard of it; pytest's time-out ends it
+    place = Place(settings, topic, {})
+    for end in RawLog(settings.kafka, settings.worker.region).ends([topic]):
+        place.logs[end.source] = records = log_of(end.source.partition, 300, start_ms)
+        sent = [(value_of(record), b"" if record.ts is None else f"T-{record.sid}".encode(), record.rts) for record in records]
+        produce(place, end.source, sent + [(value, b"T-0", start_ms + 10**9) for value in MALFORMED])
+    session = connect(settings.cassandra)
+    ensure_schema(session, settings.cassandra, tuple(VIEWS.values()))
+    close(session)
+    place.serve(redis_offset, cassandra_offset)
+    return place
+
+
+def produce(place: Place, source: Source, records: list[tuple[bytes | None, bytes, int]]) -> None:
+    """Append these records: value, key, timestamp."""
+    failed: list[ck.KafkaError] = []
+
+    def delivered(error: ck.KafkaError | None, _: object) -> None:
+        if error is not None:
+            failed.append(error)
+
+    producer = ck.Producer({"bootstrap.servers": place.settings.kafka.bootstrap, "acks": "all"})
+    for value, key, rts in records:
+        producer.produce(place.topic, value, key, source.partition, delivered, timestamp=rts)
+    assert producer.flush(30) == 0
+    assert not failed
+
+
+def status_of(source: Source, records: list[Record], offset: int) -> tuple[SourceStatus, Cells]:
+    """What a right worker would say and serve at this offset; the malformed records stand at the end of the log."""
+    walk = walked(records, min(offset, len(records)))
+    walk.classes["dead"] += max(0, offset - len(records))
+    counts = [walk.classes[name] for name in ("applied", "duplicate", "late", "dead")]
+    watermark = max(walk.max_ts, walk.clock - 60_000)
+    return SourceStatus(source, offset, walk.clock, watermark, sum(counts), *counts), walk.answer()
+
+
+def batches(cells: Cells) -> list[CellBatch]:
+    found: dict[Any, dict[str, list[int]]] = {}
+    for (name, window, start_ms, grouping, key), values in cells.items():
+        found.setdefault((name, window, start_ms, grouping), {})[key] = values
+    return [
+        CellBatch(
+            VIEWS[name],
+            VIEWS[name].window(window),
+            start_ms,
+            grouping,
+            [key.encode() for key in rows],
+            np.array(list(rows.values()), dtype=np.int64),
+        )
+        for (name, window, start_ms, grouping), rows in found.items()
+    ]
+
+
+def packs(cells: Cells) -> list[Pack]:
+    found: dict[Any, list[PackedCell]] = {}
+    for (name, window, start_ms, grouping, joined), values in cells.items():
+        key = tuple(joined.split(KEY_SEPARATOR)) if joined else ()
+        place = (name, window, VIEWS[name].window(window).pack_of(start_ms), bucket_of(key))
+        found.setdefault(place, []).append(PackedCell(start_ms, grouping, key, tuple(values)))
+    return [
+        Pack(VIEWS[name], VIEWS[name].window(window), pack_ms, bucket, encode_pack(rows))
+        for (name, window, pack_ms, bucket), rows in found.items()
+    ]
+
+
+def test_stores_that_serve_what_the_log_says_are_exact(right: Place) -> None:
+    result = right.audit()
+    assert result.differences == ()
+    assert result.exact
+    assert result.complete
+    assert result.received == result.applied + result.duplicate + result.late + result.dead
+    assert result.dead_reasons["not_json"] == 4
+    assert result.dead_reasons["empty"] == 2
+    assert min(result.applied, result.duplicate, result.late, result.dead) > 0
+    document = json.loads(json.dumps(result.document()))
+    assert set(document) >= {*("generated", "received", "applied", "duplicate", "late", "dead", "crossed", "unaccounted", "views", "exact")}
+    assert set(document["views"]) == {"concurrents", "watch_time", "accounting"}
+    assert document["views"]["concurrents"].keys() >= {"cells", "wrong", "empty"}
+
+
+def test_each_store_is_recounted_to_its_own_offset_and_a_wrong_cell_is_named(settings: Settings) -> None:
+    place = filled(settings)
+    source, records = next(iter(place.logs.items()))
+    status, cells = status_of(source, records, LENGTH)
+    changed = next(cell for cell in cells if cell[1] == "minute" and cell[3] == 1)
+    added = ("concurrents", "minute", changed[2], 1, "nowhere")
+    gone = next(cell for cell in cells if cell[1] == "hour")
+    wrong = {**cells, changed: [cells[changed][0] + 1], added: [1]}
+    del wrong[gone]
+    produce(place, source, [(b'{"v":1,"type":"tick"}', b"", T0)])  # moves nothing: an offset more, for the next version
+    place.store(replace(status, offset=LENGTH + 1), wrong, emptied=cells)
+    result = place.audit()
+    found = {(d.view, d.window, d.start_ms, d.grouping, d.key): (d.store, d.expected, d.served) for d in result.differences}
+    assert found == {
+        changed: ("cassandra", tuple(cells[changed]), (cells[changed][0] + 1,)),
+        added: ("cassandra", None, (1,)),
+        gone: ("cassandra", tuple(cells[gone]), None),
+    }
+    assert (result.views["concurrents"].wrong, result.views["watch_time"].wrong) == (2, 1)
+    assert not result.exact
+    assert result.complete  # Redis lacks a tick only
+
+
+def test_wrong_cells_totals_ranks_and_statuses_in_redis_are_found(place: Place) -> None:
+    client = redis.Redis.from_url(place.settings.redis.url)
+    keys = RedisKeys(place.settings.redis.prefix)
+    source, records = next(iter(place.logs.items()))
+    status, cells = status_of(source, records, LENGTH)
+    hour = max(start for name, window, start, _, _ in cells if window == "hour")
+    stem = keys.stem(VIEWS["watch_time"], "hour", hour, 0)
+    client.hset(keys.cells(stem, str(source)), "tt9\x1feu", struct.pack("<3q", 1, 0, 0))
+    client.hset(keys.totals(stem), "tt8\x1feu", struct.pack("<3q", 0, 1, 0))
+    client.zadd(str(keys.board(stem, VIEWS["watch_time"])), {"tt7\x1feu": -5})
+    client.hset(keys.status(str(source)), "late", status.late + 1)
+    result = place.audit()
+    found = {(d.store, d.key, d.expected, d.served) for d in result.differences if d.view == "watch_time"}
+    assert found == {
+        ("redis", "tt9\x1feu", None, (1, 0, 0)),
+        ("redis totals", "tt9\x1feu", (1, 0, 0), None),
+        ("redis totals", "tt8\x1feu", None, (0, 1, 0)),
+        ("redis leaderboard", "tt7\x1feu", None, (5,)),
+    }
+    assert result.views["accounting"].wrong == 1
+    assert not result.exact
+
+
+def test_a_cell_that_redis_lost_is_missed_only_while_its_window_can_change(place: Place) -> None:
+    client = redis.Redis.from_url(place.settings.redis.url)
+    keys = RedisKeys(place.settings.redis.prefix)
+    source, records = next(iter(place.logs.items()))
+    status, cells = status_of(source, records, LENGTH)
+    hours = sorted({start for name, window, start, _, _ in cells if window == "hour"})
+    assert hours[0] + 3_600_000 + 900_000 <= status.watermark_ms
+    for hour in (hours[0], hours[-1]):
+        stem = keys.stem(VIEWS["watch_time"], "hour", hour, 0)
+        client.delete(keys.cells(stem, str(source)))
+    result = place.audit()
+    assert {d.start_ms for d in result.differences if d.store == "redis"} == {hours[-1]}
+
+    for key in client.scan_iter(f"{place.settings.redis.prefix}*"):
+        client.delete(key)
+    result = place.audit()
+    assert result.views["accounting"].wrong == 2  # a source that Cassandra knows and Redis does not
+    assert not result.exact
+    assert not result.complete
+
+
+def test_an_audit_while_workers_are_behind_is_exact_but_not_complete(settings: Settings) -> None:
+    place = filled(settings, 120, 77)
+    run = run_of(place, place.audit(), state="running", acknowledged=10**6)
+    write_ledger(place, run)
+    result = place.audit(run.name)
+    assert result.differences == ()
+    assert result.exact
+    assert not result.complete
+    assert {source.waiting > 0 for source in result.sources} == {True}
+    assert result.ledger.startswith("not compared")
+    assert result.unaccounted == 0
+
+
+def run_of(place: Place, result: AuditResult, **changes: Any) -> Run:
+    """The ledger of a run that is all of this log but the ticks."""
+    name = f"run-{uuid.uuid4().hex[:8]}"
+    source = next(iter(place.logs))
+    faults = {"duplicates": result.duplicate, "late": result.late, "malformed": result.dead}
+    run = Run(
+        name=name,
+        path=Path(place.settings.local.directory) / "runs" / name,
+        tag="T",
+        kind="load",
+        state="finished",
+        live=False,
+        topic=place.topic,
+        topic_id=source.topic_id,
+        seed=1,
+        options={},
+        started_ms=0,
+        ended_ms=1,
+        span_start_ms=0,
+        span_end_ms=1,
+        partitions=tuple(PartitionSpan(each.partition, 0, LENGTH - 1) for each in place.logs),
+        generated=result.received,
+        acknowledged=result.received,
+        faults=faults,
+        malformed=dict(result.dead_reasons),
+    )
+    return replace(run, **changes)
+
+
+def write_ledger(place: Place, run: Run) -> None:
+    """run.json and sent.parquet, the latter from the walk."""
+    create_run(run)
+    sent: dict[str, list[int]] = {}
+    for records in place.logs.values():
+        classes = audit_sequence.classes((r.rts, r.ts, r.sid, None if r.ts is None else r.seq) for r in records)
+        for record, name in zip(records, classes, strict=True):
+            if name == "applied":
+                tally = sent.setdefault(f"s{record.sid}", [0, 0])
+                tally[0] += 1
+                tally[1] += record.watched_ms or 0
+    rows = [(f"T-{name[1:]}", name, *tally) for name, tally in sent.items()]
+    pl.DataFrame(rows, schema=["account", "session", "events", "watched_ms"], orient="row").write_parquet(run.sent)
+    pl.DataFrame({"kind": ["late"]}).write_parquet(run.broken)
+
+
+def test_a_run_is_compared_with_its_ledger(right: Place) -> None:
+    whole = right.audit()
+    good = run_of(right, whole)
+    write_ledger(right, good)
+    result = right.audit(good.name)
+    assert (result.ledger, result.exact, result.differences) == ("equal", True, ())
+    assert (result.generated, result.received, result.unaccounted) == (whole.received, whole.received, 0)
+
+    other = run_of(right, whole, faults={**good.faults, "late": whole.late + 1})
+    write_ledger(right, other)
+    result = right.audit(other.name)
+    assert (result.ledger, result.exact) == ("different", False)
+    assert {(d.key, d.expected, d.served) for d in result.differences} >= {("late", (whole.late + 1,), (whole.late,))}
+
+
+def test_a_session_that_lost_an_event_is_named(right: Place) -> None:
+    run = run_of(right, right.audit())
+    write_ledger(right, run)
+    sent = pl.read_parquet(run.sent)
+    sent.with_columns(events=pl.when(pl.col("session") == "s3").then(pl.col("events") + 1).otherwise(pl.col("events"))).write_parquet(
+        run.sent
+    )
+    result = right.audit(run.name)
+    assert [d.key for d in result.differences] == ["T-3/s3"]
+    assert not result.exact
+
+
+def test_what_was_acknowledged_but_is_not_in_the_log_is_unaccounted(right: Place) -> None:
+    whole = right.audit()
+    run = run_of(right, whole, acknowledged=whole.received + 3, generated=whole.received + 3)
+    write_ledger(right, run)
+    result = right.audit(run.name)
+    assert result.unaccounted == 3
+    assert not result.exact
+
+
+def test_a_run_that_does_not_exist_is_a_usage_error(bare_settings: Settings) -> None:
+    with pytest.raises(UsageError, match="nobody"):
+        audit(bare_settings, "nobody", lambda _: None)
+
+
+def test_a_broker_that_is_away_is_said_so(bare_settings: Settings) -> None:
+    kafka = replace(bare_settings.kafka, bootstrap="127.0.0.1:1", request_timeout_s=2.0)
+    with pytest.raises(ServerAway, match=r"127\.0\.0\.1:1"):
+        RawLog(kafka, "local").ends(["viewing-events"])
