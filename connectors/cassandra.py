@@ -96,20 +96,20 @@ def connect(settings: CassandraSettings) -> Session:
         sockopts=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         connect_timeout=CONNECT_TIMEOUT_S,
         control_connection_timeout=CONNECT_TIMEOUT_S,
-        reconnection_policy=ExponentialReconnectionPolicy(0.5, 10.0, max_attempts=None),
+        reconnection_policy=ExponentialReconnectionPolicy(0.5, 2.0, max_attempts=None),
         idle_heartbeat_interval=10,
         idle_heartbeat_timeout=10,
     )
     try:
         with cassandra_errors(settings):
-            session = cluster.connect()
-            centres = sorted({host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter})
-            if settings.datacenter not in centres:
-                known = ", ".join(centres)
-                raise UsageError(
-                    f"Cassandra at {shown(settings)} has no data centre {settings.datacenter!r}; set cassandra.datacenter to one of {known}"
-                )
-            return session
+            try:
+                return cluster.connect()
+            except NoHostAvailable as error:
+                centres = sorted({host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter})
+                if not centres or settings.datacenter in centres:
+                    raise
+                asked = f"Cassandra at {shown(settings)} has no data centre {settings.datacenter!r}"
+                raise UsageError(f"{asked}; set cassandra.datacenter to {' or '.join(centres)}") from error
     except BaseException:
         cluster.shutdown()
         raise
@@ -133,14 +133,18 @@ def cassandra_errors(settings: CassandraSettings) -> Iterator[None]:
     except MarqueeError:
         raise
     except Exception as error:
-        raise translated(error, settings) from error
+        ours = translated(error, settings)
+        if ours is error:
+            raise
+        raise ours from error
 
 
 def translated(error: Exception, settings: CassandraSettings) -> Exception:
     """Our error for one of the driver's; an error that is not the driver's comes back as it is."""
     where = f"Cassandra at {shown(settings)}"
     if isinstance(error, NoHostAvailable):
-        causes = [cause for cause in getattr(error, "errors", {}).values() if isinstance(cause, Exception)]
+        told = error.errors if isinstance(error.errors, dict) else {}
+        causes = [cause for cause in told.values() if isinstance(cause, Exception)]
         refused = [cause for cause in causes if isinstance(cause, AuthenticationFailed)]
         if refused:
             return StoreError(f"{where} refused the login ({_line(refused[0])}); set cassandra.user and cassandra.password")

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-from cassandra.cluster import Session
+from cassandra.cluster import NoHostAvailable, Session
+from cassandra.connection import ConnectionBusy
 
 from connectors.cassandra import translated
 from topologies.settings import CassandraSettings
 
 IN_FLIGHT: Final = 32
+BUSY_PAUSE_S: Final = 0.005
 
 
 async def executed(
@@ -31,22 +34,29 @@ async def executed(
 
     At the first error no further one is started and the error is raised, as ours; those in flight may still succeed.
     """
-    flight = _Flight(session, iter(statements), take, asyncio.get_running_loop())
+    flight = _Flight(session, iter(statements), take, asyncio.get_running_loop(), settings.timeout_s)
     flight.start(in_flight)
     error = await asyncio.shield(flight.done)
     if error is not None:
-        raise translated(error, settings) from error
+        ours = translated(error, settings)
+        raise ours from (None if ours is error else error)
 
 
 class _Flight:
     def __init__(
-        self, session: Session, statements: Iterator[Any], take: Callable[[int, Any], None] | None, loop: asyncio.AbstractEventLoop
+        self,
+        session: Session,
+        statements: Iterator[Any],
+        take: Callable[[int, Any], None] | None,
+        loop: asyncio.AbstractEventLoop,
+        busy_s: float,
     ) -> None:
         self.done: asyncio.Future[Exception | None] = loop.create_future()
         self._session = session
         self._statements = enumerate(statements)
         self._take = take
         self._loop = loop
+        self._busy_s = busy_s
         self._lock = threading.Lock()
         self._open = 1  # start itself, so that nothing is over before all that may fly does
         self._error: Exception | None = None
@@ -70,13 +80,16 @@ class _Flight:
                 self._error = error
                 return False
             self._open += 1
+        self._execute(number, statement, time.monotonic() + self._busy_s)
+        return True
+
+    def _execute(self, number: int, statement: Any, deadline: float) -> None:
         try:
             future = self._session.execute_async(statement)
         except Exception as error:  # noqa: BLE001 (whoever waits gets it)
             self._landed(error)
-            return False
-        future.add_callbacks(self._answered, self._failed, callback_args=(number,))
-        return True
+        else:
+            future.add_callbacks(self._answered, self._failed, callback_args=(number,), errback_args=(number, statement, deadline))
 
     def _answered(self, rows: Any, number: int) -> None:
         error = None
@@ -89,17 +102,31 @@ class _Flight:
             self._next()
         self._landed(error)
 
-    def _failed(self, error: Exception) -> None:
-        self._landed(error)
+    def _failed(self, error: Exception, number: int, statement: Any, deadline: float) -> None:
+        if _not_sent(error) and time.monotonic() < deadline:
+            self._wake(self._loop.call_later, BUSY_PAUSE_S, self._execute, number, statement, deadline)
+        else:
+            self._landed(error)
 
     def _landed(self, error: Exception | None) -> None:
         with self._lock:
             self._error = self._error or error
             self._open -= 1
             over = self._open == 0
-        if over and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._finish)
+        if over:
+            self._wake(self._finish)
+
+    def _wake(self, call: Callable[..., object], *arguments: Any) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(call, *arguments)
 
     def _finish(self) -> None:
         if not self.done.done():
             self.done.set_result(self._error)
+
+
+def _not_sent(error: Exception) -> bool:
+    """Whether the statement never left: the driver refuses new ones while a socket's buffer is full, as large pieces make it."""
+    if not isinstance(error, NoHostAvailable) or not isinstance(error.errors, dict) or not error.errors:
+        return False
+    return all(isinstance(cause, ConnectionBusy) for cause in error.errors.values())

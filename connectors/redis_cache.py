@@ -4,7 +4,8 @@
                                                             REFUSED: keep the cells dirty and flush again later
                                                             MISMATCH: await cache.reset(…), then flush all cells with last_applied=None
 
-Measured (benchmarks in tests/connectors/test_redis_speed.py) …
+Measured with 20,000 cells of three measures and a leaderboard, all values new at random, Redis 7.0 on a machine busy with other work:
+0.5 µs of client CPU and 6-8 µs of server CPU a cell (one measure: 4-5 µs); of the server's, the leaderboard's ZADD is 1.6.
 """
 
 from __future__ import annotations

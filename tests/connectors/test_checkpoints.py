@@ -1,0 +1,61 @@
+"""Checkpoints in Cassandra keep what every store of checkpoints owes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from cassandra.cluster import Session
+
+from connectors.cassandra import close, connect
+from connectors.cassandra_schema import ensure_schema
+from connectors.checkpoints import SHARDS, CassandraCheckpoints
+from tests.connectors.checkpoint_conformance import HERE, CheckpointConformance, Damage, payload
+from topologies.settings import Settings
+from topologies.sources import Source
+
+
+@pytest.fixture
+def session(settings: Settings) -> Iterator[Session]:
+    opened = connect(settings.cassandra)
+    ensure_schema(opened, settings.cassandra, ())
+    yield opened
+    opened.execute(f"DROP KEYSPACE {settings.cassandra.keyspace}", timeout=60)
+    close(opened)
+
+
+@pytest.fixture
+def store(session: Session, settings: Settings) -> CassandraCheckpoints:
+    return CassandraCheckpoints(session, settings.cassandra)
+
+
+@pytest.fixture
+def damage(session: Session, settings: Settings) -> Damage:
+    table = f"{settings.cassandra.keyspace}.checkpoint_pieces"
+
+    def spoil(source: Source, offset: int, writer: str) -> None:
+        query = f"SELECT stamp, piece, data FROM {table} WHERE source = %s AND shard = 0 AND upto = %s AND writer = %s LIMIT 1"
+        stamp, piece, data = session.execute(query, (str(source), offset, writer)).one()
+        update = f"UPDATE {table} SET data = %s WHERE source = %s AND shard = 0 AND upto = %s AND writer = %s AND stamp = %s AND piece = %s"
+        session.execute(update, (data[:-1] + bytes([data[-1] ^ 1]), str(source), offset, writer, stamp, piece))
+
+    return spoil
+
+
+class TestCassandraCheckpoints(CheckpointConformance):
+    async def test_a_missing_piece_is_noticed(self, store: CassandraCheckpoints, session: Session, settings: Settings) -> None:
+        await store.write(HERE, 10, "w", payload(1, 10_000))
+        await store.write(HERE, 20, "w", payload(2, 10_000))
+        table = f"{settings.cassandra.keyspace}.checkpoint_pieces"
+        session.execute(f"DELETE FROM {table} WHERE source = %s AND shard = 0 AND upto = 20", (str(HERE),))
+        found = await store.newest(HERE)
+        assert found is not None
+        assert found.offset == 10
+        assert found.skipped == (f"the checkpoint of {HERE} at offset 20 by w does not verify: piece 0 is missing",)
+
+    async def test_forgotten_checkpoints_leave_no_pieces(self, store: CassandraCheckpoints, session: Session, settings: Settings) -> None:
+        for offset in range(10, 70, 10):
+            await store.write(HERE, offset, "w", payload(offset, 1000))
+        shards = ", ".join(map(str, range(SHARDS)))
+        query = f"SELECT upto FROM {settings.cassandra.keyspace}.checkpoint_pieces WHERE source = %s AND shard IN ({shards})"
+        assert sorted(row[0] for row in session.execute(query, (str(HERE),))) == [40, 50, 60]
