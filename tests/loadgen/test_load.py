@@ -1,0 +1,205 @@
+"""A load on a real broker: what is in the log is what the ledger says, to the record."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import polars as pl
+import pytest
+from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, Consumer, TopicPartition
+
+from connectors.kafka import partition_offsets
+from loadgen.crew import LoadProgress
+from loadgen.draws import partitions_of
+from loadgen.ledger import Run, open_run, read_faults, read_sent
+from loadgen.load import LoadOptions, run_load, shape_of
+from loadgen.produce import FINAL_TICK_MS, TICK
+from topologies.errors import ServerAway, UsageError
+from topologies.events import Malformed, decode_event
+from topologies.settings import Settings
+
+FAULTS = "duplicates=0.02,late=0.01,malformed=0.02,out-of-order=0.02"
+
+
+@dataclass(frozen=True)
+class Found:
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    stamp_kind: int
+    stamp_ms: int
+
+
+def silent(_: LoadProgress) -> None:
+    pass
+
+
+def log_of(settings: Settings, topic: str) -> list[Found]:
+    """Every record of the topic, partition by partition, in order."""
+    consumer = Consumer({"bootstrap.servers": settings.kafka.bootstrap, "group.id": "reader", "auto.offset.reset": "earliest"})
+    found: list[Found] = []
+    try:
+        for partition, (first, end) in partition_offsets(settings, topic).items():
+            consumer.assign([TopicPartition(topic, partition, first)])
+            left = end - first
+            while left:
+                for message in consumer.consume(min(left, 5_000), 10.0):
+                    assert message.error() is None
+                    kind, stamp = message.timestamp()
+                    found.append(Found(partition, message.key(), message.value(), kind, stamp))
+                    left -= 1
+    finally:
+        consumer.close()
+    return found
+
+
+def outcome(value: bytes | None) -> str:
+    try:
+        return "tick" if decode_event(value) is None else "valid"
+    except Malformed as error:
+        return error.reason
+
+
+def check_against_ledger(settings: Settings, run: Run) -> list[Found]:
+    """Holds the log of a run's topic against its ledger; → its records without ticks."""
+    log = log_of(settings, run.topic)
+    records = [record for record in log if record.value != TICK]
+    assert len(records) == run.generated == run.acknowledged
+    assert all(record.key is not None and record.key.startswith(f"{run.tag}-".encode()) for record in records)
+    keys = [record.key or b"" for record in records]
+    assert partitions_of(keys, len(run.partitions)).tolist() == [record.partition for record in records]
+    seen = Counter(outcome(record.value) for record in records)
+    stateless = {reason: count for reason, count in run.malformed.items() if reason not in ("ahead", "seq_jump")}
+    assert {reason: count for reason, count in seen.items() if reason != "valid"} == stateless
+    sent = read_sent(run)
+    totals = sent.select(pl.col("events", "duplicates", "late", "malformed", "out_of_order", "watched_ms").sum()).row(0, named=True)
+    assert totals["events"] + totals["duplicates"] + totals["late"] + totals["malformed"] == run.generated
+    assert run.faults == Counter(dict(read_faults(run).group_by("kind").agg(pl.col("times").sum()).iter_rows()))
+    by_kind = {"duplicates": "duplicates", "late": "late", "malformed": "malformed", "out-of-order": "out_of_order"}
+    assert {kind: totals[column] for kind, column in by_kind.items() if totals[column]} == run.faults
+    return records
+
+
+def distinct_watched(records: list[Found], horizon_ms: int) -> int:
+    """What the valid events that are not late say was watched, each (session, seq) once."""
+    watched: dict[tuple[str, int], int] = {}
+    for record in records:
+        if outcome(record.value) == "valid":
+            event = decode_event(record.value)
+            assert event is not None
+            if record.stamp_ms - event["ts"] < horizon_ms and event["ts"] - record.stamp_ms <= 60_000:
+                watched[event["session"], event["seq"]] = event["watched_ms"] or 0
+    return sum(watched.values())
+
+
+def test_a_backfill_is_in_the_log_to_the_record(settings: Settings) -> None:
+    options = LoadOptions(events=40_000, backfill_s=1200, seed=3, run="past", faults=FAULTS, processes=3)
+    run = run_load(settings, options, silent)
+    assert run.state == "finished"
+    assert run == open_run(settings, "past")
+    assert run.topic == settings.kafka.backfill_prefix + "past"
+    assert run.generated == 40_000
+    records = check_against_ledger(settings, run)
+    log = log_of(settings, run.topic)
+    for span in run.partitions:
+        part = [record for record in log if record.partition == span.partition]
+        assert (span.first, span.last) == (0, len(part) - 1)
+        assert all(record.stamp_kind == TIMESTAMP_CREATE_TIME for record in part)
+        stamps = [record.stamp_ms for record in part]
+        assert stamps == sorted(stamps)
+        assert part[-1].value == TICK
+        assert part[-1].stamp_ms == run.span_end_ms + FINAL_TICK_MS
+    jumps = set(read_faults(run).filter(pl.col("reason") == "seq_jump").select("session").to_series())
+    clean = [record for record in records if not any(session.encode() in (record.value or b"") for session in jumps)]
+    sent = read_sent(run).filter(~pl.col("session").is_in(list(jumps)))
+    assert distinct_watched(clean, 15 * 60_000) == sent["watched_ms"].sum()
+
+
+def test_a_live_run_sends_each_event_in_its_time(settings: Settings) -> None:
+    progress: list[LoadProgress] = []
+    run = run_load(settings, LoadOptions(duration_s=4, rate=2_000, faults=FAULTS), progress.append)
+    assert run.state == "finished"
+    assert run.generated == 8_000
+    for record in check_against_ledger(settings, run):
+        assert record.stamp_kind == TIMESTAMP_LOG_APPEND_TIME
+        assert run.span_start_ms - 50 <= record.stamp_ms <= run.span_end_ms + run.max_lateness_ms + 5_000
+    assert {step.phase for step in progress} >= {"planning", "starting", "sending", "done"}
+    assert progress[-1].acknowledged == progress[-1].total == 8_000
+    assert not any(record.value == TICK for record in log_of(settings, run.topic))
+
+
+def test_the_same_seed_and_tag_send_the_same_records(settings: Settings) -> None:
+    logs = []
+    for name, processes in (("one", 1), ("two", 2)):
+        options = LoadOptions(
+            events=5_000, backfill_s=600, run=name, tag="same", processes=processes, span_start_ms=1_790_000_000_000, faults=FAULTS
+        )
+        logs.append(log_of(settings, run_load(settings, options, silent).topic))
+    assert logs[0] == logs[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_has_what_it_sent_in_its_ledger(settings: Settings, number: signal.Signals) -> None:
+    def stop_when_sending(step: LoadProgress) -> None:
+        if step.phase == "sending" and step.sent > 1_000:
+            os.kill(os.getpid(), number)
+
+    run = run_load(settings, LoadOptions(duration_s=60, rate=2_000), stop_when_sending)
+    assert run.state == "stopped"
+    assert 1_000 < run.generated < 120_000
+    check_against_ledger(settings, run)
+
+
+def test_a_running_runs_ledger_can_be_read(settings: Settings) -> None:
+    states: list[Run] = []
+
+    def read(step: LoadProgress) -> None:
+        if step.phase == "sending":
+            states.append(open_run(settings, "read"))
+
+    run_load(settings, LoadOptions(duration_s=3, rate=1_000, run="read"), read)
+    assert {state.state for state in states} == {"running"}
+    assert max(state.generated for state in states) > 0
+
+
+def test_a_broker_that_is_away_is_said(bare_settings: Settings) -> None:
+    away = replace(bare_settings, kafka=replace(bare_settings.kafka, bootstrap="127.0.0.1:1"))
+    with pytest.raises(ServerAway):
+        run_load(away, LoadOptions(events=10), silent)
+
+
+def test_a_name_is_taken_once(settings: Settings) -> None:
+    run_load(settings, LoadOptions(events=10, backfill_s=10, run="once"), silent)
+    with pytest.raises(UsageError, match="already"):
+        run_load(settings, LoadOptions(events=10, backfill_s=10, run="once"), silent)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        LoadOptions(),
+        LoadOptions(rate=5),
+        LoadOptions(events=0),
+        LoadOptions(events=5, rate=-1),
+        LoadOptions(events=5, duration_s=1, rate=5),
+        LoadOptions(backfill_s=60),
+        LoadOptions(events=5, backfill_s=60, duration_s=60),
+        LoadOptions(events=5, format="arrow"),
+        LoadOptions(events=5, processes=0),
+        LoadOptions(events=5, vanish=1.5),
+        LoadOptions(events=5, seed=-1),
+        LoadOptions(events=5, tag="Not A Tag"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options: LoadOptions) -> None:
+    with pytest.raises(UsageError):
+        shape_of(options)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../up", "x" * 81])
+def test_a_name_that_cannot_name_a_topic_is_refused(bare_settings: Settings, name: str) -> None:
+    with pytest.raises(UsageError, match="--run"):
+        run_load(bare_settings, LoadOptions(events=5, run=name), silent)
