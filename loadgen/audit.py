@@ -24,9 +24,10 @@ from typing import Final
 
 import duckdb
 
+from connectors.kafka import matching_topics
 from loadgen import audit_admission, audit_compare, audit_ledger, audit_sql, audit_views
 from loadgen.audit_ledger import RunTally
-from loadgen.audit_log import LogEnd, RawLog
+from loadgen.audit_log import LogEnd, copy_log, log_ends
 from loadgen.audit_report import CLASSES, AuditResult, Difference, SourceAudit, ViewTally, first_differences
 from loadgen.audit_stores import ServedStores
 from loadgen.ledger import open_run
@@ -94,32 +95,31 @@ def _database(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _carry_out(going: _Audit) -> None:
-    raw = RawLog(going.settings.kafka, going.settings.worker.region)
-    ends = {str(end.source): end for end in _read_stores(going, raw)}
+    ends = {str(end.source): end for end in _read_stores(going)}
     for text in sorted((going.cached.keys() | going.stored.keys()) - ends.keys()):
         status = going.cached.get(text) or going.stored[text]
         trouble = "its topic is not in Kafka any more, or is another region's: what it left in the stores cannot be recounted"
         going.sources.append(_source_audit(going, LogEnd(status.source, 0, status.offset), trouble=trouble))
     wanted = {}
     for end in ends.values():
-        if trouble := _trouble(going, raw, end):
+        if trouble := _trouble(going, end):
             going.sources.append(_source_audit(going, end, trouble=trouble))
         else:
             wanted[end.source] = _read_to(going, end)
-    files = raw.copy(wanted, going.scratch, going.on_progress)
+    files = copy_log(going.settings, wanted, going.scratch, going.on_progress)
     for number, (source, file) in enumerate(files.items(), 1):
         going.on_progress(f"recounting source {number} of {len(files)}: {wanted[source]:,} records")
         _recount(going, ends[str(source)], file, wanted[source])
         file.unlink()
 
 
-def _read_stores(going: _Audit, raw: RawLog) -> list[LogEnd]:
+def _read_stores(going: _Audit) -> list[LogEnd]:
     """Bring in what the stores serve. Returns the log's ends as they were before: what is applied beyond them has come since."""
     with ServedStores(going.settings, going.views, going.database) as stores:
-        topics = {*going.settings.kafka.topics, *raw.backfills(), *stores.known_topics()}
+        topics = {*matching_topics(going.settings), *stores.known_topics()}
         if going.run.run is not None:
             topics.add(going.run.run.topic)
-        ends = raw.ends(topics)
+        ends = log_ends(going.settings, topics)
         going.on_progress("reading what Redis serves")
         going.cached = stores.load_redis()
         counts, wrong = stores.wrong_totals()
@@ -131,13 +131,13 @@ def _read_stores(going: _Audit, raw: RawLog) -> list[LogEnd]:
     return ends
 
 
-def _trouble(going: _Audit, raw: RawLog, end: LogEnd) -> str:
+def _trouble(going: _Audit, end: LogEnd) -> str:
     """Why a source cannot be recounted; empty when it can."""
     if end.first > 0:
         return f"the log begins at offset {end.first}: what was before has been deleted and cannot be recounted"
     furthest = going.applied(end.source)[1]
     if furthest > end.end:
-        now = {now.source: now.end for now in raw.ends([end.source.topic])}
+        now = {now.source: now.end for now in log_ends(going.settings, [end.source.topic])}
         if furthest > now.get(end.source, 0):
             return f"a store has applied it up to offset {furthest}, but the log ends at {now.get(end.source, 0)}: it has been cut"
     return ""

@@ -15,6 +15,7 @@ from typing import Any
 import confluent_kafka as ck
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 import redis
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -23,11 +24,12 @@ from cluster.local import LocalCluster
 from connectors.cassandra import close, connect
 from connectors.cassandra_schema import ensure_schema
 from connectors.cassandra_store import CellStore
+from connectors.kafka import ensure_topic
 from connectors.redis import RedisKeys
 from connectors.redis_cache import CellCache, FlushOutcome
 from loadgen import audit_sequence
 from loadgen.audit import audit
-from loadgen.audit_log import RawLog
+from loadgen.audit_log import copy_log, log_ends
 from loadgen.audit_report import AuditResult
 from loadgen.audit_strict import TYPES
 from loadgen.ledger import PartitionSpan, Run, create_run
@@ -124,14 +126,10 @@ def right(cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Pl
 
 def filled(settings: Settings, redis_offset: int = LENGTH, cassandra_offset: int = LENGTH) -> Place:
     topic = settings.kafka.topics[0]
-    config = {"message.timestamp.type": "CreateTime", "message.timestamp.after.max.ms": str(2**62)}
-    admin = AdminClient({"bootstrap.servers": settings.kafka.bootstrap})
-    admin.create_topics([NewTopic(topic, 2, 1, config=config)])[topic].result()
+    made_topic(settings, topic)
     start_ms = (time.time_ns() // 1_000_000 // 3_600_000 - 12) * 3_600_000  # recent: Redis keeps windows by the wall clock
-    while len(admin.list_topics(topic, timeout=30).topics[topic].partitions) < 2:
-        pass  # asks again until the broker that answers has heard of it; pytest's time-out ends it
     place = Place(settings, topic, {})
-    for end in RawLog(settings.kafka, settings.worker.region).ends([topic]):
+    for end in log_ends(settings, [topic]):
         place.logs[end.source] = records = log_of(end.source.partition, 300, start_ms)
         sent = [(value_of(record), b"" if record.ts is None else f"T-{record.sid}".encode(), record.rts) for record in records]
         produce(place, end.source, sent + [(value, b"T-0", start_ms + 10**9) for value in MALFORMED])
@@ -142,6 +140,14 @@ def filled(settings: Settings, redis_offset: int = LENGTH, cassandra_offset: int
     return place
 
 
+def made_topic(settings: Settings, topic: str) -> None:
+    """A topic of two partitions that takes records of any time."""
+    config = {"message.timestamp.type": "CreateTime", "message.timestamp.after.max.ms": str(2**62)}
+    admin = AdminClient({"bootstrap.servers": settings.kafka.bootstrap, "log_level": 0})
+    admin.create_topics([NewTopic(topic, 2, 1, config=config)])[topic].result()
+    ensure_topic(settings, topic, live=False, partitions=2)
+
+
 def produce(place: Place, source: Source, records: list[tuple[bytes | None, bytes, int]]) -> None:
     """Append these records: value, key, timestamp."""
     failed: list[ck.KafkaError] = []
@@ -150,7 +156,7 @@ def produce(place: Place, source: Source, records: list[tuple[bytes | None, byte
         if error is not None:
             failed.append(error)
 
-    producer = ck.Producer({"bootstrap.servers": place.settings.kafka.bootstrap, "acks": "all"})
+    producer = ck.Producer({"bootstrap.servers": place.settings.kafka.bootstrap, "acks": "all", "log_level": 0})
     for value, key, rts in records:
         producer.produce(place.topic, value, key, source.partition, delivered, timestamp=rts)
     assert producer.flush(30) == 0
@@ -377,6 +383,30 @@ def test_a_run_that_does_not_exist_is_a_usage_error(bare_settings: Settings) -> 
 
 
 def test_a_broker_that_is_away_is_said_so(bare_settings: Settings) -> None:
-    kafka = replace(bare_settings.kafka, bootstrap="127.0.0.1:1", request_timeout_s=2.0)
+    away = replace(bare_settings, kafka=replace(bare_settings.kafka, bootstrap="127.0.0.1:1", request_timeout_s=2.0))
     with pytest.raises(ServerAway, match=r"127\.0\.0\.1:1"):
-        RawLog(kafka, "local").ends(["viewing-events"])
+        log_ends(away, ["viewing-events"])
+
+
+def test_the_log_is_copied_with_its_gaps_and_without_what_was_aborted(settings: Settings, tmp_path: Path) -> None:
+    topic = settings.kafka.topics[0]
+    made_topic(settings, topic)
+    producer = ck.Producer({"bootstrap.servers": settings.kafka.bootstrap, "transactional.id": topic, "log_level": 0})
+    producer.init_transactions(30)
+    for number, commit in enumerate([True, False, True]):
+        producer.begin_transaction()
+        for _ in range(3):
+            producer.produce(topic, str(number).encode(), None, 0, timestamp=T0 + number)
+        assert producer.flush(30) == 0  # else an abort only forgets what was never sent
+        producer.commit_transaction(30) if commit else producer.abort_transaction(30)
+    ends = log_ends(settings, [topic, "a-topic-that-is-not-there"])
+    assert [(end.source.partition, end.first, end.end) for end in ends] == [(0, 0, 12), (1, 0, 0)]
+    files = copy_log(settings, {end.source: end.end for end in ends}, tmp_path, lambda _: None)
+    rows = [pq.read_table(file).to_pylist() for file in files.values()]
+    assert [(row["offset"], row["record_ts"] - T0, row["key"], row["value"]) for row in rows[0]] == [
+        *((offset, 0, None, b"0") for offset in (0, 1, 2)),
+        *((offset, 2, None, b"2") for offset in (8, 9, 10)),
+    ]
+    assert rows[1] == []
+    part = copy_log(settings, {ends[0].source: 9}, tmp_path, lambda _: None)
+    assert pq.read_table(part[ends[0].source]).num_rows == 4
