@@ -59,6 +59,7 @@ def wait_durable(settings: Settings, topic: str, on_look: Callable[[int], None])
     admin = AdminClient(client_options(settings.kafka))
     asked = ConsumerGroupTopicPartitions(settings.kafka.group, [TopicPartition(topic, partition) for partition in ends])
     deadline = time.monotonic() + DURABLE_TIMEOUT_S
+    left = sum(ends.values())
     while time.monotonic() < deadline:
         answer = next(iter(admin.list_consumer_group_offsets([asked]).values())).result()
         committed = {place.partition: max(place.offset, 0) for place in answer.topic_partitions}

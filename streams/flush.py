@@ -25,7 +25,9 @@ from topologies.state_codec import dump_state, pack_state
 log = logging.getLogger(__name__)
 RETRY_S: Final = 1.0
 REPORT_EVERY_S: Final = 10.0
-STRETCH_AT_MOST: Final = 20.0
+IDLE_CHECK_S: Final = 3.0
+"""A partition in which nothing happens looks so often whether Redis still has its cells."""
+STRETCH_AT_MOST: Final = 12.0
 """A cycle comes round at the latest after so many times its interval."""
 
 
@@ -39,8 +41,10 @@ class CacheFlush:
     async def __call__(self, owner: PartitionOwner) -> None:
         """Flush one partition. Raises ServerAway or StoreError with the cells marked again."""
         state = owner.state
-        if owner.cached == state.offset:
+        now = time.monotonic()
+        if owner.cached == state.offset and now - owner.cache_seen_s < IDLE_CHECK_S:
             return
+        owner.cache_seen_s = now
         batches, taken = state.take_cached()
         status = state.status()
         at_ms = int(time.time() * 1000)

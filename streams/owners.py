@@ -13,7 +13,7 @@ from connectors.kafka import partition_offsets, topic_ids
 from streams.letters import Letters
 from streams.partition import PartitionOwner, restored
 from streams.records import FetchedBatches
-from topologies.errors import MarqueeError, SourceError
+from topologies.errors import ServerAway, SourceError, StoreError
 from topologies.settings import Settings
 from topologies.sources import Source
 from topologies.view import View
@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 Place = tuple[str, int]
 """A topic and a partition."""
 TICK_CHECK_S: Final = 0.1
+OPEN_AGAIN_S: Final = 1.0
+OPEN_PATIENCE_S: Final = 25.0
+"""Stores that are away when partitions come are waited for so long; Faust gives up after the brokers' request time-out."""
 
 
 class Owners:
@@ -45,11 +48,17 @@ class Owners:
         wanted = set(places)
         for place in set(self._owners) - wanted:
             del self._owners[place]
-        new = sorted(wanted - set(self._owners))
-        if new:
-            sources, offsets = await asyncio.to_thread(self._look_up, new)
-            for place in new:
-                self._owners[place] = await self._opened(sources[place], *offsets[place])
+        deadline = time.monotonic() + OPEN_PATIENCE_S
+        while new := sorted(wanted - set(self._owners)):
+            try:
+                sources, offsets = await asyncio.to_thread(self._look_up, new)
+                for place in new:
+                    self._owners[place] = await self._opened(sources[place], *offsets[place])
+            except (ServerAway, StoreError) as error:
+                if time.monotonic() > deadline:
+                    raise
+                log.error("the partitions cannot be opened yet: %s", error)
+                await asyncio.sleep(OPEN_AGAIN_S)
         return {place: self._owners[place].state.offset for place in wanted}
 
     def _look_up(self, places: Sequence[Place]) -> tuple[dict[Place, Source], dict[Place, tuple[int, int]]]:
@@ -63,7 +72,9 @@ class Owners:
     async def _opened(self, source: Source, earliest: int, end: int) -> PartitionOwner:
         state, cached = await restored(source, self._views, self._checkpoints, earliest)
         if state.offset > end:
-            raise SourceError(f"{source}: its checkpoint stands at offset {state.offset} and the log ends at {end}; the log was cut, so nothing is read from it")
+            raise SourceError(
+                f"{source}: its checkpoint stands at offset {state.offset} and the log ends at {end}; the log was cut, so nothing is read from it"
+            )
         live = source.topic in self._settings.kafka.topics
         return PartitionOwner(source, state, live, durable=state.offset, cached=cached, clock_moved_s=time.monotonic())
 
@@ -79,6 +90,7 @@ class Owners:
                 await seek(place, owner.state.offset)
             return
         block, refused = owner.fold(fetched, time.monotonic())
+        event.value = event.message.value = None  # what waits for its ack need not keep what it brought
         owner.pending.append((fetched.next_offset, event))
         if refused:
             await self._letters.send(owner.source, block, refused)
@@ -94,7 +106,4 @@ class Owners:
                     continue
                 if caught_up(place, owner.state.offset) or now - owner.folded_s < patience:
                     owner.clock_moved_s = now
-                    try:
-                        await self._letters.tick(*place)
-                    except MarqueeError as error:
-                        log.error("%s: no tick: %s", owner.source, error)
+                    self._letters.tick(*place)

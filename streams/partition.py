@@ -35,6 +35,8 @@ class PartitionOwner:
     clock_moved_s: float = 0.0
     """When (monotonic) the clock last moved or a tick was sent."""
     folded_s: float = 0.0
+    cache_seen_s: float = 0.0
+    """When (monotonic) the cache was last written or asked whether it still has what it was given."""
 
     def fold(self, fetched: FetchedBatches, now_s: float) -> tuple[RecordBlock, list[Refused]]:
         """Fold the next batch in. Raises SourceError when it does not follow the state."""

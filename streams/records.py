@@ -28,7 +28,7 @@ _LOG_APPEND_TIME: Final = 0x08
 _CODECS: Final = {1: gzip_decode, 2: snappy_decode, 3: lz4_decode, 4: zstd_decode}
 
 
-class KeptRecords(MemoryRecords):  # type: ignore[misc]  # final in its stub only
+class KeptRecords(MemoryRecords):
     """aiokafka's reader of fetched bytes, which keeps the bytes."""
 
     def __init__(self, fetched: bytes) -> None:
@@ -79,8 +79,10 @@ class FetchedBatches:
             if found < 0:
                 raise SourceError(f"the record batch at offset {batch.base_offset} does not hold the records that it says")
             base += size
-        columns = (column[:found] for column in (starts, ends, key_starts, key_ends, offsets, timestamps))
-        return RecordBlock(buffer, *columns, self.first_offset, self.next_offset)
+        return RecordBlock(
+            buffer, starts[:found], ends[:found], key_starts[:found], key_ends[:found], offsets[:found], timestamps[:found],
+            self.first_offset, self.next_offset,
+        )  # fmt: skip
 
 
 def _decompressed(batch: Batch) -> bytes:
@@ -126,7 +128,7 @@ def _passed_over(partition: Any, batch: Any) -> bool:
 
 
 @inlined
-def _varint(buffer: np.ndarray, at: int) -> tuple[int, int]:
+def _varint(buffer: np.ndarray, at: int) -> tuple[Any, int]:
     """A zig-zag variable-length integer at `at`: (value, index behind it)."""
     raw = np.uint64(0)
     shift = np.uint64(0)

@@ -39,7 +39,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             return {}
         fetcher = consumer._fetcher
         if consumer._closed or fetcher._closed:
-            raise ConsumerStoppedError()
+            raise ConsumerStoppedError
         with fetcher._subscriptions.fetch_context():
             return await _fetched(fetcher, active_partitions, timeout or 0.0)
 
@@ -93,8 +93,10 @@ class Consumer(driver.Consumer):
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def _to_message(self, tp: TP, record: FetchedBatches) -> ConsumerMessage:
+        value: Any = record  # Faust's type asks for bytes; the raw codec hands on what it gets
+        time_s: Any = None
         return ConsumerMessage(
-            tp.topic, tp.partition, record.next_offset - 1, None, 0, (), None, record, None, 0, 0, tp,
+            tp.topic, tp.partition, record.next_offset - 1, time_s, 0, [], None, value, None, 0, 0, tp,
             generation_id=self.app.consumer_generation_id,
         )  # fmt: skip
 
@@ -113,7 +115,8 @@ class Consumer(driver.Consumer):
 
     async def perform_seek(self) -> None:
         """Read each partition from where its state stands."""
-        positions: Mapping[TP, int] = await self.app.positions(self.assignment())
+        app: Any = self.app
+        positions: Mapping[TP, int] = await app.positions(self.assignment())
         for tp, offset in positions.items():
             self._acked[tp].clear()
             self._acked_index[tp].clear()

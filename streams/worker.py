@@ -32,7 +32,7 @@ from streams.owners import Owners, Place
 from topologies.errors import MarqueeError, ServerAway, StoreError
 from topologies.settings import Settings
 from topologies.view import View
-from topologies.views import selected
+from topologies.views import VIEWS, selected
 from topologies.warm import warm
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class Worker:
         await asyncio.to_thread(ensure_schema, session, self._settings.cassandra, self._views)
         cells = await asyncio.to_thread(CellStore, session, self._settings.cassandra, self._views)
         checkpoints = await asyncio.to_thread(CassandraCheckpoints, session, self._settings.cassandra)
-        cache = CellCache(self._settings.redis, self._views)
+        cache = CellCache(self._settings.redis, tuple(VIEWS.values()))
         try:
             await cache.connect()
         except (ServerAway, StoreError) as error:
@@ -115,7 +115,7 @@ class Worker:
             "Cassandra", DurableFlush(stores.cells, stores.checkpoints, letters, worker), owners.all, options.cassandra_flush_s, options
         )
         app = make_app(self._settings, self._topics, owners, storing.working.wait, self._ready)
-        app.on_partitions_revoked.connect(_settling(storing))
+        app.on_partitions_revoked.connect(_settling(caching, storing))
         await app.start()
         again = asyncio.Event()
         tasks = [
@@ -135,17 +135,14 @@ class Worker:
         if not in_order:
             _report(app, done)
             return 1
-        return AGAIN if again.is_set() and not stop.is_set() else 0
+        return 0 if stop.is_set() else AGAIN
 
     async def _drain(self, app: App, caching: Cycle, storing: Cycle) -> None:
         """Stop reading, store what was folded, commit."""
         log.info("draining")
         app.consumer.stop_flow()
         app.flow_control.suspend()
-        for cycle in (storing, caching):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(DRAIN_S):
-                    await cycle.round()
+        await _final_rounds(caching, storing)
         await app.consumer.commit()
 
     async def _watch_topics(self, again: asyncio.Event) -> None:
@@ -170,15 +167,20 @@ class Worker:
             partial.rename(self._ready_file)
 
 
-def _settling(storing: Cycle) -> Any:
-    """Before partitions move: store what was folded, so that whoever gets them replays little."""
+def _settling(caching: Cycle, storing: Cycle) -> Any:
+    """Before partitions move: bring both stores to what was folded, so that whoever gets them goes on from there."""
 
     async def settle(_app: Any, _revoked: Any, **_: Any) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_S):
-                await storing.round()
+        await _final_rounds(caching, storing)
 
     return settle
+
+
+async def _final_rounds(*cycles: Cycle) -> None:
+    for cycle in cycles:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S / len(cycles)):
+                await cycle.round()
 
 
 def _caught_up(app: App) -> Any:

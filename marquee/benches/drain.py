@@ -82,7 +82,7 @@ def _measured(settings: Settings, directory: Path, cluster: LocalCluster | None,
         "exact": result.exact,
         "format": options.format,
         "cells": sum(tally.cells for tally in result.views.values()),
-        "audit_s": round(result.took_s, 1),
+        "audit_s": round(result.seconds, 1),
         "servers_cpu_s": {name: round(seconds, 1) for name, seconds in servers_s.items()},
     }
 

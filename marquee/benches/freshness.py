@@ -109,15 +109,13 @@ def freshness(invocation: Invocation, rate: float, duration_s: float, workers: i
 def _latencies_ms(settings: Settings, run: Run, watch: AppliedWatch, partitions: list[int]) -> Any:
     """Of each event of the log: when Redis first held it − its ts, which a live run sets to the intended time. In ms."""
     say("reading the log for each event's intended time")
+    events = [(place, offset, ts) for place, partition in enumerate(partitions) for offset, ts in _times(settings, run.topic, partition)]
+    counted_from = min(ts for _, _, ts in events) + WARM_UP_S * 1000
     found: list[float] = []
-    began = None
-    for place, partition in enumerate(partitions):
-        for offset, ts in _times(settings, run.topic, partition):
-            began = ts if began is None else min(began, ts)
+    for place, offset, ts in events:
+        if ts >= counted_from:
             at = bisect_right(watch.offsets[place], offset)
             found.append(watch.seen_ms[place][at] - ts if at < len(watch.offsets[place]) else float("inf"))
-            if ts < began + WARM_UP_S * 1000:
-                found.pop()
     return np.array(found)
 
 
@@ -129,7 +127,7 @@ def _times(settings: Settings, topic: str, partition: int) -> Any:
     at = 0
     while at < end:
         for message in consumer.consume(10_000, 1.0):
-            at = message.offset() + 1
+            at = (message.offset() or 0) + 1
             try:
                 event = decode_event(message.value())
             except Malformed:

@@ -1,0 +1,94 @@
+"""Faults under load, on the real servers: whatever dies, the audit is exact."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from cluster.local import LocalCluster
+from loadgen.ledger import Run
+from loadgen.load import LoadOptions
+from tests.streams.conftest import Pipeline, assert_exact
+
+EVENTS = 90_000
+OPTIONS = LoadOptions(events=EVENTS, rate=6_000, faults="duplicates,late,malformed,out-of-order", processes=1)
+
+
+def drive_with(pipeline: Pipeline, at: int, fault: Callable[[], None]) -> Run:
+    """Drive the run; the fault happens once `at` events are sent."""
+    reached = threading.Event()
+    failures: list[BaseException] = []
+
+    def strike() -> None:
+        try:
+            assert reached.wait(90)
+            fault()
+        except BaseException as failure:
+            failures.append(failure)
+
+    striker = threading.Thread(target=strike)
+    striker.start()
+    run = pipeline.drive(OPTIONS, when=(at, reached))
+    striker.join(60)
+    assert not failures
+    assert not striker.is_alive()
+    return run
+
+
+@pytest.mark.timeout(240)
+def test_killed_joining_and_leaving_workers_count_nothing_twice_and_lose_nothing(pipeline: Pipeline) -> None:
+    workers = pipeline.workers
+    workers.add()
+    workers.wait_ready()
+
+    def fault() -> None:
+        workers.kill(0)
+        workers.add()
+        workers.add()
+
+    run = drive_with(pipeline, EVENTS // 3, fault)
+    assert_exact(pipeline.audited(run))
+    assert workers.alive() == [1, 2, 3]
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("store", ["cassandra", "redis", "kafka"])
+def test_a_store_that_is_away_for_twenty_seconds_costs_nothing(pipeline: Pipeline, cluster: LocalCluster, store: str) -> None:
+    def fault() -> None:
+        cluster.pause(store)
+        try:
+            threading.Event().wait(20)
+        finally:
+            cluster.resume(store)
+
+    run = drive_with(pipeline, EVENTS // 4, fault)
+    assert_exact(pipeline.audited(run))
+
+
+@pytest.mark.timeout(240)
+def test_a_redis_that_restarts_empty_is_filled_again(pipeline: Pipeline, cluster: LocalCluster) -> None:
+    run = drive_with(pipeline, EVENTS // 2, lambda: (cluster.kill("redis"), cluster.restart("redis"))[0])
+    assert_exact(pipeline.audited(run))
+
+
+@pytest.mark.timeout(240)
+def test_a_cassandra_that_is_killed_and_started_again_loses_nothing(pipeline: Pipeline, cluster: LocalCluster) -> None:
+    run = drive_with(pipeline, EVENTS // 2, lambda: (cluster.kill("cassandra"), cluster.restart("cassandra"))[0])
+    assert_exact(pipeline.audited(run))
+
+
+@pytest.mark.timeout(240)
+def test_a_paused_worker_that_comes_back_as_a_zombie_harms_nothing(pipeline: Pipeline) -> None:
+    workers = pipeline.workers
+    workers.add()
+    workers.wait_ready()
+
+    def fault() -> None:
+        workers.pause(0)
+        threading.Event().wait(pipeline.settings.kafka.session_timeout_s + 4)
+        workers.resume(0)
+
+    run = drive_with(pipeline, EVENTS // 3, fault)
+    assert_exact(pipeline.audited(run))
