@@ -12,8 +12,9 @@ from topologies.errors import MarqueeError
 from topologies.settings import Settings
 from topologies.sources import Source, SourceStatus
 
-STUCK_S: Final = 60.0
-"""Workers that have applied nothing for so long, with records left, have failed."""
+STUCK_S: Final = 180.0
+"""Workers that have applied nothing for so long, with records left, have failed. A busy worker's flushes to Cassandra come up to a
+minute apart (streams/flush.py), and one is to be seen after the last record."""
 LOOK_EVERY_S: Final = 0.25
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -12,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.marquee.running import ENVIRONMENT, marquee, sentence
+
 COMMANDS = {
     *("audit", "bench", "config", "dead", "demo", "doctor", "down", "late"),
     *("load", "query", "replay", "status", "up", "views", "worker"),
@@ -27,37 +27,14 @@ AWAY = {
 """Servers where none listens: port 1 refuses at once."""
 
 
-def marquee(directory: Path, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("MARQUEE_")}
-    return subprocess.run(
-        [sys.executable, "-m", "marquee", *arguments],
-        cwd=directory,
-        env={**clean, "PYTHONPATH": str(ROOT), **(environment or {})},
-        capture_output=True,
-        text=True,
-        timeout=60,
+def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    """So it is quick: 0.2 s, of which most is Python's own start. Any of these would add 0.1 s or more."""
+    script = "import sys\nfrom marquee.cli import main\nmain(['--help'])\nprint(*sys.modules, file=sys.stderr)"
+    ran = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=True
     )
-
-
-def sentence(ran: subprocess.CompletedProcess[str], code: int) -> str:
-    """The one line on stderr of a command that failed with this code."""
-    assert ran.returncode == code, ran.stderr
-    assert ran.stdout == ""
-    assert "Traceback" not in ran.stderr
-    lines = ran.stderr.strip().splitlines()
-    assert len(lines) == 1, ran.stderr
-    assert lines[0].startswith("marquee: ")
-    return lines[0]
-
-
-def test_help_is_quick(tmp_path: Path) -> None:
-    marquee(tmp_path, "--help")  # compiles what is not compiled yet
-    times = []
-    for _ in range(5):
-        started = time.monotonic()
-        assert marquee(tmp_path, "--help").returncode == 0
-        times.append(time.monotonic() - started)
-    assert min(times) < 0.4, f"the quickest of five took {min(times):.2f} s: a command imports something heavy at its top"
+    heavy = {"aiokafka", "cassandra", "confluent_kafka", "duckdb", "faust", "numba", "numpy", "polars", "pyarrow", "redis", "rich"}
+    assert not heavy & set(ran.stderr.split())
 
 
 def test_every_command_has_help_with_examples(tmp_path: Path) -> None:
@@ -112,7 +89,7 @@ def test_a_server_that_is_away_gets_one_sentence_and_exit_1(tmp_path: Path, argu
     said = sentence(marquee(tmp_path, *arguments, environment=AWAY), 1)
     assert re.search(server, said)
     assert "unexpected" not in said
-    assert time.monotonic() - started < 12
+    assert time.monotonic() - started < 20  # 10 s on a machine that does nothing else
 
 
 def test_status_works_with_all_servers_away_and_says_which(tmp_path: Path) -> None:
@@ -150,8 +127,13 @@ def test_down_without_a_cluster_says_so(tmp_path: Path) -> None:
 
 
 def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
-    clean = {**os.environ, "PYTHONPATH": str(ROOT)}
     ran = subprocess.run(
-        f"{sys.executable} -m marquee config --json | true", shell=True, cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=60
+        f"{sys.executable} -m marquee config --json | true",
+        shell=True,
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert ran.stderr == ""
