@@ -1,8 +1,8 @@
 """Dead letters and late events, each with where it stood in the log; and the ticks of silent partitions.
 
-A letter keeps the record's key and value, byte for byte, and has the headers source, topic, partition, offset, row, reason, record_ts. It is delivered
-before its batch is durable; a replay sends it again, and readers take each (source, offset, row) once. One that Kafka does not
-take is kept and sent again, and until it is taken its partition does not go on being durable.
+A letter keeps the record's key and value, byte for byte, and has the headers source, topic, partition, offset, row, reason,
+record_ts. It is delivered before its batch is durable; a replay sends it again, and readers take each (source,
+offset, row) once. One that Kafka does not take is kept and sent again, and until it is taken its partition does not go on being durable.
 """
 
 from __future__ import annotations

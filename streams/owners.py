@@ -41,9 +41,12 @@ class Owners:
         return list(self._owners.values())
 
     async def open(self, places: Iterable[Place]) -> Mapping[Place, int]:
-        """Own exactly these partitions: keep what is owned already, restore what is new, forget the rest. Returns where to read each from.
+        """Own exactly these partitions: keep what is owned already, restore what is new, forget the rest.
 
-        Raises SourceError or CheckpointError when a partition cannot be gone on with exactly, ServerAway or StoreError when that cannot be known.
+        Returns where to read each from.
+
+        Raises SourceError or CheckpointError when a partition cannot be gone on with exactly, ServerAway or StoreError when that
+        cannot be known.
         """
         wanted = set(places)
         for place in set(self._owners) - wanted:
@@ -73,7 +76,8 @@ class Owners:
         state, cached = await restored(source, self._views, self._checkpoints, earliest)
         if state.offset > end:
             raise SourceError(
-                f"{source}: its checkpoint stands at offset {state.offset} and the log ends at {end}; the log was cut, so nothing is read from it"
+                f"{source}: its checkpoint stands at offset {state.offset} and the log ends at {end}; "
+                "the log was cut, so nothing is read from it"
             )
         live = source.topic in self._settings.kafka.topics
         return PartitionOwner(source, state, live, durable=state.offset, cached=cached, clock_moved_s=time.monotonic())

@@ -33,7 +33,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return consumer
 
     async def _fetch_records(
-        self, consumer: Any, active_partitions: set[TP], timeout: float | None = None, max_records: int | None = None
+        self,
+        consumer: Any,
+        active_partitions: set[TP],
+        timeout: float | None = None,
+        max_records: int | None = None,  # noqa: ARG002  # a fetch is taken whole
     ) -> Mapping[TP, list[FetchedBatches]]:
         if not self.consumer.flow_active:
             return {}

@@ -185,7 +185,7 @@ async def _final_rounds(*cycles: Cycle) -> None:
 
 def _caught_up(app: App) -> Any:
     def caught_up(place: tuple[str, int], offset: int) -> bool:
-        end = app.consumer.highwater(TP(*place))
+        end: int | None = app.consumer.highwater(TP(*place))
         return end is not None and offset >= end
 
     return caught_up

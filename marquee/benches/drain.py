@@ -19,8 +19,7 @@ from marquee.output import json_option, say
 from topologies.settings import Settings
 
 SPAN_S: Final = 3600.0
-SPAN_START_MS: Final = 1_767_222_000_000
-"""2025-12-31T23:00:00Z: the same hour in every run, and one that ends a day."""
+"""The hour that ends now, so that Redis still keeps every window of it."""
 
 
 @click.command()
@@ -48,7 +47,7 @@ def drain(invocation: Invocation, events: int, encoding: str, views: str, seed: 
             running,
             directory,
             cluster,
-            LoadOptions(events=events, backfill_s=SPAN_S, format=encoding, seed=seed, span_start_ms=SPAN_START_MS),
+            LoadOptions(events=events, backfill_s=SPAN_S, format=encoding, seed=seed),
         )
     show(document, as_json)
     return 0 if document["exact"] else 1
