@@ -113,9 +113,10 @@ def runs_directory(settings: Settings) -> Path:
 def create_run(run: Run) -> None:
     """Makes the run's directory and its first run.json. UsageError when there is a run of that name."""
     try:
-        run.parts.mkdir(parents=True)
+        run.path.mkdir(parents=True)
     except FileExistsError:
         raise UsageError(f"there is a run {run.name!r} already ({run.path}); choose another --run name") from None
+    run.parts.mkdir()
     save_run(run)
 
 

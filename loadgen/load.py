@@ -16,11 +16,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from connectors.kafka import ensure_topic, partition_offsets, topic_ids
 from loadgen.audience import Plan, make_plan, make_world
 from loadgen.crew import Crew, LoadProgress
+from loadgen.destination import open_destination
 from loadgen.faults import Faults, parse_faults
-from loadgen.ledger import PartitionSpan, Run, create_run, runs_directory
+from loadgen.ledger import Run, create_run, runs_directory
 from loadgen.process import Assignment, warm_up
 from topologies.errors import UsageError
 from topologies.settings import Settings
@@ -138,9 +138,7 @@ def run_load(settings: Settings, options: LoadOptions, on_progress: OnProgress) 
     shape = shape_of(options)
     faults = parse_faults(options.faults)
     name = run_name(options.run, "load")
-    topic = settings.kafka.topics[0] if shape.live else settings.kafka.backfill_prefix + name
-    ensure_topic(settings, topic, live=shape.live)
-    ends = {partition: end for partition, (_, end) in partition_offsets(settings, topic).items()}
+    target = open_destination(settings, name, shape.live)
     started_ms = time.time_ns() // 1_000_000
     span_start = started_ms if shape.live else started_ms - shape.span_ms if options.span_start_ms is None else options.span_start_ms
     on_progress(LoadProgress(phase="planning", total=shape.records, intended_rate=shape.rate))
@@ -152,23 +150,23 @@ def run_load(settings: Settings, options: LoadOptions, on_progress: OnProgress) 
         kind="load",
         state="running",
         live=shape.live,
-        topic=topic,
-        topic_id=topic_ids(settings, [topic])[topic],
+        topic=target.topic,
+        topic_id=target.topic_id,
         seed=options.seed,
         options=asdict(options),
         started_ms=started_ms,
         ended_ms=0,
         span_start_ms=span_start,
         span_end_ms=span_start + shape.span_ms,
-        partitions=tuple(PartitionSpan(partition, end, -1) for partition, end in ends.items()),
+        partitions=target.partitions,
     )
     create_run(run)
     warm_up()
-    processes = max(1, min(options.processes, len(ends)))
+    processes = max(1, min(options.processes, len(target.partitions)))
     assignments = [
         Assignment(
-            settings=settings.kafka, plan=plan, run=run, regions=options.regions, partitions=len(ends),
-            mine=tuple(range(index, len(ends), processes)), process=index,
+            settings=settings.kafka, plan=plan, run=run, regions=options.regions, partitions=len(target.partitions),
+            mine=tuple(range(index, len(target.partitions), processes)), process=index,
         )
         for index in range(processes)
     ]  # fmt: skip

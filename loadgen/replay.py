@@ -19,10 +19,10 @@ from typing import Final
 import numpy as np
 import orjson
 
-from connectors.kafka import ensure_topic, partition_offsets, topic_ids
 from loadgen.crew import LEAD_MS, LoadProgress, finish_run, stop_signals
+from loadgen.destination import open_destination
 from loadgen.draws import partitions_of
-from loadgen.ledger import PartitionSpan, Run, create_run, runs_directory, save_run, write_part
+from loadgen.ledger import Run, create_run, runs_directory, save_run, write_part
 from loadgen.load import run_name, tag_of
 from loadgen.mapping import load_mapping, mapping_for
 from loadgen.produce import COUNTERS, FAILED, FINAL_TICK_MS, LATE_SENDS, MAX_LATENESS_MS, SENT, WAITING, Pace, Records, Sender
@@ -60,14 +60,12 @@ def run_replay(settings: Settings, options: ReplayOptions, on_progress: Callable
     mapping = load_mapping(options.map) if options.map else mapping_for(options.file)
     name = run_name(options.run, "replay")
     live = not options.keep_time
-    topic = settings.kafka.topics[0] if live else settings.kafka.backfill_prefix + name
     Path(settings.local.directory).mkdir(parents=True, exist_ok=True)
     on_progress(LoadProgress("planning"))
     with tempfile.TemporaryDirectory(dir=settings.local.directory) as scratch, open_trace(options.file, mapping, Path(scratch)) as trace:
         if not trace.events:
             raise UsageError(f"{options.file.name} makes no event: none of its {trace.rows} rows could be mapped by {mapping.name}")
-        ensure_topic(settings, topic, live=live)
-        run = _new_run(settings, options, name, topic, live, trace)
+        run = _new_run(settings, options, name, live, trace)
         create_run(run)
         return _Replay(settings, run, trace, _speed(options, trace), on_progress).play()
 
@@ -78,7 +76,8 @@ def _speed(options: ReplayOptions, trace: Trace) -> float:
     return options.speed or max(1.0, (trace.last_ms - trace.first_ms) / (DEFAULT_PLAY_S * 1000))
 
 
-def _new_run(settings: Settings, options: ReplayOptions, name: str, topic: str, live: bool, trace: Trace) -> Run:
+def _new_run(settings: Settings, options: ReplayOptions, name: str, live: bool, trace: Trace) -> Run:
+    target = open_destination(settings, name, live)
     now = time.time_ns() // 1_000_000
     first = now if live else trace.first_ms
     last = now + round((trace.last_ms - trace.first_ms) / _speed(options, trace)) if live else trace.last_ms
@@ -89,15 +88,15 @@ def _new_run(settings: Settings, options: ReplayOptions, name: str, topic: str, 
         kind="replay",
         state="running",
         live=live,
-        topic=topic,
-        topic_id=topic_ids(settings, [topic])[topic],
+        topic=target.topic,
+        topic_id=target.topic_id,
         seed=0,
         options=asdict(options) | {"file": str(options.file), "map": str(options.map) if options.map else None},
         started_ms=now,
         ended_ms=0,
         span_start_ms=first,
         span_end_ms=last,
-        partitions=tuple(PartitionSpan(partition, end, -1) for partition, (_, end) in partition_offsets(settings, topic).items()),
+        partitions=target.partitions,
         unmapped=trace.unmapped,
     )
 

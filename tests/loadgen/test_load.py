@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -96,12 +97,12 @@ def distinct_watched(records: list[Found], horizon_ms: int) -> int:
 
 
 def test_a_backfill_is_in_the_log_to_the_record(settings: Settings) -> None:
-    options = LoadOptions(events=40_000, backfill_s=1200, seed=3, run="past", faults=FAULTS, processes=3)
+    options = LoadOptions(events=12_000, backfill_s=1200, seed=3, run="past", faults=FAULTS, processes=3)
     run = run_load(settings, options, silent)
     assert run.state == "finished"
     assert run == open_run(settings, "past")
     assert run.topic == settings.kafka.backfill_prefix + "past"
-    assert run.generated == 40_000
+    assert run.generated == 12_000
     records = check_against_ledger(settings, run)
     log = log_of(settings, run.topic)
     for span in run.partitions:
@@ -171,10 +172,14 @@ def test_a_broker_that_is_away_is_said(bare_settings: Settings) -> None:
         run_load(away, LoadOptions(events=10), silent)
 
 
-def test_a_name_is_taken_once(settings: Settings) -> None:
-    run_load(settings, LoadOptions(events=10, backfill_s=10, run="once"), silent)
+def test_a_name_and_a_backfill_topic_are_taken_once(settings: Settings) -> None:
+    options = LoadOptions(events=10, backfill_s=10, run="once")
+    run = run_load(settings, options, silent)
     with pytest.raises(UsageError, match="already"):
-        run_load(settings, LoadOptions(events=10, backfill_s=10, run="once"), silent)
+        run_load(settings, options, silent)
+    shutil.rmtree(run.path)
+    with pytest.raises(UsageError, match="holds records"):
+        run_load(settings, options, silent)
 
 
 @pytest.mark.parametrize(

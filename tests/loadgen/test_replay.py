@@ -39,17 +39,17 @@ watched_ms = "w"
 [[event]]
 type = "play_start"
 w = "0"
-ts = "at"
+ts = "began"
 [[event]]
 type = "heartbeat"
 repeat = "beats"
 w = "(i + 1) * 10000"
-ts = "at + w"
+ts = "began + w"
 """
 ROWS = [
-    {"sid": "s1", "who": "ann", "title": "x", "at": 1_000_000, "beats": 2},
-    {"sid": "s2", "who": "bob", "title": "y", "at": 1_005_000, "beats": 1},
-    {"sid": "s3", "who": "cat", "title": None, "at": 1_007_000, "beats": 1},
+    {"sid": "s1", "who": "ann", "title": "x", "began": 1_000_000, "beats": 2},
+    {"sid": "s2", "who": "bob", "title": "y", "began": 1_005_000, "beats": 1},
+    {"sid": "s3", "who": "cat", "title": None, "began": 1_007_000, "beats": 1},
 ]
 
 
@@ -121,10 +121,10 @@ def test_a_trace_in_any_form_makes_the_same_events(tmp_path: Path, mapping: Path
 def test_rows_that_cannot_be_mapped_are_counted(tmp_path: Path, mapping: Path) -> None:
     file = tmp_path / "trace.ndjson"
     bad = [
-        {"sid": "", "who": "ann", "title": "x", "at": 1, "beats": 0},
-        {"sid": "s4", "who": "ann", "title": "x" * 129, "at": 1, "beats": 0},
-        {"sid": "s5", "who": "ann", "title": "x", "at": -1, "beats": 0},
-        {"sid": "s6", "who": "a\tb", "title": "x", "at": 1, "beats": 0},
+        {"sid": "", "who": "ann", "title": "x", "began": 1, "beats": 0},
+        {"sid": "s4", "who": "ann", "title": "x" * 129, "began": 1, "beats": 0},
+        {"sid": "s5", "who": "ann", "title": "x", "began": -1, "beats": 0},
+        {"sid": "s6", "who": "a\tb", "title": "x", "began": 1, "beats": 0},
     ]
     file.write_text("".join(json.dumps(row) + "\n" for row in ROWS[:2] + bad))
     events, unmapped = events_of(file, mapping, tmp_path)
@@ -134,7 +134,7 @@ def test_rows_that_cannot_be_mapped_are_counted(tmp_path: Path, mapping: Path) -
 
 def test_a_line_that_is_no_row_is_counted(tmp_path: Path, mapping: Path) -> None:
     file = tmp_path / "trace.csv"
-    file.write_text("sid,who,title,at,beats\ns1,ann,x,1000,0\ns2,bob,y,2000,0,too,many\ns3,cat,z,3000,0\n")
+    file.write_text("sid,who,title,began,beats\ns1,ann,x,1000,0\ns2,bob,y,2000,0,too,many\ns3,cat,z,3000,0\n")
     events, unmapped = events_of(file, mapping, tmp_path)
     assert unmapped == 1
     assert [event["session"] for event in events] == ["s1", "s3"]
@@ -180,7 +180,7 @@ def test_a_replay_moved_to_now_keeps_intervals_by_its_speed(settings: Settings, 
         (('type = "heartbeat"', 'type = "beat"'), "none of"),
         (('device = "', 'devise = "'), "no field"),
         (("\"'p1'\"", "1"), "a text"),
-        (('ts = "at"', 'ts = "no_such_column"'), "does not fit"),
+        (('ts = "began"', 'ts = "no_such_column"'), "does not fit"),
         (('session = "sid"', ""), "makes no event"),
     ],
 )
