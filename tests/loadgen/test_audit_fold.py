@@ -91,7 +91,8 @@ def block_of(records: Log, first_offset: int) -> RecordBlock:
     values = [value or b"" for _, _, value in records]
     ends = np.cumsum([len(value) for value in values], dtype=np.int64)
     starts = ends - np.array([len(value) for value in values], dtype=np.int64)
-    starts[[at for at, (_, _, value) in enumerate(records) if value is None]] = -1
+    absent = [at for at, (_, _, value) in enumerate(records) if value is None]
+    starts[absent] = ends[absent] = -1
     none = np.full(len(records), -1, dtype=np.int64)
     return RecordBlock(
         buffer=np.frombuffer(b"".join(values) + bytes(PADDING), dtype=np.uint8),
