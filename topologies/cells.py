@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from topologies.compiled import kernel
-from topologies.decode import INTEGER
+from topologies.columns import INTEGER
+from topologies.compiled import Word, inlined, lean, signed
 from topologies.dictionary import Dictionary
 from topologies.events import TYPES
 from topologies.flushes import CellBatch, Pack
@@ -25,75 +25,97 @@ from topologies.view import View, Window
 
 CACHE: Final = 1
 DURABLE: Final = 2
+_BOTH: Final = CACHE | DURABLE
 _APPLIED: Final = 1
 DONE, NEED_KEYS, NEED_FRAME = range(3)
+_TS, _TYPE = INTEGER["ts"], INTEGER["type"]
 
 
-@kernel
-def _fold(
-    first: int,
-    classes: np.ndarray,
-    integers: np.ndarray,
-    ts_column: int,
-    type_column: int,
-    sum_columns: np.ndarray,
-    count_types: np.ndarray,
-    dims: np.ndarray,
-    plan: np.ndarray,
-    lengths: np.ndarray,
-    key_index: np.ndarray,
-    key_words: np.ndarray,
-    keys: np.ndarray,
-    frames: np.ndarray,
-    values: np.ndarray,
-    dirty: np.ndarray,
-) -> tuple[int, int]:
-    """Add applied events from `first` on to their cells. frames i64[slots, 2]: window, start (−1: free). values i64[slots, keys, measures]."""
-    measures = sum_columns.shape[0]
-    amounts = np.zeros(measures, dtype=np.int64)
-    slots = np.zeros(lengths.shape[0], dtype=np.int64)
+class CellArrays(NamedTuple):
+    """A view's cells as the kernel takes them.
+
+    plan: keys.plan. lengths i64[windows]: ms. sums, counts i64[measures]: the column that is summed, or the type that is counted, else
+    negative. lookup, words, used: a KeyTable's index, words and count. frames i64[slots, 2]: window and start.
+    values i64[slots, keys, measures], dirty u8[slots, keys]. amounts i64[measures] and slots i64[windows] are the kernel's own room.
+    """
+
+    plan: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    sums: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    lookup: NDArray[np.int32]
+    words: NDArray[np.int64]
+    used: NDArray[np.int64]
+    frames: NDArray[np.int64]
+    values: NDArray[np.int64]
+    dirty: NDArray[np.uint8]
+    amounts: NDArray[np.int64]
+    slots: NDArray[np.int64]
+
+
+@inlined
+def _measure(integers: np.ndarray, at: Word, cells: CellArrays) -> Word:
+    """The event's amount of each measure; whether one is not 0."""
+    anything = False
+    for measure in range(cells.sums.shape[0]):
+        amount = signed(0)
+        if cells.sums[measure] >= 0:
+            amount = max(integers[at, cells.sums[measure]], signed(0))
+        elif cells.counts[measure] == integers[at, _TYPE]:
+            amount = signed(1)
+        cells.amounts[measure] = amount
+        if amount != 0:
+            anything = True
+    return anything
+
+
+@inlined
+def _find_frames(ts: Word, cells: CellArrays) -> Word:
+    """The slot of each window's frame that holds `ts`; False if one is missing. The newest frames are the last."""
+    for window in range(cells.lengths.shape[0]):
+        start = ts - ts % cells.lengths[window]
+        slot = cells.frames.shape[0] - 1
+        while slot >= 0 and not (cells.frames[slot, 1] == start and cells.frames[slot, 0] == window):
+            slot -= 1
+        if slot < 0:
+            return False
+        cells.slots[window] = slot
+    return True
+
+
+@inlined
+def _add(dims: np.ndarray, at: Word, cells: CellArrays) -> None:
+    """Add the amounts to the event's cell of every grouping, in every window's frame."""
+    for grouping in range(cells.plan.shape[0]):
+        first = signed(grouping)
+        second = signed(0)
+        if cells.plan[grouping, 0] >= 0:
+            first |= signed(dims[at, cells.plan[grouping, 0]]) << signed(8)
+        if cells.plan[grouping, 1] >= 0:
+            second |= signed(dims[at, cells.plan[grouping, 1]])
+        if cells.plan[grouping, 2] >= 0:
+            second |= signed(dims[at, cells.plan[grouping, 2]]) << signed(32)
+        key = find_key(cells.lookup, cells.words, cells.used, first, second)
+        for window in range(cells.lengths.shape[0]):
+            slot = cells.slots[window]
+            cells.dirty[slot, key] = _BOTH
+            for measure in range(cells.amounts.shape[0]):
+                cells.values[slot, key, measure] += cells.amounts[measure]
+
+
+@lean
+def _fold(first: Word, classes: np.ndarray, integers: np.ndarray, dims: np.ndarray, cells: CellArrays) -> tuple[Word, Word]:
+    """Add applied events from `first` on to their cells. Returns (events done, what must grow before the next)."""
     for at in range(first, classes.shape[0]):
-        if classes[at] != _APPLIED:
+        if classes[at] != _APPLIED or not _measure(integers, at, cells):
             continue
-        anything = False
-        for measure in range(measures):
-            amount = np.int64(0)
-            if sum_columns[measure] >= 0:
-                amount = max(integers[at, sum_columns[measure]], np.int64(0))
-            elif count_types[measure] == integers[at, type_column]:
-                amount = np.int64(1)
-            amounts[measure] = amount
-            if amount != 0:
-                anything = True
-        if not anything:
-            continue
-        ts = integers[at, ts_column]
-        for window in range(lengths.shape[0]):
-            start = ts - ts % lengths[window]
-            slot = 0
-            while slot < frames.shape[0] and not (frames[slot, 0] == window and frames[slot, 1] == start):
-                slot += 1
-            if slot == frames.shape[0]:
-                return at, NEED_FRAME
-            slots[window] = slot
-        if keys[0] + plan.shape[0] > key_words.shape[0] or 2 * (keys[0] + plan.shape[0]) >= key_index.shape[0]:
-            return at, NEED_KEYS
-        for grouping in range(plan.shape[0]):
-            word = np.int64(grouping)
-            second = np.int64(0)
-            if plan[grouping, 0] >= 0:
-                word |= np.int64(dims[at, plan[grouping, 0]]) << np.int64(8)
-            if plan[grouping, 1] >= 0:
-                second |= np.int64(dims[at, plan[grouping, 1]])
-            if plan[grouping, 2] >= 0:
-                second |= np.int64(dims[at, plan[grouping, 2]]) << np.int64(32)
-            key = find_key(key_index, key_words, keys, word, second)
-            for window in range(lengths.shape[0]):
-                slot = slots[window]
-                dirty[slot, key] = 3
-                for measure in range(measures):
-                    values[slot, key, measure] += amounts[measure]
-    return classes.shape[0], DONE
+        if not _find_frames(integers[at, _TS], cells):
+            return signed(at), signed(NEED_FRAME)
+        needed = cells.used[0] + cells.plan.shape[0]
+        if needed > cells.words.shape[0] or 2 * needed >= cells.lookup.shape[0]:
+            return signed(at), signed(NEED_KEYS)
+        _add(dims, at, cells)
+    return signed(classes.shape[0]), signed(DONE)
 
 
 @dataclass(frozen=True)
@@ -115,6 +137,8 @@ class TumblingCells:
         self._lengths = np.array([window.length_ms for window in view.windows], dtype=np.int64)
         self._sums = np.array([INTEGER[m.sum_of] if m.sum_of else -1 for m in view.measures], dtype=np.int64)
         self._counts = np.array([TYPES.index(m.count_of) if m.count_of else -2 for m in view.measures], dtype=np.int64)
+        self._flying: set[tuple[int, int]] = set()
+        """Frames (window, start) of which the last flush to the cache took cells; whether it succeeded is known at the next."""
         self._shape(0)
 
     def _shape(self, slots: int) -> None:
@@ -133,18 +157,19 @@ class TumblingCells:
 
     def fold(self, classes: NDArray[np.uint8], integers: NDArray[np.int64], dims: NDArray[np.int32]) -> None:
         """Add the applied events of a batch."""
-        done = 0
-        while True:
-            done, why = _fold(
-                done, classes, integers, INTEGER["ts"], INTEGER["type"], self._sums, self._counts, dims, self._plan, self._lengths,
-                self.keys.index, self.keys.words, self.keys.count, self._frames, self._values, self._dirty,
-            )  # fmt: skip
-            if why == DONE:
-                return
-            if why == NEED_KEYS:
+        done, lack = 0, NEED_FRAME
+        while lack != DONE:
+            done, lack = _fold(done, classes, integers, dims, self._arrays())
+            if lack == NEED_KEYS:
                 self._grow_keys()
-            else:
-                self._open_frames(int(integers[done, INTEGER["ts"]]))
+            elif lack == NEED_FRAME:
+                self._open_frames(int(integers[done, _TS]))
+
+    def _arrays(self) -> CellArrays:
+        return CellArrays(
+            self._plan, self._lengths, self._sums, self._counts, self.keys.index, self.keys.words, self.keys.count,
+            self._frames, self._values, self._dirty, np.zeros_like(self._sums), np.zeros_like(self._lengths),
+        )  # fmt: skip
 
     def _grow_keys(self) -> None:
         self.keys.grow()
@@ -172,12 +197,14 @@ class TumblingCells:
         batches: list[CellBatch] = []
         taken: list[tuple[int, int, NDArray[np.intp]]] = []
         groupings, texts = self.keys.groupings(), self.keys.texts()
+        self._flying.clear()
         for slot, index, window, start in self._slots():
             keys = np.flatnonzero(self._dirty[slot, : len(texts)] & CACHE)
             if not len(keys):
                 continue
             self._dirty[slot, keys] &= ~np.uint8(CACHE)
             if window.cached:
+                self._flying.add((index, start))
                 taken.append((index, start, keys))
                 batches += batches_of(self.view, window, start, keys, groupings, texts, self._values[slot, keys])
         return batches, Taken(tuple(taken))
@@ -214,14 +241,17 @@ class TumblingCells:
             self._dirty[slot, : len(self.keys)][held] |= np.uint8(store)
 
     def close_final(self, watermark_ms: int) -> None:
-        """Drop the frames that are final and durable; readers take those from the durable store."""
-        kept = [
-            slot
-            for slot, _, window, start in self._slots()
-            if watermark_ms < start + window.length_ms + LATENESS_MS or (self._dirty[slot] & DURABLE).any()
-        ]
+        """Drop the frames that are final, and durable, and in the cache (or no longer wanted there)."""
+        kept = [slot for slot, index, window, start in self._slots() if not self._is_done(slot, index, window, start, watermark_ms)]
         if len(kept) < len(self._frames):
             self._frames, self._values, self._dirty = self._frames[kept], self._values[kept], self._dirty[kept]
+
+    def _is_done(self, slot: int, index: int, window: Window, start_ms: int, watermark_ms: int) -> bool:
+        end_ms = start_ms + window.length_ms
+        if watermark_ms < end_ms + LATENESS_MS or (self._dirty[slot] & DURABLE).any():
+            return False
+        wanted = window.cached and (not window.retention_s or watermark_ms < end_ms + window.retention_s * 1000)
+        return not (wanted and ((index, start_ms) in self._flying or (self._dirty[slot] & CACHE).any()))
 
     def dump(self) -> dict[str, Any]:
         """For a checkpoint: the keys, and each frame's values and marks."""
@@ -253,7 +283,13 @@ class TumblingCells:
 
 
 def batches_of(
-    view: View, window: Window, start: int, keys: NDArray[np.intp], groupings: NDArray[np.int64], texts: list[bytes], values: NDArray[np.int64]
+    view: View,
+    window: Window,
+    start: int,
+    keys: NDArray[np.intp],
+    groupings: NDArray[np.int64],
+    texts: list[bytes],
+    values: NDArray[np.int64],
 ) -> list[CellBatch]:
     """The cells `keys` with `values`, one batch a grouping."""
     batches: list[CellBatch] = []

@@ -7,26 +7,26 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from topologies.compiled import PADDING, hash_bytes, kernel
+from topologies.compiled import PADDING, Word, hash_bytes, lean, unsigned
 
 ABSENT: Final = 0
 """The number of the absent text, in every dictionary."""
 _SEED: Final = np.uint64(0x5BD1E9955BD1E995)
 
 
-@kernel
+@lean
 def _intern(
     buffer: np.ndarray,
     spans: np.ndarray,
-    first: int,
+    first: Word,
     index: np.ndarray,
     pool: np.ndarray,
     ends: np.ndarray,
-    count: int,
+    count: Word,
     numbers: np.ndarray,
-) -> tuple[int, int]:
+) -> tuple[Word, Word]:
     """Number the texts from row `first`; stops where the tables are full. Returns (rows done, texts known)."""
-    mask = np.uint64(index.shape[0] - 1)
+    mask = unsigned(index.shape[0] - 1)
     for row in range(first, spans.shape[0]):
         start = spans[row, 0]
         length = spans[row, 1]
@@ -57,18 +57,18 @@ def _intern(
                 if same:
                     numbers[row] = number
                     break
-            slot = (slot + np.uint64(1)) & mask
+            slot = (slot + unsigned(1)) & mask
     return spans.shape[0], count
 
 
-@kernel
-def _reindex(pool: np.ndarray, ends: np.ndarray, count: int, index: np.ndarray) -> None:
-    mask = np.uint64(index.shape[0] - 1)
+@lean
+def _reindex(pool: np.ndarray, ends: np.ndarray, count: Word, index: np.ndarray) -> None:
+    mask = unsigned(index.shape[0] - 1)
     for number in range(1, count):
         base = ends[number - 1]
         slot = hash_bytes(pool, base, ends[number] - base, _SEED) & mask
         while index[slot] != 0:
-            slot = (slot + np.uint64(1)) & mask
+            slot = (slot + unsigned(1)) & mask
         index[slot] = number
 
 

@@ -166,7 +166,7 @@ def _document(value: bytes | None) -> dict[str, Any]:
 def _with_great_numbers(value: bytes) -> Any:
     """JSON with a number that no machine word holds, which msgspec refuses and RFC 8259 allows."""
     try:
-        document = json.loads(value, parse_int=_bounded, parse_constant=_no_constant)
+        document = json.loads(value.decode(), parse_int=_bounded, parse_constant=_no_constant)
         json.dumps(document, ensure_ascii=False).encode()
     except ValueError:  # JSONDecodeError, a constant, an unpaired surrogate
         raise Malformed("not_json") from None

@@ -13,36 +13,40 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from topologies.cells import CACHE, DURABLE, Taken, TumblingCells
-from topologies.decode import INTEGER, TEXT, Columns, decode
-from topologies.dictionary import Dictionary
-from topologies.errors import SourceError
-from topologies.flushes import CellBatch, Pack
-from topologies.live_cells import LiveCells
-from topologies.sessions import (
-    APPLIED_COUNT,
-    CLOCK,
-    DEAD_COUNT,
+from topologies.admission import (
     DEAD_MALFORMED,
     DONE,
-    DUPLICATE_COUNT,
     LATE,
-    LATE_COUNT,
     NEED_ISLANDS,
     NEED_KEYS,
     NEED_ROWS,
+    NEED_SAMPLES,
     REASONS,
-    RECEIVED,
-    SAMPLES,
-    SessionTable,
+    Batch,
     admit,
     identities,
-    sweep,
 )
+from topologies.cells import CACHE, DURABLE, Taken, TumblingCells
+from topologies.columns import EVENT, TEXT, Columns
+from topologies.decode import decode
+from topologies.dictionary import Dictionary
+from topologies.errors import DeclarationError, SourceError
+from topologies.flushes import CellBatch, Pack
+from topologies.live_cells import LiveCells
+from topologies.live_counts import LiveArrays, no_live_view, sweep
+from topologies.session_rows import (
+    APPLIED_COUNT,
+    CLOCK,
+    DEAD_COUNT,
+    DUPLICATE_COUNT,
+    LATE_COUNT,
+    LIVE_DIMENSIONS,
+    RECEIVED,
+    SAMPLES,
+)
+from topologies.sessions import SessionTable
 from topologies.sources import Source, SourceStatus
 from topologies.view import LIVE, View
-
-LIVE_VIEWS_AT_MOST: Final = 1
 
 
 @dataclass(frozen=True)
@@ -98,14 +102,13 @@ class PartitionState:
         self.source = source
         self.views = tuple(views)
         self.offset = offset
-        self.dimensions = tuple(sorted({d for view in views for grouping in view.groupings for d in grouping}))
+        live = _live_view(self.views)
+        self.dimensions = _dimensions(self.views, live)
+        """The live view's first."""
         self.dictionaries = {dimension: Dictionary() for dimension in self.dimensions}
         self.sessions = SessionTable()
-        live = [view for view in views if LIVE in view.windows]
-        if len(live) > LIVE_VIEWS_AT_MOST:
-            raise SourceError(f"only {LIVE_VIEWS_AT_MOST} view may have the live window; {', '.join(v.name for v in live)} have it")
-        self.live = LiveCells(live[0], self.dimensions, self.dictionaries) if live else None
-        self.tumbling = [TumblingCells(view, self.dimensions, self.dictionaries) for view in views if view not in live]
+        self.live = LiveCells(live, self.dimensions, self.dictionaries) if live is not None else None
+        self.tumbling = [TumblingCells(view, self.dimensions, self.dictionaries) for view in self.views if view is not live]
 
     @property
     def nbytes(self) -> int:
@@ -142,39 +145,36 @@ class PartitionState:
 
     def _dimension_numbers(self, columns: Columns) -> NDArray[np.int32]:
         dims = np.empty((len(columns.kind), len(self.dimensions)), dtype=np.int32)
-        events = columns.kind == 0
+        others = np.flatnonzero(columns.kind != EVENT)
         for place, dimension in enumerate(self.dimensions):
-            spans = columns.spans[:, TEXT[dimension]]
-            if not events.all():
-                spans = np.where(events[:, None], spans, 0)
+            spans = np.ascontiguousarray(columns.spans[:, TEXT[dimension]])
+            spans[others] = 0
             dims[:, place] = self.dictionaries[dimension].intern(columns.buffer, spans)
         return dims
+
+    def _live_arrays(self) -> LiveArrays:
+        return self.live.arrays() if self.live is not None else _NO_LIVE_VIEW
 
     def _admit(self, columns: Columns, timestamps: NDArray[np.int64], dims: NDArray[np.int32]) -> NDArray[np.uint8]:
         ids, tells = identities(columns)
         classes = np.zeros(len(ids), dtype=np.uint8)
-        table = self.sessions
-        live = self.live
-        done, why = 0, NEED_ROWS
-        while why != DONE:
-            done, why = admit(
-                done, columns.kind, timestamps, columns.integers, INTEGER["ts"], INTEGER["seq"], ids, tells, dims, classes,
-                table.counters, table.index, table.rows, table.islands, table.wheel, *_live_arrays(live),
-            )  # fmt: skip
-            if why == NEED_ROWS:
-                table.make_room()
-            elif why == NEED_ISLANDS:
-                table.make_island_room()
-            elif live is not None and why == NEED_KEYS:
-                live.grow_keys()
-            elif live is not None and why != DONE:
-                live.grow_samples(int(table.counters[SAMPLES]))
+        batch = Batch(columns.kind, timestamps, columns.integers, ids, tells, dims, classes)
+        done, lack = 0, NEED_ROWS
+        while lack != DONE:
+            done, lack = admit(done, batch, self.sessions.arrays, self._live_arrays())
+            if lack == NEED_ROWS:
+                self.sessions.make_room()
+            elif lack == NEED_ISLANDS:
+                self.sessions.make_island_room()
+            elif self.live is not None and lack == NEED_KEYS:
+                self.live.grow_keys()
+            elif self.live is not None and lack == NEED_SAMPLES:
+                self.live.grow_samples(int(self.sessions.counters[SAMPLES]))
         return classes
 
     def _sweep(self) -> None:
-        if self.live is not None and self.sessions.counters[CLOCK] >= 0:
-            table = self.sessions
-            sweep(int(table.counters[CLOCK]), table.counters, table.rows, table.wheel, *_live_arrays(self.live)[:6])
+        if self.sessions.counters[CLOCK] >= 0:
+            sweep(int(self.sessions.counters[CLOCK]), self.sessions.arrays, self._live_arrays())
 
     # -- flushes ------------------------------------------------------------------------------------------------
 
@@ -233,26 +233,22 @@ class PartitionState:
         }
 
 
-def _live_arrays(live: LiveCells | None) -> tuple[NDArray[Any], ...]:
-    if live is None:
-        return _NO_LIVE
-    return (
-        live.plan, live.keys.index, live.keys.words, live.keys.count, live.live, live.dirty,
-        live.sample_keys, live.sample_starts, live.sample_values,
-    )  # fmt: skip
+_NO_LIVE_VIEW: Final = no_live_view()
 
 
-_NO_LIVE: Final[tuple[NDArray[Any], ...]] = (
-    np.zeros((0, 3), dtype=np.int64),
-    np.zeros(2, dtype=np.int32),
-    np.zeros((1, 2), dtype=np.int64),
-    np.zeros(1, dtype=np.int64),
-    np.zeros(1, dtype=np.int64),
-    np.zeros(1, dtype=np.uint8),
-    np.zeros(1, dtype=np.int32),
-    np.zeros(1, dtype=np.int64),
-    np.zeros(1, dtype=np.int64),
-)
+def _live_view(views: Sequence[View]) -> View | None:
+    live = [view for view in views if LIVE in view.windows]
+    if len(live) > 1:
+        raise DeclarationError(f"only one view may have the live window; {', '.join(view.name for view in live)} have it")
+    return live[0] if live else None
+
+
+def _dimensions(views: Sequence[View], live: View | None) -> tuple[str, ...]:
+    followed = sorted({dimension for grouping in live.groupings for dimension in grouping}) if live is not None else []
+    if live is not None and len(followed) > LIVE_DIMENSIONS:
+        raise DeclarationError(f"view {live.name}: a live view may be by {LIVE_DIMENSIONS} dimensions; {', '.join(followed)} are more")
+    others = sorted({dimension for view in views for grouping in view.groupings for dimension in grouping} - set(followed))
+    return (*followed, *others)
 
 
 def _refused(classes: NDArray[np.uint8], columns: Columns) -> list[Refused]:

@@ -8,27 +8,25 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from topologies.compiled import inlined, kernel, mix
+from topologies.compiled import Word, inlined, lean, mix, signed, unsigned
 from topologies.dictionary import Dictionary
-from topologies.errors import DeclarationError
 from topologies.packs import bucket_of
-from topologies.view import KEY_SEPARATOR, View
+from topologies.view import KEY_SEPARATOR, MAX_DIMENSIONS, View
 
 WIDTH: Final = 2
 """Words of a key: grouping (8 bits) and the first dimension, then two more dimensions of 32 bits each."""
-MAX_DIMENSIONS: Final = 3
 
 
 @inlined
-def find_key(index: np.ndarray, words: np.ndarray, count: np.ndarray, first: int, second: int) -> int:
+def find_key(index: np.ndarray, words: np.ndarray, count: np.ndarray, first: Word, second: Word) -> Word:
     """The number of the key (first, second), made if new; −1 if the table is full."""
-    mask = np.uint64(index.shape[0] - 1)
-    slot = mix(mix(np.uint64(first)) ^ np.uint64(second)) & mask
+    mask = unsigned(index.shape[0] - 1)
+    slot = mix(mix(unsigned(first)) ^ unsigned(second)) & mask
     while True:
         number = index[slot]
         if number == 0:
             if count[0] >= words.shape[0] or count[0] * 2 >= index.shape[0]:
-                return -1
+                return signed(-1)
             made = count[0]
             words[made, 0] = first
             words[made, 1] = second
@@ -36,17 +34,17 @@ def find_key(index: np.ndarray, words: np.ndarray, count: np.ndarray, first: int
             index[slot] = made + 1
             return made
         if words[number - 1, 0] == first and words[number - 1, 1] == second:
-            return number - 1
-        slot = (slot + np.uint64(1)) & mask
+            return signed(number) - 1
+        slot = (slot + unsigned(1)) & mask
 
 
-@kernel
-def _reindex(words: np.ndarray, count: int, index: np.ndarray) -> None:
-    mask = np.uint64(index.shape[0] - 1)
+@lean
+def _reindex(words: np.ndarray, count: Word, index: np.ndarray) -> None:
+    mask = unsigned(index.shape[0] - 1)
     for number in range(count):
-        slot = mix(mix(np.uint64(words[number, 0])) ^ np.uint64(words[number, 1])) & mask
+        slot = mix(mix(unsigned(words[number, 0])) ^ unsigned(words[number, 1])) & mask
         while index[slot] != 0:
-            slot = (slot + np.uint64(1)) & mask
+            slot = (slot + unsigned(1)) & mask
         index[slot] = number + 1
 
 
@@ -54,8 +52,6 @@ def plan(view: View, dimensions: tuple[str, ...]) -> NDArray[np.int64]:
     """For kernels: i64[groupings, 3], the columns (of `dimensions`) of each grouping's dimensions, −1 where it has fewer."""
     columns = np.full((len(view.groupings), MAX_DIMENSIONS), -1, dtype=np.int64)
     for row, grouping in enumerate(view.groupings):
-        if len(grouping) > MAX_DIMENSIONS:
-            raise DeclarationError(f"view {view.name}: a grouping may have {MAX_DIMENSIONS} dimensions; {', '.join(grouping)} are {len(grouping)}")
         for place, dimension in enumerate(grouping):
             columns[row, place] = dimensions.index(dimension)
     return columns

@@ -12,6 +12,7 @@ from topologies.cells import CACHE, DURABLE, Taken, batches_of, packs_of
 from topologies.dictionary import Dictionary
 from topologies.flushes import CellBatch, Pack
 from topologies.keys import KeyTable, plan
+from topologies.live_counts import LiveArrays
 from topologies.packs import BUCKETS
 from topologies.sources import LATENESS_MS
 from topologies.view import LIVE, MINUTE, View
@@ -20,13 +21,14 @@ _LIVE, _MINUTE = 0, 1
 
 
 class LiveCells:
-    """`live`, `dirty` and the sample arrays are handed to the admission kernel, which adds to them."""
+    """`arrays()` are handed to the admission kernel, which counts in them. The view's dimensions are the first of `dimensions`."""
 
     def __init__(self, view: View, dimensions: tuple[str, ...], dictionaries: Mapping[str, Dictionary]) -> None:
         self.view = view
         self.keys = KeyTable(view, dictionaries)
         self._dictionaries = dictionaries
-        self.plan = plan(view, dimensions)
+        self._followed = len({dimension for grouping in view.groupings for dimension in grouping})
+        self._plan = plan(view, dimensions)
         self.live = np.zeros(len(self.keys.words), dtype=np.int64)
         self.dirty = np.zeros(len(self.keys.words), dtype=np.uint8)
         self.sample_keys = np.zeros(1024, dtype=np.int32)
@@ -34,6 +36,8 @@ class LiveCells:
         self.sample_values = np.zeros(1024, dtype=np.int64)
         self.stored = 0
         """Samples below this number have been taken for the durable store."""
+        self.dropped_at_once = 4096
+        """At least so many samples are dropped together, since dropping moves the others."""
 
     def rebind(self, dictionaries: Mapping[str, Dictionary]) -> None:
         """Take the dictionaries of a restored state."""
@@ -42,6 +46,12 @@ class LiveCells:
     @property
     def nbytes(self) -> int:
         return self.keys.nbytes + self.live.nbytes + self.sample_keys.nbytes + self.sample_starts.nbytes + self.sample_values.nbytes
+
+    def arrays(self) -> LiveArrays:
+        return LiveArrays(
+            self._followed, self._plan, self.keys.index, self.keys.words, self.keys.count, self.live, self.dirty,
+            self.sample_keys, self.sample_starts, self.sample_values,
+        )  # fmt: skip
 
     def grow_keys(self) -> None:
         self.keys.grow()
@@ -75,7 +85,8 @@ class LiveCells:
             wanted = np.zeros(BUCKETS, dtype=bool)
             wanted[buckets[keys]] = True
             held = np.flatnonzero(wanted[buckets] & (self.live[: len(self.keys)] != 0))
-            packs += packs_of(self.view, LIVE, 0, self.keys, held, np.zeros(len(held), dtype=np.int64), self.live[held].reshape(-1, 1), wanted)
+            starts = np.zeros(len(held), dtype=np.int64)
+            packs += packs_of(self.view, LIVE, 0, self.keys, held, starts, self.live[held].reshape(-1, 1), wanted)
         packs += self._sample_packs(samples, buckets)
         self.stored = samples
         return packs, Taken(tuple(taken))
@@ -108,10 +119,15 @@ class LiveCells:
             self.stored = 0
 
     def close_final(self, watermark_ms: int, samples: int) -> int:
-        """Drop the samples of hours that are final and stored; returns how many samples remain."""
-        spans = self.sample_starts[: self.stored] - self.sample_starts[: self.stored] % MINUTE.pack_ms
+        """Drop the samples of hours that are final and wholly stored; returns how many samples remain.
+
+        A pack is written whole, so an hour with a sample that is yet to be stored is kept whole.
+        """
+        spans = self.sample_starts[:samples] - self.sample_starts[:samples] % MINUTE.pack_ms
         final = int(np.searchsorted(spans, watermark_ms - LATENESS_MS - MINUTE.pack_ms, side="right"))
-        if final < max(4096, samples // 4):
+        if self.stored < samples:
+            final = min(final, int(np.searchsorted(spans, spans[self.stored], side="left")))
+        if final < max(self.dropped_at_once, samples // 4):
             return samples
         for name in ("sample_keys", "sample_starts", "sample_values"):
             column = getattr(self, name)
@@ -147,7 +163,7 @@ class LiveCells:
     def canonical(self, samples: int) -> dict[tuple[str, int, bytes, int], tuple[int, ...]]:
         """Every cell that is not zero: (window, start, key, grouping) → measures. For comparing states."""
         groupings, texts = self.keys.groupings().tolist(), self.keys.texts()
-        cells = {
+        cells: dict[tuple[str, int, bytes, int], tuple[int, ...]] = {
             (LIVE.name, 0, texts[key], groupings[key]): (int(self.live[key]),) for key in np.flatnonzero(self.live[: len(texts)]).tolist()
         }
         columns = (self.sample_keys[:samples].tolist(), self.sample_starts[:samples].tolist(), self.sample_values[:samples].tolist())

@@ -15,7 +15,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from topologies.view import KEY_SEPARATOR
 BUCKETS: Final = 64
 MAGIC: Final = b"MQP1"
 _HEAD: Final = struct.Struct("<4sBII")
-_INTEGERS: Final = {1: np.dtype("<i1"), 2: np.dtype("<i2"), 4: np.dtype("<i4"), 8: np.dtype("<i8")}
+_INTEGERS: Final[dict[int, np.dtype[Any]]] = {width: np.dtype(f"<i{width}") for width in (1, 2, 4, 8)}
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,7 @@ def assemble(
     widths: list[int] = []
     for measure in range(values.shape[1]):
         column = values[:, measure]
-        reach = int(np.abs(column).max()) if len(column) else 0
-        width = 1 if reach < 2**7 else 2 if reach < 2**15 else 4 if reach < 2**31 else 8
+        width = _width(int(column.min()), int(column.max())) if len(column) else 1
         widths.append(width)
         columns.append(column.astype(_INTEGERS[width]).tobytes())
     head = np.empty(len(keys), dtype=np.dtype([("grouping", "u1"), ("length", "<u2")]))
@@ -90,13 +89,19 @@ def assemble(
     )
 
 
+def _width(low: int, high: int) -> int:
+    """Bytes of the narrowest signed integer that holds both."""
+    reach = max(high, -low - 1)
+    return next(width for width in _INTEGERS if reach < 1 << (8 * width - 1))
+
+
 def decode_pack(pack: bytes) -> list[PackedCell]:
     """The cells of a pack. Raises StoreError if the bytes are no whole pack."""
     if not pack:
         return []
     try:
         return _decode(pack)
-    except (struct.error, ValueError, IndexError, UnicodeDecodeError) as error:
+    except (struct.error, ValueError, IndexError, KeyError) as error:
         raise StoreError(f"a stored pack of {len(pack)} bytes cannot be read ({error}); it was not written by this version") from error
 
 

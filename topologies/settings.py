@@ -19,7 +19,9 @@ def setting(default: Any, doc: str, *, secret: bool = False) -> Any:
 class KafkaSettings:
     bootstrap: str = setting("127.0.0.1:9092", "brokers, host:port separated by commas")
     topics: tuple[str, ...] = setting(("viewing-events",), "live topics that workers consume (LogAppendTime)")
-    backfill_prefix: str = setting("viewing-events.backfill.", "topics whose name starts so are backfills (CreateTime); workers consume them too")
+    backfill_prefix: str = setting(
+        "viewing-events.backfill.", "topics whose name starts so are backfills (CreateTime); workers consume them too"
+    )
     dead_topic: str = setting("viewing-events.dead", "where dead letters go")
     late_topic: str = setting("viewing-events.late", "where late events go")
     partitions: int = setting(8, "partitions of a topic that Marquee creates")

@@ -18,9 +18,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from topologies.errors import DeclarationError
+from topologies.events import TYPES
 
 DIMENSIONS: Final = ("title", "region", "country", "device", "os", "app", "cdn", "asn", "kind")
 SUMMABLE: Final = ("watched_ms", "stall_ms", "stalls", "startup_ms", "bitrate_kbps", "dropped_frames")
+MAX_DIMENSIONS: Final = 3
+"""So many dimensions fit a cell's key."""
 KEY_SEPARATOR: Final = "\x1f"
 
 
@@ -81,7 +84,15 @@ class View:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", self.name):
             raise DeclarationError(f"view name {self.name!r}: use lower-case letters, digits and underscores")
+        if not self.groupings or len({tuple(sorted(grouping)) for grouping in self.groupings}) != len(self.groupings):
+            raise DeclarationError(f"view {self.name}: declare at least one grouping, each once; () is the grand total")
+        if not self.windows or len({window.name for window in self.windows}) != len(self.windows):
+            raise DeclarationError(f"view {self.name}: declare at least one window, each once")
         for grouping in self.groupings:
+            if len(set(grouping)) != len(grouping) or len(grouping) > MAX_DIMENSIONS:
+                raise DeclarationError(
+                    f"view {self.name}: a grouping is by at most {MAX_DIMENSIONS} dimensions, each once; {grouping} is not"
+                )
             for dimension in grouping:
                 if dimension not in DIMENSIONS:
                     raise DeclarationError(f"view {self.name}: {dimension!r} is no dimension; choose from {', '.join(DIMENSIONS)}")
@@ -89,6 +100,10 @@ class View:
         if not names or len(set(names)) != len(names):
             raise DeclarationError(f"view {self.name}: declare at least one measure, each with a name of its own")
         for measure in self.measures:
+            if measure.sum_of is not None and measure.count_of is not None:
+                raise DeclarationError(f"view {self.name}: {measure.name} is a sum or a count, not both; make two measures of it")
+            if measure.count_of is not None and measure.count_of not in TYPES:
+                raise DeclarationError(f"view {self.name}: {measure.count_of!r} is no type of event; choose from {', '.join(TYPES)}")
             if measure.sum_of is not None and measure.sum_of not in SUMMABLE:
                 raise DeclarationError(f"view {self.name}: {measure.sum_of!r} cannot be summed; choose from {', '.join(SUMMABLE)}")
         if self.leaderboard is not None and self.leaderboard not in names:

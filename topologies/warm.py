@@ -3,6 +3,7 @@
 import numpy as np
 
 from topologies.compiled import PADDING
+from topologies.events import TICK_VALUE
 from topologies.fold import PartitionState, RecordBlock
 from topologies.sources import Source
 from topologies.views import VIEWS
@@ -17,7 +18,7 @@ def warm() -> None:
     """Fold a few hundred events into a state that is thrown away; every table grows once on the way."""
     state = PartitionState(Source("", "", "", 0), tuple(VIEWS.values()))
     for minute in range(3):
-        values = [(_EVENT % (at % 700, minute, minute * 60_000 + at, at % 300)).encode() for at in range(3000)]
+        values = [(_EVENT % (at % 1500, minute, minute * 60_000 + at, at % 300)).encode() for at in range(2998)] + [TICK_VALUE, b"?"]
         sizes = np.array([len(value) for value in values], dtype=np.int64)
         ends = np.cumsum(sizes)
         times = np.arange(minute * 60_000, minute * 60_000 + 3000, dtype=np.int64)

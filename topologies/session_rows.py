@@ -1,0 +1,135 @@
+"""What is remembered of a session: one row of 16 words, so that an event touches two cache lines however many sessions live.
+
+Seen sequence numbers are kept exactly: 64 bits below the highest, the run of seen numbers under those (`CLEAN_FROM`), and
+a list of islands, the seen runs below a gap.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topologies.compiled import Word, inlined, signed, unsigned
+
+SEQ_WINDOW: Final = 64
+"""A sequence number this far below its session's highest is not applied any more (design §4)."""
+
+# words of a session's row
+ID_1, ID_2, SEEN, HIGHEST, CLEAN_FROM, LAST_TS, FRESH_AT, STATE_SEQ, STATE, DIMS_SEQ, FLAGS, NEXT, ISLANDS, DIMS = range(14)
+WORDS: Final = 16
+LIVE_DIMENSIONS: Final = WORDS - DIMS
+"""So many dimensions of a session can be followed."""
+
+# FLAGS: it is counted in its live cells; it stands in the expiry wheel
+COUNTED, WHEELED = 1, 2
+
+# words of the partition's counters
+CLOCK, MAX_TS, SWEPT_S, ROWS, ISLAND_ROWS, LIVE, RECEIVED, APPLIED_COUNT, DUPLICATE_COUNT, LATE_COUNT, DEAD_COUNT, SAMPLES = range(12)
+COUNTERS: Final = 12
+
+ISLANDS_AN_EVENT: Final = 40
+"""An event makes fewer islands than this: every second number of a window of 64, and one more."""
+
+
+class SessionArrays(NamedTuple):
+    """A partition's sessions as kernels take them.
+
+    counters i64[COUNTERS]. lookup i32[2^k]: row + 1 by hash of the identity, 0 where free. rows i64[capacity, WORDS].
+    islands i64[capacity, 3]: lowest, highest, next island + 1. wheel i64[WHEEL]: first row + 1 of each second's list.
+    """
+
+    counters: NDArray[np.int64]
+    lookup: NDArray[np.int32]
+    rows: NDArray[np.int64]
+    islands: NDArray[np.int64]
+    wheel: NDArray[np.int64]
+
+
+@inlined
+def find_session(lookup: np.ndarray, rows: np.ndarray, id_1: Word, id_2: Word) -> Word:
+    """The slot of the session in `lookup`, or of the free place where it would stand."""
+    mask = unsigned(lookup.shape[0] - 1)
+    slot = unsigned(id_1) & mask
+    while True:
+        found = lookup[slot]
+        if found == 0 or (rows[found - 1, ID_1] == id_1 and rows[found - 1, ID_2] == id_2):
+            return signed(slot)
+        slot = (slot + unsigned(1)) & mask
+
+
+@inlined
+def begin(row: np.ndarray, id_1: Word, id_2: Word, seq: Word, ts: Word) -> None:
+    """A new life of the session, with `seq` as its only event. Its place in the wheel stays."""
+    wheeled = row[FLAGS] & WHEELED
+    following = row[NEXT]
+    row[:] = 0
+    row[ID_1] = id_1
+    row[ID_2] = id_2
+    row[SEEN] = 1
+    row[HIGHEST] = seq
+    row[CLEAN_FROM] = seq - SEQ_WINDOW + 1
+    row[LAST_TS] = ts
+    row[FRESH_AT] = -1
+    row[STATE_SEQ] = -1
+    row[STATE] = 1
+    row[DIMS_SEQ] = -1
+    row[FLAGS] = wheeled
+    row[NEXT] = following
+
+
+@inlined
+def was_seen(row: np.ndarray, islands: np.ndarray, seq: Word) -> Word:
+    """Whether `seq`, at or below the highest, was applied in this life."""
+    behind = row[HIGHEST] - seq
+    if behind < SEQ_WINDOW:
+        return (unsigned(row[SEEN]) >> unsigned(behind)) & unsigned(1) != 0
+    if seq >= row[CLEAN_FROM]:
+        return True
+    island = row[ISLANDS] - 1
+    while island >= 0:
+        if islands[island, 0] <= seq <= islands[island, 1]:
+            return True
+        island = islands[island, 2] - 1
+    return False
+
+
+@inlined
+def remember(row: np.ndarray, islands: np.ndarray, counters: np.ndarray, seq: Word) -> None:
+    """`seq`, not seen and above the highest − 64, is applied."""
+    behind = row[HIGHEST] - seq
+    if behind >= 0:
+        row[SEEN] = signed(unsigned(row[SEEN]) | (unsigned(1) << unsigned(behind)))
+    else:
+        _advance(row, islands, counters, seq)
+
+
+@inlined
+def _advance(row: np.ndarray, islands: np.ndarray, counters: np.ndarray, seq: Word) -> None:
+    """Make `seq` the session's highest; what leaves the window of 64 is remembered as runs."""
+    highest = row[HIGHEST]
+    step = seq - highest
+    seen = unsigned(row[SEEN])
+    for out in range(min(step, SEQ_WINDOW)):
+        number = highest - (SEQ_WINDOW - 1) + out
+        if not (seen >> unsigned(SEQ_WINDOW - 1 - out)) & unsigned(1):
+            _add_island(row, islands, counters, row[CLEAN_FROM], number - 1)
+            row[CLEAN_FROM] = number + 1
+    if step > SEQ_WINDOW:
+        _add_island(row, islands, counters, row[CLEAN_FROM], highest)
+        row[CLEAN_FROM] = seq - SEQ_WINDOW + 1
+    row[SEEN] = signed(seen << unsigned(step) | unsigned(1)) if step < SEQ_WINDOW else signed(1)
+    row[HIGHEST] = seq
+
+
+@inlined
+def _add_island(row: np.ndarray, islands: np.ndarray, counters: np.ndarray, low: Word, high: Word) -> None:
+    if low > high:
+        return
+    made = counters[ISLAND_ROWS]
+    islands[made, 0] = low
+    islands[made, 1] = high
+    islands[made, 2] = row[ISLANDS]
+    row[ISLANDS] = made + 1
+    counters[ISLAND_ROWS] = made + 1
