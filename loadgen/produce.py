@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, Final
 
 import numpy as np
@@ -77,28 +78,34 @@ class Sender:
 
         Raises StoreError when the broker refuses a record or the producer can go on no more.
         """
-        for at in range(first, end):
-            while not self._hand_over(records, at):
-                self.note()
+        at = first
+        while at < end:
+            at = self._hand_over(records, at, end)
+            self.counters[SENT] += at - first
+            first = at
+            self.note()
+            if at < end:
+                self._producer.poll(0.005)
                 if stopped():
-                    self.counters[SENT] += at - first
-                    return at
-        self.counters[SENT] += end - first
-        self.note()
-        return end
+                    break
+        return at
 
-    def _hand_over(self, records: Records, at: int) -> bool:
-        stamp = 0 if self._live else records.timestamps_ms[at]
+    def _hand_over(self, records: Records, first: int, end: int) -> int:
+        """→ the index of the first that the queue had no room for. By position and in one plain loop: names cost 0.2 µs a record."""
+        produce, topic, report = self._producer.produce, self.topic, self._failed
+        cut = slice(first, end)
+        stamps = repeat(0) if self._live else records.timestamps_ms[cut]
+        at = first
         try:
-            value, key, partition = records.values[at], records.keys[at], records.partitions[at]
-            # By position, which is quicker; the report stands there twice because the signature has two names for it.
-            self._producer.produce(self.topic, value, key, partition, self._failed, self._failed, stamp)
+            for value, key, partition, stamp in zip(records.values[cut], records.keys[cut], records.partitions[cut], stamps, strict=False):
+                # The report stands there twice because the signature has two names for it.
+                produce(topic, value, key, partition, report, report, stamp)
+                at += 1
         except BufferError:
-            self._producer.poll(0.005)
-            return False
+            return at
         except KafkaException as error:
             raise StoreError(f"Kafka refused a record of {self.topic} ({error}); look at the broker's log") from error
-        return True
+        return at
 
     def note(self) -> None:
         """Serves the producer's reports and refreshes the counters. StoreError when the producer is lost."""
