@@ -3,7 +3,7 @@
 SQL vouches only for what is surely valid: one regular expression allows exactly a flat object of known fields, printable ASCII
 without a backslash, plain integers and not a second bracket; DuckDB's lenient JSON functions then only fetch. Repeated keys,
 ranges and lengths are checked on what they fetched. Any other record goes to loadgen.audit_strict, one by one.
-Measured (one core, 270-byte events): 2.5 µs a record in SQL, 10 µs in the strict judge.
+Measured (270-byte events): 5 µs of CPU a record in SQL, 10 µs in the strict judge.
 """
 
 from __future__ import annotations
@@ -114,16 +114,22 @@ def load_rows(database: duckdb.DuckDBPyConnection, files: list[Path], tag: bytes
     listed = [str(path) for path in files]
     database.execute(_JUDGE, {"files": listed, "tag": tag.hex().upper() if tag else "no run"})
     names = ", ".join(f'"{name}"' for name in ("n", "rts", "mine", *COLUMNS))
-    database.execute(f"CREATE OR REPLACE TABLE rows AS SELECT {names} FROM judged WHERE kind IS NOT NULL")
+    database.execute(f"CREATE OR REPLACE TABLE strict_rows AS SELECT {names} FROM judged LIMIT 0")
     asked = 0
-    reader = database.cursor().sql("SELECT n, rts, mine, odd FROM judged WHERE kind IS NULL").to_arrow_reader(10_000)
-    for batch in reader:
+    for batch in database.cursor().sql("SELECT n, rts, mine, odd FROM judged WHERE kind IS NULL").to_arrow_reader(10_000):
         strict = _strict(batch)
-        database.register("strict_rows", strict)
-        database.execute(f"INSERT INTO rows SELECT {names} FROM strict_rows")
-        database.unregister("strict_rows")
+        database.register("strict_batch", strict)
+        database.execute(f"INSERT INTO strict_rows SELECT {names} FROM strict_batch")
+        database.unregister("strict_batch")
         asked += strict.num_rows
-    database.execute("DROP TABLE judged")
+    database.execute(f"""
+        DROP TABLE IF EXISTS rows;
+        DELETE FROM judged WHERE kind IS NULL;
+        ALTER TABLE judged DROP COLUMN odd;
+        INSERT INTO judged ({names}) SELECT {names} FROM strict_rows;
+        ALTER TABLE judged RENAME TO rows;
+        DROP TABLE strict_rows;
+    """)
     return asked
 
 
