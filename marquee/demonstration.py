@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cluster.local import SERVICES, LocalCluster
 from cluster.supervisor import Workers
@@ -29,6 +29,17 @@ from marquee.signals import interruptible, undisturbed
 from marquee.watching import Watcher
 from topologies.errors import ServerAway
 from topologies.settings import Settings
+
+MOST_RATE: Final = 30_000.0
+"""Events a second that two cores bear beside the servers and two workers."""
+LEAST_S: Final = 32.0
+"""A viewer is live for 30 s after the last event. So a drive of more than 30 s has a whole minute with viewers in it, and concurrents
+something to be audited, however long the workers take for the rest."""
+
+
+def natural_rate(events: int) -> float:
+    """The rate of a demo that was not told one, events a second."""
+    return min(MOST_RATE, events / LEAST_S)
 
 
 @dataclass(frozen=True)
