@@ -167,7 +167,9 @@ def _with_great_numbers(value: bytes) -> Any:
     """JSON with a number that no machine word holds, which msgspec refuses and RFC 8259 allows."""
     try:
         document = json.loads(value.decode(), parse_int=_bounded, parse_constant=_no_constant)
-        json.dumps(document, ensure_ascii=False).encode()
+        # an unpaired surrogate counts even in a value that an equal key behind it replaces
+        pairs = json.loads(value.decode(), parse_int=_bounded, object_pairs_hook=list)
+        json.dumps(pairs, ensure_ascii=False).encode()
     except ValueError:  # JSONDecodeError, a constant, an unpaired surrogate
         raise Malformed("not_json") from None
     return document

@@ -29,8 +29,9 @@ from topologies.admission import (
 from topologies.cells import CACHE, DURABLE, Taken, TumblingCells
 from topologies.columns import EVENT, TEXT, Columns
 from topologies.decode import decode
-from topologies.dictionary import Dictionary
+from topologies.dictionary import ABSENT, Dictionary
 from topologies.errors import DeclarationError, SourceError
+from topologies.events import KINDS, NULL
 from topologies.flushes import CellBatch, Pack
 from topologies.live_cells import LiveCells
 from topologies.live_counts import LiveArrays, no_live_view, sweep
@@ -105,7 +106,7 @@ class PartitionState:
         live = _live_view(self.views)
         self.dimensions = _dimensions(self.views, live)
         """The live view's first."""
-        self.dictionaries = {dimension: Dictionary() for dimension in self.dimensions}
+        self.dictionaries = {dimension: Dictionary(_KNOWN_TEXTS.get(dimension)) for dimension in self.dimensions}
         self.sessions = SessionTable()
         self.live = LiveCells(live, self.dimensions, self.dictionaries) if live is not None else None
         self.tumbling = [TumblingCells(view, self.dimensions, self.dictionaries) for view in self.views if view is not live]
@@ -147,6 +148,10 @@ class PartitionState:
         dims = np.empty((len(columns.kind), len(self.dimensions)), dtype=np.int32)
         others = np.flatnonzero(columns.kind != EVENT)
         for place, dimension in enumerate(self.dimensions):
+            if dimension in _KNOWN_TEXTS:
+                dims[:, place] = columns.integer(dimension) - NULL
+                dims[others, place] = ABSENT
+                continue
             spans = np.ascontiguousarray(columns.spans[:, TEXT[dimension]])
             spans[others] = 0
             dims[:, place] = self.dictionaries[dimension].intern(columns.buffer, spans)
@@ -233,6 +238,8 @@ class PartitionState:
         }
 
 
+_KNOWN_TEXTS: Final = {"kind": [kind.encode() for kind in KINDS]}
+"""Dimensions of few values, which are decoded to their index: a value's number is its index + 1, so that NULL is ABSENT."""
 _NO_LIVE_VIEW: Final = no_live_view()
 
 
