@@ -76,7 +76,7 @@ class Screen:
     def show(self, driven: Driven, seen: Snapshot | None = None) -> None:
         """The present state."""
         if self._live is not None:
-            self._live.update(_picture(self._title, driven, seen))
+            self._live.update(picture(self._title, driven, seen))
         elif time.monotonic() - self._said_at >= PLAIN_EVERY_S and (line := _plain(driven, seen)) != self._said:
             self._said_at, self._said = time.monotonic(), line
             self.say(line)
@@ -97,19 +97,21 @@ def _lag(driven: Driven, seen: Snapshot) -> int:
     return max(0, driven.acknowledged - seen.total("received"))
 
 
-def _picture(title: str, driven: Driven, seen: Snapshot | None) -> Group:
+def picture(title: str, driven: Driven, seen: Snapshot | None) -> Group:
+    """Progress, lag and accounting, who watches what, most watched."""
     bar = Table.grid(padding=(0, 1))
     done = ProgressBar(total=max(1, driven.wanted), completed=driven.acknowledged, width=40)
     bar.add_row(Text(title, style="bold"), done, Text(driven.line()))
     if seen is None:
         return Group(bar)
     tables = Table.grid(padding=(0, 4))
+    tables.add_row(Text(f"watching now: {number(seen.viewers)}", style="bold"), Text("most watched this hour", style="bold"))
     tables.add_row(_watching_now(seen), _watched(seen))
     return Group(bar, Text(f"lag {number(_lag(driven, seen))}   {_classes(seen)}"), Text(""), tables)
 
 
 def _watching_now(seen: Snapshot) -> Table:
-    drawn = Table(box=None, title=f"watching now: {number(seen.viewers)}", title_justify="left", pad_edge=False)
+    drawn = Table(box=None, pad_edge=False)
     drawn.add_column("title")
     drawn.add_column("viewers", justify="right")
     for name, viewers in seen.titles:
@@ -118,7 +120,7 @@ def _watching_now(seen: Snapshot) -> Table:
 
 
 def _watched(seen: Snapshot) -> Table:
-    drawn = Table(box=None, title="most watched this hour", title_justify="left", pad_edge=False)
+    drawn = Table(box=None, pad_edge=False)
     drawn.add_column("title")
     drawn.add_column("region")
     drawn.add_column("hours", justify="right")
