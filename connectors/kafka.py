@@ -37,6 +37,7 @@ _AWAY: Final = frozenset({
 })  # fmt: skip
 _SETTLING: Final = frozenset({
     KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.FENCED_LEADER_EPOCH,
 })  # fmt: skip
 _T = TypeVar("_T")
 _Header = tuple[str, bytes]

@@ -7,6 +7,7 @@ import queue
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -28,7 +29,7 @@ READY_S: Final = 120.0
 
 @dataclass(frozen=True)
 class LoadProgress:
-    """How far a load or a replay is. Rates in events a second; `rate` over the last quarter second."""
+    """How far a load or a replay is. Rates in events a second; `rate` over the last second or so, `intended_rate` 0: as fast as it goes."""
 
     phase: str
     """planning | starting | sending | finishing | done"""
@@ -101,7 +102,7 @@ class Crew:
         ]
         self._last = LoadProgress("starting", total=total, intended_rate=rate)
         self._began = time.monotonic()
-        self._noted = self._began
+        self._samples: deque[tuple[float, int]] = deque(maxlen=6)
         self._saved = 0.0
 
     def work(self) -> Run:
@@ -128,7 +129,8 @@ class Crew:
         if self._run.live:
             span = self._run.span_end_ms - self._run.span_start_ms
             self._run = replace(self._run, span_start_ms=start, span_end_ms=start + span)
-        self._began = self._noted = time.monotonic()
+        self._began = time.monotonic()
+        self._samples.clear()
         self._start_ms.value = start
 
     def _ask_to_stop(self) -> None:
@@ -161,9 +163,9 @@ class Crew:
     def _note(self, phase: str) -> None:
         run = self._counted()
         now = time.monotonic()
-        since = now - self._noted
-        rate = (run.generated - self._last.sent) / since if since > 0.05 else self._last.rate
-        self._noted = now
+        self._samples.append((now, run.generated))
+        (then, before), (_, sent) = self._samples[0], self._samples[-1]
+        rate = (sent - before) / (now - then) if now > then else 0.0
         self._last = replace(
             self._last,
             phase=phase,

@@ -141,7 +141,8 @@ def run_load(settings: Settings, options: LoadOptions, on_progress: OnProgress) 
     target = open_destination(settings, name, shape.live)
     started_ms = time.time_ns() // 1_000_000
     span_start = started_ms if shape.live else started_ms - shape.span_ms if options.span_start_ms is None else options.span_start_ms
-    on_progress(LoadProgress(phase="planning", total=shape.records, intended_rate=shape.rate))
+    intended = shape.rate if shape.live else 0.0
+    on_progress(LoadProgress(phase="planning", total=shape.records, intended_rate=intended))
     plan = _plan(options, shape, faults, span_start)
     run = Run(
         name=name,
@@ -170,7 +171,7 @@ def run_load(settings: Settings, options: LoadOptions, on_progress: OnProgress) 
         )
         for index in range(processes)
     ]  # fmt: skip
-    return Crew(settings, run, shape.records, shape.rate, assignments, on_progress).work()
+    return Crew(settings, run, shape.records, intended, assignments, on_progress).work()
 
 
 def _plan(options: LoadOptions, shape: Shape, faults: Faults, span_start_ms: int) -> Plan:

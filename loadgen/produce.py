@@ -25,6 +25,8 @@ FINAL_TICK_MS: Final = 900_000
 """A backfill's last record in each partition comes this long after the span's end (design §4)."""
 LATE_SEND_MS: Final = 100
 """A record handed over later than this after its intended time counts as a late send."""
+SLICE: Final = 5_000
+"""Records between two looks at the counters."""
 SENT, FAILED, WAITING, LATE_SENDS, MAX_LATENESS_MS, READY, DONE, COUNTERS = range(8)
 """A process's counters, int64: handed to Kafka, not delivered, not yet confirmed …"""
 
@@ -80,11 +82,12 @@ class Sender:
         """
         at = first
         while at < end:
-            at = self._hand_over(records, at, end)
-            self.counters[SENT] += at - first
-            first = at
+            goal = min(at + SLICE, end)
+            reached = self._hand_over(records, at, goal)
+            self.counters[SENT] += reached - at
+            at = reached
             self.note()
-            if at < end:
+            if at < goal:
                 self._producer.poll(0.005)
                 if stopped():
                     break

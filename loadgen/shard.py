@@ -23,7 +23,10 @@ _BLOCK: Final = 65_536
 
 @dataclass(frozen=True)
 class Chunk:
-    """Records of a stretch of time in order of arrival. rows[order[i]] is the event of values[i]; `reasons`: by i."""
+    """Records of a stretch of time, each partition's in order of arrival, and all of them if live.
+
+    rows[order[i]] is the event of values[i]; `reasons`: of the malformed ones, by i.
+    """
 
     rows: NDArray[Any]
     order: NDArray[np.int64]
@@ -92,6 +95,9 @@ class Shard:
     def _chunk(self, rows: NDArray[Any]) -> Chunk:
         # One order whatever the shards: by arrival, then by event, then the copy after its original.
         order = np.lexsort((rows["copy"], rows["seq"], rows["ordinal"], self._order_of(rows), rows["arrival"]))
+        if not self.plan.world.live:
+            # Partition by partition: the producer fills one batch after the other, which takes a fifth off its CPU.
+            order = order[np.argsort(self._homes[rows["lane"][order]], kind="stable")]
         out = np.empty(len(rows) * ROW_BYTES, np.uint8)
         ends = np.empty(len(rows), np.int64)
         size = encode(rows, order, self.lanes, self._pieces, out, ends)
