@@ -104,6 +104,11 @@ class AuditResult:
         right = all(view.wrong == 0 and view.cells > 0 for view in self.views.values())
         return right and self.unaccounted == 0 and self.ledger != "different" and not any(source.trouble for source in self.sources)
 
+    @property
+    def proven(self) -> bool:
+        """Exact to the end of the log, and equal to the run's ledger: what a finished run must be."""
+        return self.exact and self.complete and self.ledger == "equal"
+
     def document(self) -> dict[str, Any]:
         """The JSON document."""
         return {

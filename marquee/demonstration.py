@@ -150,7 +150,7 @@ class Demo:
 
     def _tidy(self) -> None:
         """Removes what a demo that went well leaves; keeps and says it otherwise."""
-        if self.options.keep or self.result is None or not self.result.exact:
+        if self.options.keep or self.result is None or not self.result.proven:
             self.screen.say(f"kept: {self.directory}" + (f", {self.run.path}" if self.run else ""))
             return
         shutil.rmtree(self.directory, ignore_errors=True)

@@ -54,7 +54,7 @@ from topologies.view import LIVE, View
 class RecordBlock:
     """The next n records of a partition's log.
 
-    Values are `buffer[starts[i] : ends[i]]` and keys likewise (start −1: null), with compiled.PADDING spare bytes behind the last;
+    Values are `buffer[starts[i] : ends[i]]` and keys likewise (start and end −1: null), with compiled.PADDING spare bytes behind the last;
     offsets and timestamps (epoch ms) i64[n]. It was fetched from `first_offset`; the next fetch is from `next_offset`.
     """
 
