@@ -1,6 +1,6 @@
 """From a partition's state to the stores: changed cells to Redis, then cells, status and checkpoint to Cassandra.
 
-Two cycles run beside the fold, each over all partitions in turn. A cycle that costs more than its share of the worker's time
+Two cycles run beside the fold, each over all partitions in turn. A cycle that costs more than its share of the worker's CPU
 comes round more rarely. A flush takes what it writes in one step, at one offset; the fold goes on meanwhile.
 """
 
@@ -27,6 +27,7 @@ RETRY_S: Final = 1.0
 REPORT_EVERY_S: Final = 10.0
 IDLE_CHECK_S: Final = 3.0
 """A partition in which nothing happens looks so often whether Redis still has its cells."""
+SHORTEST_PAUSE_S: Final = 0.01
 STRETCH_AT_MOST: Final = 12.0
 """A cycle comes round at the latest after so many times its interval."""
 
@@ -105,11 +106,14 @@ class Cycle:
         owners: Callable[[], Iterable[PartitionOwner]],
         interval_s: float,
         settings: WorkerSettings,
+        fold_cpu_s: Callable[[], float],
     ) -> None:
+        """`fold_cpu_s`: CPU that folding has taken so far; what else the process used during a round is the round's cost."""
         self.name = name
         self._flush = flush
         self._owners = owners
         self._interval_s = interval_s
+        self._fold_cpu_s = fold_cpu_s
         self._share = settings.flush_share / 2
         self._patience_s = settings.max_unacked_s
         self._lock = asyncio.Lock()
@@ -121,11 +125,11 @@ class Cycle:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            began = time.monotonic()
+            began, cpu, folding = time.monotonic(), time.process_time(), self._fold_cpu_s()
             ok = await self.round()
-            took = time.monotonic() - began
-            pause = min(max(self._interval_s - took, took * (1 / self._share - 1)), self._interval_s * STRETCH_AT_MOST)
-            await asyncio.sleep(max(pause, 0.01) if ok else RETRY_S)
+            cost = (time.process_time() - cpu) - (self._fold_cpu_s() - folding)
+            apart = min(max(self._interval_s, cost / self._share), self._interval_s * STRETCH_AT_MOST)
+            await asyncio.sleep(max(apart - (time.monotonic() - began), SHORTEST_PAUSE_S) if ok else RETRY_S)
 
     async def round(self) -> bool:
         """One flush of every partition; False if the store did not take it all."""

@@ -36,6 +36,8 @@ class Owners:
         self._checkpoints = checkpoints
         self._letters = letters
         self._owners: dict[Place, PartitionOwner] = {}
+        self.fold_cpu_s = 0.0
+        """CPU of the event loop's thread that folding has taken."""
 
     def all(self) -> list[PartitionOwner]:
         return list(self._owners.values())
@@ -93,7 +95,9 @@ class Owners:
             if fetched.first_offset > owner.state.offset:
                 await seek(place, owner.state.offset)
             return
+        begun = time.thread_time()
         block, refused = owner.fold(fetched, time.monotonic())
+        self.fold_cpu_s += time.thread_time() - begun
         event.value = event.message.value = None  # what waits for its ack need not keep what it brought
         owner.pending.append((fetched.next_offset, event))
         if refused:

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -110,10 +111,10 @@ class Worker:
         letters = Letters(self._settings.kafka)
         owners = Owners(self._settings, self._views, stores.checkpoints, letters)
         options = self._settings.worker
-        caching = Cycle("Redis", CacheFlush(stores.cache, worker), owners.all, options.redis_flush_s, options)
-        storing = Cycle(
-            "Cassandra", DurableFlush(stores.cells, stores.checkpoints, letters, worker), owners.all, options.cassandra_flush_s, options
-        )
+        durably = DurableFlush(stores.cells, stores.checkpoints, letters, worker)
+        spent = partial(getattr, owners, "fold_cpu_s")
+        caching = Cycle("Redis", CacheFlush(stores.cache, worker), owners.all, options.redis_flush_s, options, spent)
+        storing = Cycle("Cassandra", durably, owners.all, options.cassandra_flush_s, options, spent)
         app = make_app(self._settings, self._topics, owners, storing.working.wait, self._ready)
         app.on_partitions_revoked.connect(_settling(caching, storing))
         await app.start()
