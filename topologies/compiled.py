@@ -50,19 +50,19 @@ def inlined(function: Function) -> Function:
 
 
 def _compiled(function: Function, **options: Any) -> Function:
-    fingerprint = _fingerprint(function, repr(options))
+    known_as = fingerprint(function, repr(options))
     config: Any = numba.config
     given = config.CACHE_DIR
-    config.CACHE_DIR = str(Path(given or Path(inspect.getfile(function)).parent / "__pycache__") / f"kernel-{fingerprint}")
+    config.CACHE_DIR = str(Path(given or Path(inspect.getfile(function)).parent / "__pycache__") / f"kernel-{known_as}")
     try:
         made = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
     finally:
         config.CACHE_DIR = given
-    _fingerprints[id(made)] = fingerprint
+    _fingerprints[id(made)] = known_as
     return cast(Function, made)
 
 
-def _fingerprint(function: Callable[..., Any], options: str) -> str:
+def fingerprint(function: Callable[..., Any], options: str) -> str:
     """Of the function and of all that is frozen into its machine code: constants, tables, the functions that it calls.
 
     numba's own cache looks at the function's file only, so a constant changed in another file would not be seen.

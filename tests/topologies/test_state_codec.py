@@ -1,0 +1,101 @@
+"""Checkpoints: what is dumped is restored; what is not a checkpoint of this source, these views and this version is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.topologies.logs import BY_THREE, SOURCE, T0, apply, event, examples, folded, random_steps, walked
+from topologies.concurrents import CONCURRENTS
+from topologies.errors import CheckpointError
+from topologies.fold import PartitionState
+from topologies.state_codec import MAGIC, SCHEMA, dump_state, load_state, pack_state
+from topologies.view import DAY, View
+from topologies.watch_time import WATCH_TIME
+
+VIEWS = (CONCURRENTS, WATCH_TIME, BY_THREE)
+STATE = folded(VIEWS, walked(random_steps(11, 300)))
+PAYLOAD = pack_state(dump_state(STATE))
+
+
+def test_a_checkpoint_is_the_whole_state() -> None:
+    restored = load_state(PAYLOAD, SOURCE, VIEWS)
+    assert restored.canonical() == STATE.canonical()
+    assert restored.offset == STATE.offset == 300
+
+
+def test_an_empty_state_has_a_checkpoint_too() -> None:
+    empty = PartitionState(SOURCE, VIEWS, 7)
+    restored = load_state(pack_state(dump_state(empty)), SOURCE, VIEWS)
+    assert restored.canonical() == empty.canonical()
+    assert apply(restored, [event(T0)]) == []
+
+
+def test_what_happens_after_the_dump_does_not_reach_it() -> None:
+    state = load_state(PAYLOAD, SOURCE, VIEWS)
+    document = dump_state(state)
+    apply(state, [event(T0 + 10**7, session="new", title="new")])
+    assert load_state(pack_state(document), SOURCE, VIEWS).canonical() == STATE.canonical()
+
+
+@pytest.mark.parametrize("change", [{"region": "us"}, {"topic_id": "B" * 22}, {"partition": 4}])
+def test_another_sources_checkpoint_is_refused(change: dict[str, object]) -> None:
+    other = dataclasses.replace(SOURCE, **change)  # type: ignore[arg-type]  # one field of each type
+    with pytest.raises(CheckpointError, match="stands where one of"):
+        load_state(PAYLOAD, other, VIEWS)
+
+
+@pytest.mark.parametrize(
+    "views",
+    [
+        (CONCURRENTS, WATCH_TIME),
+        (WATCH_TIME, CONCURRENTS, BY_THREE),
+        (CONCURRENTS, dataclasses.replace(WATCH_TIME, logic_version=2), BY_THREE),
+        (CONCURRENTS, dataclasses.replace(WATCH_TIME, windows=(DAY,)), BY_THREE),
+        (CONCURRENTS, dataclasses.replace(WATCH_TIME, groupings=(("title",),)), BY_THREE),
+        (CONCURRENTS, dataclasses.replace(WATCH_TIME, measures=WATCH_TIME.measures[:2]), BY_THREE),
+        (),
+    ],
+)
+def test_a_checkpoint_of_other_views_is_refused(views: tuple[View, ...]) -> None:
+    with pytest.raises(CheckpointError, match="other views"):
+        load_state(PAYLOAD, SOURCE, views)
+
+
+def test_another_schema_is_refused() -> None:
+    with pytest.raises(CheckpointError, match=f"has schema {SCHEMA + 1}"):
+        load_state(MAGIC + struct.pack("<H", SCHEMA + 1) + PAYLOAD[6:], SOURCE, VIEWS)
+
+
+@pytest.mark.parametrize("payload", [b"", b"MQST", PAYLOAD[:9], b"x" * 100, b"MQSU" + PAYLOAD[4:]])
+def test_what_is_no_checkpoint_is_refused(payload: bytes) -> None:
+    with pytest.raises(CheckpointError, match="it is passed over"):
+        load_state(payload, SOURCE, VIEWS)
+
+
+@given(st.integers(0, len(PAYLOAD) - 1), st.integers(0, 7))
+@examples(100)
+def test_a_flipped_bit_is_noticed(at: int, bit: int) -> None:
+    broken = bytearray(PAYLOAD)
+    broken[at] ^= 1 << bit
+    with pytest.raises(CheckpointError, match="it is passed over"):
+        load_state(bytes(broken), SOURCE, VIEWS)
+
+
+@given(st.integers(0, len(PAYLOAD) - 1))
+@examples(60)
+def test_a_checkpoint_cut_short_is_noticed(length: int) -> None:
+    with pytest.raises(CheckpointError, match="it is passed over"):
+        load_state(PAYLOAD[:length], SOURCE, VIEWS)
+
+
+def test_restored_arrays_can_be_written() -> None:
+    restored = load_state(PAYLOAD, SOURCE, VIEWS)
+    assert restored.live is not None
+    assert all(array.flags.writeable for array in (*restored.sessions.arrays, restored.live.live, restored.live.sample_keys))
+    assert restored.sessions.counters.dtype == np.int64
