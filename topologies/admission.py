@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from topologies.columns import EVENT, INTEGER, MALFORMED, TEXT, TICK_ROW, Columns
 from topologies.compiled import Word, hash_bytes, inlined, lean, mix, signed
 from topologies.events import STATE_OF_TYPE, TYPES, Tells
-from topologies.live_counts import LiveArrays, follow, has_room, move_clock, uncount
+from topologies.live_counts import LiveArrays, follow, has_room, move_clock
 from topologies.session_rows import (
     APPLIED_COUNT,
     CLOCK,
@@ -120,16 +120,17 @@ def _room(table: SessionArrays, live: LiveArrays) -> Word:
 
 
 @inlined
-def _new_life(batch: Batch, at: Word, slot: Word, seq: Word, ts: Word, table: SessionArrays, live: LiveArrays) -> Word:
-    """The row of a session that is not known, with this event as its first: a new one, or that of what it was before."""
+def _new_life(batch: Batch, at: Word, slot: Word, seq: Word, ts: Word, table: SessionArrays) -> Word:
+    """The row of a session that is not known, with this event as its first: a new one, or that of what it was before.
+
+    What it was before is in no live cell: it was last fresh 13 minutes ago or more, and the clock has passed whole minutes since.
+    """
     number = signed(table.lookup[slot]) - 1
     if number < 0:
         number = table.counters[ROWS]
         table.counters[ROWS] = number + 1
         table.lookup[slot] = number + 1
         table.rows[number, FLAGS] = 0
-    else:
-        uncount(table.rows[number], table.counters, live)
     begin(table.rows[number], batch.ids[at, 0], batch.ids[at, 1], seq, ts)
     return number
 
@@ -171,7 +172,7 @@ def _admit_event(batch: Batch, at: Word, table: SessionArrays, live: LiveArrays)
         remember(row, table.islands, counters, seq)
         row[LAST_TS] = max(row[LAST_TS], ts)
     else:
-        number = _new_life(batch, at, slot, seq, ts, table, live)
+        number = _new_life(batch, at, slot, seq, ts, table)
     _class(batch, at, counters, APPLIED)
     counters[MAX_TS] = max(counters[MAX_TS], ts)
     follow(number, seq, ts, rts, batch.tells[at], batch.dims, at, table, live)

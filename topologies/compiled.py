@@ -6,6 +6,8 @@ Also the three machine words that numba has no name for: an unaligned 8-byte loa
 
 from __future__ import annotations
 
+import builtins
+import dis
 import hashlib
 import inspect
 from collections.abc import Callable
@@ -27,8 +29,6 @@ PADDING: Final = 32
 
 signed: Final = cast(Callable[[Any], Word], np.int64)
 unsigned: Final = cast(Callable[[Any], Word], np.uint64)
-
-_fingerprints: Final[dict[int, str]] = {}
 
 
 def kernel(function: Function) -> Function:
@@ -58,25 +58,37 @@ def _compiled(function: Function, **options: Any) -> Function:
         made = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
     finally:
         config.CACHE_DIR = given
-    _fingerprints[id(made)] = known_as
+    made.known_as = known_as
     return cast(Function, made)
 
 
 def fingerprint(function: Callable[..., Any], options: str) -> str:
     """Of the function and of all that is frozen into its machine code: constants, tables, the functions that it calls.
 
-    numba's own cache looks at the function's file only, so a constant changed in another file would not be seen.
+    numba's own cache looks at the function's file only, so a constant changed in another file would not be seen. What is
+    defined further down in the function's own file is not known yet: then the whole file counts, with all that it imports.
     """
     digest = hashlib.sha256((inspect.getsource(function) + options).encode())
-    for name in sorted(function.__code__.co_names):
-        value = function.__globals__.get(name)
-        if id(value) in _fingerprints:
-            digest.update(_fingerprints[id(value)].encode())
+    names = {step.argval for step in dis.get_instructions(function) if step.opname == "LOAD_GLOBAL"}
+    known = function.__globals__
+    if names - known.keys() - vars(builtins).keys():
+        digest.update(Path(inspect.getfile(function)).read_bytes())
+        names = set(known)
+    for name in sorted(names):
+        value: Any = known.get(name)
+        if hasattr(value, "known_as"):
+            digest.update(value.known_as.encode())
         elif isinstance(value, np.ndarray):
             digest.update(f"{name} {value.dtype} {value.shape}".encode() + value.tobytes())
-        elif isinstance(value, (int, np.generic)):
+        elif isinstance(value, (int, float, str, tuple, np.generic)):
             digest.update(f"{name} {value!r}".encode())
     return digest.hexdigest()[:16]
+
+
+def _word(function: Callable[..., Any]) -> Any:
+    made: Any = intrinsic(function)
+    made.known_as = fingerprint(function, "")
+    return made
 
 
 def _load64(_typing: Any, array: Any, index: Any) -> Any:  # noqa: ARG001  # numba calls it by these names
@@ -104,11 +116,11 @@ def _trailing_zeros(_typing: Any, word: Any) -> Any:  # noqa: ARG001  # numba ca
     return types.int64(types.uint64), code
 
 
-load64: Final = cast(Callable[[np.ndarray, Word], Word], intrinsic(_load64))
+load64: Final = cast(Callable[[np.ndarray, Word], Word], _word(_load64))
 """The 8 bytes of a `uint8[:]` from an index, little endian, as uint64. Only inside kernels."""
-load8: Final = cast(Callable[[np.ndarray, Word], Word], intrinsic(_load8))
+load8: Final = cast(Callable[[np.ndarray, Word], Word], _word(_load8))
 """An element of a `uint8[:]` without the check for a negative index, as int64. Only inside kernels."""
-trailing_zeros: Final = cast(Callable[[Word], Word], intrinsic(_trailing_zeros))
+trailing_zeros: Final = cast(Callable[[Word], Word], _word(_trailing_zeros))
 """Number of zero bits below the lowest set bit of a uint64 (64 for 0). Only inside kernels."""
 
 

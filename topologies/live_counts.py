@@ -131,6 +131,17 @@ def sweep(to_ms: Word, table: SessionArrays, live: LiveArrays) -> None:
 
 
 @inlined
+def _sample(minute: Word, counters: np.ndarray, live: LiveArrays) -> None:
+    for key in range(live.used[0]):
+        if live.live[key] != 0:
+            sample = counters[SAMPLES]
+            live.sample_keys[sample] = key
+            live.sample_starts[sample] = minute
+            live.sample_values[sample] = live.live[key]
+            counters[SAMPLES] = sample + 1
+
+
+@inlined
 def move_clock(clock: Word, table: SessionArrays, live: LiveArrays) -> Word:
     """Move the clock on to `clock`; each whole minute that it reaches is sampled as it stood before. False: there is no room for
     a sample, and the clock stands at the minute before it; go on with the same `clock` when there is."""
@@ -150,17 +161,6 @@ def move_clock(clock: Word, table: SessionArrays, live: LiveArrays) -> Word:
         minute += MINUTE_MS
     counters[CLOCK] = clock
     return True
-
-
-@inlined
-def _sample(minute: Word, counters: np.ndarray, live: LiveArrays) -> None:
-    for key in range(live.used[0]):
-        if live.live[key] != 0:
-            sample = counters[SAMPLES]
-            live.sample_keys[sample] = key
-            live.sample_starts[sample] = minute
-            live.sample_values[sample] = live.live[key]
-            counters[SAMPLES] = sample + 1
 
 
 @inlined

@@ -96,13 +96,15 @@ def was_seen(row: np.ndarray, islands: np.ndarray, seq: Word) -> Word:
 
 
 @inlined
-def remember(row: np.ndarray, islands: np.ndarray, counters: np.ndarray, seq: Word) -> None:
-    """`seq`, not seen and above the highest − 64, is applied."""
-    behind = row[HIGHEST] - seq
-    if behind >= 0:
-        row[SEEN] = signed(unsigned(row[SEEN]) | (unsigned(1) << unsigned(behind)))
-    else:
-        _advance(row, islands, counters, seq)
+def _add_island(row: np.ndarray, islands: np.ndarray, counters: np.ndarray, low: Word, high: Word) -> None:
+    if low > high:
+        return
+    made = counters[ISLAND_ROWS]
+    islands[made, 0] = low
+    islands[made, 1] = high
+    islands[made, 2] = row[ISLANDS]
+    row[ISLANDS] = made + 1
+    counters[ISLAND_ROWS] = made + 1
 
 
 @inlined
@@ -124,12 +126,10 @@ def _advance(row: np.ndarray, islands: np.ndarray, counters: np.ndarray, seq: Wo
 
 
 @inlined
-def _add_island(row: np.ndarray, islands: np.ndarray, counters: np.ndarray, low: Word, high: Word) -> None:
-    if low > high:
-        return
-    made = counters[ISLAND_ROWS]
-    islands[made, 0] = low
-    islands[made, 1] = high
-    islands[made, 2] = row[ISLANDS]
-    row[ISLANDS] = made + 1
-    counters[ISLAND_ROWS] = made + 1
+def remember(row: np.ndarray, islands: np.ndarray, counters: np.ndarray, seq: Word) -> None:
+    """`seq`, not seen and above the highest − 64, is applied."""
+    behind = row[HIGHEST] - seq
+    if behind >= 0:
+        row[SEEN] = signed(unsigned(row[SEEN]) | (unsigned(1) << unsigned(behind)))
+    else:
+        _advance(row, islands, counters, seq)

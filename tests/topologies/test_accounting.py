@@ -60,5 +60,12 @@ def test_a_kernel_is_known_by_what_is_frozen_into_it(monkeypatch: pytest.MonkeyP
     assert compiled.fingerprint(_frozen, "") != first
 
 
+def test_a_kernel_that_uses_what_stands_below_it_is_known_by_its_whole_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(_frozen.__globals__, "LIMIT")
+    first = compiled.fingerprint(_frozen, "")
+    monkeypatch.setitem(_frozen.__globals__, "T0", 4)
+    assert compiled.fingerprint(_frozen, "") != first
+
+
 def test_every_kernel_can_be_compiled_beforehand() -> None:
     warm()
