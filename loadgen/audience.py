@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen import catalogue
+from loadgen.arrivals import sit_down
 from loadgen.draws import at, mix, pick, unit
 from loadgen.rows import DELAYED, DONE, EVENT, FAR, LANE, LATE, MALFORMED, NEAR, WELL, World
-from loadgen.viewer import sit_down, step
+from loadgen.viewer import step
 from topologies.compiled import kernel
 
 DAY_CURVE: Final = (

@@ -22,8 +22,8 @@ from loadgen.produce import COUNTERS, DONE, FAILED, LATE_SENDS, MAX_LATENESS_MS,
 from topologies.errors import MarqueeError
 from topologies.settings import Settings
 
-LEAD_MS: Final = 1_500
-"""A live run starts so long after its processes are ready: they take their seats meanwhile."""
+LEAD_MS: Final = 1_000
+"""A live run starts so long after its processes are ready: their first chunk is made meanwhile."""
 READY_S: Final = 120.0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing import parent_process
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ _KIND_OF: Final = {NEAR: KINDS[0], FAR: KINDS[0], LATE: KINDS[1], MALFORMED: KIN
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a process is told. `run.span_start_ms` of a live run is set by `start_ms` once all processes are ready."""
+    """What a process is told. A live run's span begins when all processes are ready, not at `run.span_start_ms`."""
 
     settings: KafkaSettings
     plan: Plan
@@ -121,20 +121,23 @@ def work(assignment: Assignment, counters: Any, start_ms: Any, stop: Any, failur
 
     try:
         warm_up()
-        sender = Sender(assignment.settings, assignment.run.topic, assignment.run.live, counters)
+        run = assignment.run
+        shard = Shard(assignment.plan, run.tag, assignment.regions, run.span_start_ms, assignment.partitions, frozenset(assignment.mine))
+        sender = Sender(assignment.settings, run.topic, run.live, counters)
         counters[READY] = 1
         while start_ms.value == 0 and not stopped():
             time.sleep(0.005)
-        _send_all(assignment, sender, int(start_ms.value), stopped)
+        if run.live:
+            shard.begin_at(int(start_ms.value))
+        _send_all(assignment, shard, sender, stopped)
         counters[DONE] = 1
     except Exception as error:
         failure.put(f"{type(error).__name__}: {error}")
         raise
 
 
-def _send_all(assignment: Assignment, sender: Sender, start_ms: int, stopped: Callable[[], bool]) -> None:
-    run = assignment.run if not assignment.run.live else replace(assignment.run, span_start_ms=start_ms)
-    shard = Shard(assignment.plan, run.tag, assignment.regions, run.span_start_ms, assignment.partitions, frozenset(assignment.mine))
+def _send_all(assignment: Assignment, shard: Shard, sender: Sender, stopped: Callable[[], bool]) -> None:
+    run = assignment.run
     book = _Book(assignment, shard)
     pace = Pace(sender, stopped)
     for chunk in shard.chunks(_chunk_ms(assignment, shard)):

@@ -160,5 +160,6 @@ class Pace:
             elif self._stopped():
                 return at
             else:
-                time.sleep(min(max(float(intended_ms[at]) - now, 1.0), 20.0) / 1000)
+                # at least 4 ms: waking for each single event would cost more than making it
+                time.sleep(min(max(float(intended_ms[at]) - now, 4.0), 20.0) / 1000)
         return at

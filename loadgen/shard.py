@@ -42,8 +42,9 @@ class Shard:
 
     def __init__(self, plan: Plan, tag: str, regions: int, base_ms: int, partitions: int, mine: frozenset[int]) -> None:
         self.plan = plan
-        self.base_ms = base_ms
-        self._pieces = make_fragments(tag, regions, base_ms)
+        self._tag = tag
+        self._regions = regions
+        self.begin_at(base_ms)
         chosen: list[NDArray[Any]] = []
         homes: list[NDArray[np.int32]] = []
         self.keys: list[bytes] = []
@@ -62,6 +63,11 @@ class Shard:
         self.lanes = np.concatenate(chosen)
         self._homes = np.concatenate(homes)
         self.share = len(self.lanes) / plan.lanes
+
+    def begin_at(self, base_ms: int) -> None:
+        """Sets the epoch ms at which the span begins, before the first chunk: a live run knows it when all processes are ready."""
+        self.base_ms = base_ms
+        self._pieces = make_fragments(self._tag, self._regions, base_ms)
 
     def chunks(self, chunk_ms: int) -> Iterator[Chunk]:
         """All records, in chunks of so much time each (before levelling)."""

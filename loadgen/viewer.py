@@ -10,17 +10,16 @@ Letters after a figure are loadmodel.md's: M measured, V read in its source, E a
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final
 
 import numpy as np
 
-from loadgen.draws import draw, draw_exponential, draw_lognormal, pick
+from loadgen.arrivals import gap
+from loadgen.draws import draw, draw_lognormal, pick
 from loadgen.rows import (
     AD_END,
     AD_START,
     ADVERT,
-    DONE,
     ERROR,
     FATAL,
     FINISH,
@@ -64,40 +63,6 @@ _PAUSE, _SEEK, _ERROR, _FATAL, _ADVERT = 0.003, 0.0025, 0.0003, 0.0001, 0.008
 
 
 @kernel
-def step(lane: Any, world: Any, row: Any) -> bool:
-    """Makes the lane's next event, which is due at lane.at, in `row`, and plans the one after. False: nothing is sent for it."""
-    t = lane.at
-    due = lane.due
-    if due == PLAY_REQUEST:
-        _begin(lane, world)
-    row.ts = t
-    row.type = ERROR if due == FATAL else due
-    row.ordinal = lane.ordinal
-    row.seq = lane.seq
-    row.title = lane.title
-    row.runtime_s = lane.runtime_s
-    row.kind = lane.kind
-    row.cdn = lane.cdn
-    row.profile = lane.profile
-    row.stalls = 0
-    row.startup = 0
-    row.dropped = 0
-    row.fatal = 0
-    row.error = 0
-    _measure(lane, t, row)
-    if due == FINISH or due == STOP or due == FATAL:
-        return _end(lane, world, t, due, row)
-    lane.seq += 1
-    if lane.phase == STARTED:
-        _play_on(lane, world, t, due, row)
-    else:
-        _start_up(lane, t, due, row)
-    row.position_s = lane.position // 1000
-    row.rung = lane.rung
-    return True
-
-
-@kernel
 def _measure(lane: Any, t: int, row: Any) -> None:
     """What was watched and stalled since the last event."""
     watched = np.int64(0)
@@ -117,6 +82,62 @@ def _measure(lane: Any, t: int, row: Any) -> None:
     row.stalled = stalled
     row.position_s = lane.position // 1000
     row.rung = lane.rung
+
+
+@kernel
+def _plan(lane: Any, t: int) -> None:
+    """The next event: the heartbeat, unless something comes before it."""
+    lane.at = lane.beat
+    lane.due = HEARTBEAT
+    if lane.hazard != NOTHING and lane.hazard_at < lane.at:
+        lane.at = lane.hazard_at
+        lane.due = lane.hazard
+    if lane.mode == PAUSED or lane.mode == ADVERT:
+        if lane.mode_until < lane.at:
+            lane.at = lane.mode_until
+            lane.due = AD_END if lane.mode == ADVERT else STOP if draw(lane) < 0.1 else RESUME
+    else:
+        end = max(lane.last, lane.mode_until if lane.mode == STALLED else lane.last) + lane.end_played - lane.played
+        if end <= lane.at:
+            lane.at = end
+            lane.due = FINISH if lane.finishes else STOP
+    lane.at = max(lane.at, t + 1)
+
+
+@kernel
+def _chance(lane: Any, t: int) -> None:
+    """Whether something happens before the next heartbeat, what and when."""
+    limit = 0.0
+    chance = draw(lane)
+    lane.hazard_at = t + 300 + int(draw(lane) * 9_000)
+    for hazard, share in (
+        (RENDITION, _RENDITION_WEAK if lane.weak else _RENDITION),
+        (STALL, _STALL_WEAK if lane.weak else _STALL),
+        (PAUSE, _PAUSE),
+        (SEEK, 0.0 if lane.kind == LIVE_KIND else _SEEK),
+        (AD_START, _ADVERT if lane.adverts else 0.0),
+        (ERROR, _ERROR),
+        (FATAL, _FATAL),
+    ):
+        limit += share
+        if chance < limit:
+            lane.hazard = hazard
+            if hazard == SEEK:
+                lane.seeks = 1 + int(draw(lane) * 5)
+            return
+
+
+@kernel
+def _seek(lane: Any, t: int) -> None:
+    """A jump of 10 s to 2 min either way, within the title; a burst goes on."""
+    jump = int((draw(lane) * 2 - 1) * 120_000)
+    jump += 10_000 if jump >= 0 else -10_000
+    left = lane.end_played - lane.played
+    lane.position = max(0, min(lane.position + jump, lane.runtime_s * 1000 - left))
+    lane.seeks -= 1
+    if lane.seeks > 0:
+        lane.hazard = SEEK
+        lane.hazard_at = t + 1_000 + int(draw(lane) * 2_000)
 
 
 @kernel
@@ -225,62 +246,6 @@ def _play_on(lane: Any, world: Any, t: int, due: int, row: Any) -> None:
 
 
 @kernel
-def _chance(lane: Any, t: int) -> None:
-    """Whether something happens before the next heartbeat, what and when."""
-    limit = 0.0
-    chance = draw(lane)
-    lane.hazard_at = t + 300 + int(draw(lane) * 9_000)
-    for hazard, share in (
-        (RENDITION, _RENDITION_WEAK if lane.weak else _RENDITION),
-        (STALL, _STALL_WEAK if lane.weak else _STALL),
-        (PAUSE, _PAUSE),
-        (SEEK, 0.0 if lane.kind == LIVE_KIND else _SEEK),
-        (AD_START, _ADVERT if lane.adverts else 0.0),
-        (ERROR, _ERROR),
-        (FATAL, _FATAL),
-    ):
-        limit += share
-        if chance < limit:
-            lane.hazard = hazard
-            if hazard == SEEK:
-                lane.seeks = 1 + int(draw(lane) * 5)
-            return
-
-
-@kernel
-def _seek(lane: Any, t: int) -> None:
-    """A jump of 10 s to 2 min either way, within the title; a burst goes on."""
-    jump = int((draw(lane) * 2 - 1) * 120_000)
-    jump += 10_000 if jump >= 0 else -10_000
-    left = lane.end_played - lane.played
-    lane.position = max(0, min(lane.position + jump, lane.runtime_s * 1000 - left))
-    lane.seeks -= 1
-    if lane.seeks > 0:
-        lane.hazard = SEEK
-        lane.hazard_at = t + 1_000 + int(draw(lane) * 2_000)
-
-
-@kernel
-def _plan(lane: Any, t: int) -> None:
-    """The next event: the heartbeat, unless something comes before it."""
-    lane.at = lane.beat
-    lane.due = HEARTBEAT
-    if lane.hazard != NOTHING and lane.hazard_at < lane.at:
-        lane.at = lane.hazard_at
-        lane.due = lane.hazard
-    if lane.mode == PAUSED or lane.mode == ADVERT:
-        if lane.mode_until < lane.at:
-            lane.at = lane.mode_until
-            lane.due = AD_END if lane.mode == ADVERT else STOP if draw(lane) < 0.1 else RESUME
-    else:
-        end = max(lane.last, lane.mode_until if lane.mode == STALLED else lane.last) + lane.end_played - lane.played
-        if end <= lane.at:
-            lane.at = end
-            lane.due = FINISH if lane.finishes else STOP
-    lane.at = max(lane.at, t + 1)
-
-
-@kernel
 def _end(lane: Any, world: Any, t: int, due: int, row: Any) -> bool:
     """The session's last event, unless the viewer vanishes; then the pause before the next session."""
     sent = due == FATAL or not lane.vanish
@@ -290,36 +255,39 @@ def _end(lane: Any, world: Any, t: int, due: int, row: Any) -> bool:
     lane.phase = WAITING
     lane.ordinal += 1
     lane.due = PLAY_REQUEST
-    lane.at = t + _gap(lane, world, t)
+    lane.at = t + gap(lane, world, t)
     return sent
 
 
 @kernel
-def _gap(lane: Any, world: Any, t: int) -> int:
-    """To the viewer's next session, ms: browsing, or gone for a while (E). A day's curve stretches and shortens it."""
-    gap = draw_lognormal(lane, 3.6, 0.8) if draw(lane) < 0.6 else draw_exponential(lane, 2_400.0)
-    hour = (world.first_hour + t // 3_600_000) % 24
-    return int(1000 * gap / world.day[hour]) + 1
-
-
-@kernel
-def sit_down(lane: Any, world: Any, account: int) -> None:
-    """Fills a lane whose key is set: who sits there, with what, and when the first session is requested.
-
-    Most are there early, spread exponentially over about 22 s: an arrival brings 2.2 events at once and 0.1/s after,
-    so that the rate of events is level from the start. The others come when they come.
-    """
-    lane.account = account
-    lane.phase = WAITING
-    lane.due = PLAY_REQUEST
-    lane.records_left = np.int64(1) << 62
-    lane.platform = pick(world.platforms, draw(lane))
-    tau = 22_000.0
-    lane.wave = draw(lane) < 0.65
-    if lane.wave:
-        reach = 1.0 - math.exp(-world.span_ms / tau)
-        lane.at = int(-tau * math.log(1.0 - draw(lane) * reach))
+def step(lane: Any, world: Any, row: Any) -> bool:
+    """Makes the lane's next event, which is due at lane.at, in `row`, and plans the one after. False: nothing is sent for it."""
+    t = lane.at
+    due = lane.due
+    if due == PLAY_REQUEST:
+        _begin(lane, world)
+    row.ts = t
+    row.type = ERROR if due == FATAL else due
+    row.ordinal = lane.ordinal
+    row.seq = lane.seq
+    row.title = lane.title
+    row.runtime_s = lane.runtime_s
+    row.kind = lane.kind
+    row.cdn = lane.cdn
+    row.profile = lane.profile
+    row.stalls = 0
+    row.startup = 0
+    row.dropped = 0
+    row.fatal = 0
+    row.error = 0
+    _measure(lane, t, row)
+    if due == FINISH or due == STOP or due == FATAL:
+        return _end(lane, world, t, due, row)
+    lane.seq += 1
+    if lane.phase == STARTED:
+        _play_on(lane, world, t, due, row)
     else:
-        lane.at = int(draw_exponential(lane, 2_400_000.0))
-    if lane.at >= world.span_ms:
-        lane.phase = DONE
+        _start_up(lane, t, due, row)
+    row.position_s = lane.position // 1000
+    row.rung = lane.rung
+    return True
