@@ -1,0 +1,88 @@
+"""The walk through fetched record batches finds what aiokafka's own iteration finds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aiokafka.consumer.fetcher import PartitionRecords
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.structs import TopicPartition
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.records import KeptRecords, take_batches
+
+READ_COMMITTED = 1
+CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
+PLACE = TopicPartition("t", 0)
+Record = tuple[bytes | None, bytes | None]
+
+
+def batch(records: list[Record], base_offset: int, codec: int = 0, first_ms: int = 1_000_000, **how: Any) -> bytes:
+    """One record batch as a broker would send it."""
+    builder = DefaultRecordBatchBuilder(2, codec, how.get("transactional", 0), how.get("producer", -1), -1, -1, 2**24)
+    for number, (key, value) in enumerate(records):
+        headers = [("content-type", b"application/json")] if number % 3 == 0 else []
+        assert builder.append(number, first_ms + 7 * number, key, value, headers) is not None
+    made = bytearray(builder.build())
+    made[0:8] = base_offset.to_bytes(8, "big")  # the checksum begins behind it
+    return bytes(made)
+
+
+def partition(fetched: bytes, from_offset: int, aborted: list[tuple[int, int]] | None = None) -> Any:
+    return PartitionRecords(PLACE, KeptRecords(fetched), aborted or [], from_offset, None, None, True, READ_COMMITTED)
+
+
+def found(fetched: bytes, from_offset: int) -> list[tuple[int, int, bytes | None, bytes | None]]:
+    block = take_batches(partition(fetched, from_offset)).block()
+    return [(int(block.offsets[row]), int(block.timestamps[row]), block.key(row), block.value(row)) for row in range(len(block))]
+
+
+def expected(fetched: bytes, from_offset: int) -> list[tuple[int, int, bytes | None, bytes | None]]:
+    return [(record.offset, record.timestamp, record.key, record.value) for record in partition(fetched, from_offset)]
+
+
+@pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS.keys())
+def test_every_codec_gives_the_same_records(codec: int) -> None:
+    records: list[Record] = [(b"a%d" % number, b'{"v":1}' * (number % 50)) for number in range(500)]
+    fetched = batch(records, 40, codec) + batch([(None, None), (b"", b""), (b"k", None)], 540, codec)
+    assert found(fetched, 40) == expected(fetched, 40)
+    assert len(found(fetched, 40)) == 503
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(st.none() | st.binary(max_size=20), st.none() | st.binary(max_size=300)), min_size=1, max_size=20), max_size=5
+    ),
+    st.integers(0, 60),
+    st.sampled_from([0, 3]),
+)
+def test_any_batches_from_any_offset_give_the_same_records(batches: list[list[Record]], from_offset: int, codec: int) -> None:
+    fetched, offset = b"", 0
+    for records in batches:
+        fetched += batch(records, offset, codec)
+        offset += len(records)
+    from_offset = min(from_offset, max(offset - 1, 0))  # a broker sends nothing that ends before what was asked for
+    assert found(fetched, from_offset) == expected(fetched, from_offset)
+
+
+def test_the_next_fetch_follows_the_last_batch_though_records_were_compacted_away() -> None:
+    fetched = batch([(b"a", b"1"), (b"b", b"2")], 10)
+    taken = take_batches(partition(fetched, 10))
+    assert (taken.first_offset, taken.next_offset) == (10, 12)
+
+
+def test_records_of_an_aborted_transaction_are_passed_over() -> None:
+    fetched = batch([(b"a", b"aborted")], 0, transactional=1, producer=7) + batch([(b"b", b"good")], 1)
+    block = take_batches(partition(fetched, 0, aborted=[(7, 0)])).block()
+    assert [block.value(row) for row in range(len(block))] == [b"good"]
+    assert (block.first_offset, block.next_offset) == (0, 2)
+
+
+def test_a_broken_checksum_is_an_error() -> None:
+    fetched = bytearray(batch([(b"a", b"1234567890")], 0))
+    fetched[-5] ^= 0xFF
+    with pytest.raises(CorruptRecordException):
+        take_batches(partition(bytes(fetched), 0))
