@@ -54,14 +54,14 @@ class CacheFlush:
             if outcome is FlushOutcome.MISMATCH:
                 log.warning("%s: Redis lost what it had; writing all cells again", owner.source)
                 await self._cache.reset(owner.source, status.offset)
-        except (ServerAway, StoreError):
+        except BaseException:  # cancelled too: what was taken is still lacking
             state.put_back(taken)
             raise
         if outcome is FlushOutcome.WRITTEN:
             owner.cached = status.offset
-        elif outcome is FlushOutcome.REFUSED:
-            state.put_back(taken)
-        else:
+            return
+        state.put_back(taken)
+        if outcome is FlushOutcome.MISMATCH:
             state.mark_all(CACHE)
             owner.cached = None
 
