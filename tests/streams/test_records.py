@@ -64,7 +64,7 @@ def test_any_batches_from_any_offset_give_the_same_records(batches: list[list[Re
     for records in batches:
         fetched += batch(records, offset, codec)
         offset += len(records)
-    from_offset = min(from_offset, max(offset - 1, 0))  # a broker sends nothing that ends before what was asked for
+    from_offset %= len(batches[0]) if batches else 1  # a broker begins with the batch that holds what was asked for
     assert found(fetched, from_offset) == expected(fetched, from_offset)
 
 

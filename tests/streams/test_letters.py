@@ -1,0 +1,107 @@
+"""Letters against a producer that fills up, answers late and refuses: none is taken for delivered before Kafka has it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from streams import letters
+from streams.letters import Letters
+from topologies.errors import ServerAway
+from topologies.fold import RecordBlock, Refused
+from topologies.settings import KafkaSettings
+from topologies.sources import Source
+
+SOURCE = Source("local", "viewing-events", "A" * 22, 0)
+
+
+class Refusal:
+    """A delivery error, as the client gives it."""
+
+    def str(self) -> str:
+        return "not now"
+
+
+class PretendProducer:
+    """Queues up to `room` letters; `answer` takes or refuses the oldest, which poll then reports."""
+
+    def __init__(self, _options: dict[str, Any]) -> None:
+        self.room = 1_000
+        self.queue: list[tuple[bytes, Callable[[Any, Any], None]]] = []
+        self.answers: list[Callable[[], None]] = []
+        self.taken: list[bytes] = []
+
+    def produce(self, _topic: str, value: bytes, on_delivery: Callable[[Any, Any], None], **_: Any) -> None:
+        if len(self.queue) >= self.room:
+            raise BufferError
+        self.queue.append((value, on_delivery))
+
+    def answer(self, error: Refusal | None = None) -> None:
+        value, report = self.queue.pop(0)
+        if error is None:
+            self.taken.append(value)
+        self.answers.append(lambda: report(error, None))
+
+    def poll(self, _timeout: float) -> None:
+        while self.answers:
+            self.answers.pop(0)()
+
+
+@pytest.fixture
+def producer(monkeypatch: pytest.MonkeyPatch) -> PretendProducer:
+    made = PretendProducer({})
+    monkeypatch.setattr(letters, "Producer", lambda _options: made)
+    return made
+
+
+def block(*values: bytes) -> tuple[RecordBlock, list[Refused]]:
+    ends = np.cumsum([len(value) for value in values])
+    starts = ends - [len(value) for value in values]
+    none = np.full(len(values), -1)
+    numbers = np.arange(len(values))
+    buffer = np.frombuffer(b"".join(values), dtype=np.uint8)
+    rows = [Refused(row, "not_json") for row in range(len(values))]
+    return RecordBlock(buffer, starts, ends, none, none, numbers, numbers, 0, len(values)), rows
+
+
+async def test_a_batch_whose_letters_do_not_all_fit_the_queue_is_not_delivered_half_way(producer: PretendProducer) -> None:
+    sender = Letters(KafkaSettings(request_timeout_s=5.0))
+    producer.room = 1
+    sending = asyncio.create_task(sender.send(SOURCE, *block(b"one", b"two")))
+    await asyncio.sleep(0)
+    producer.answer()
+    delivered = asyncio.create_task(sender.delivered())
+    await sending
+    assert not delivered.done()
+    producer.answer()
+    await delivered
+    assert producer.taken == [b"one", b"two"]
+
+
+async def test_letters_sent_meanwhile_are_not_waited_for(producer: PretendProducer) -> None:
+    sender = Letters(KafkaSettings(request_timeout_s=5.0))
+    await sender.send(SOURCE, *block(b"one"))
+    delivered = asyncio.create_task(sender.delivered())
+    await asyncio.sleep(0)
+    await sender.send(SOURCE, *block(b"two"))
+    producer.answer()
+    await delivered
+    assert producer.taken == [b"one"]
+
+
+async def test_a_refused_letter_is_told_at_once_and_sent_again(producer: PretendProducer) -> None:
+    sender = Letters(KafkaSettings(request_timeout_s=5.0))
+    await sender.send(SOURCE, *block(b"one", b"two"))
+    producer.answer(Refusal())
+    producer.answer()
+    with pytest.raises(ServerAway, match="1 letters"):
+        await sender.delivered()
+    delivered = asyncio.create_task(sender.delivered())
+    await asyncio.sleep(0)
+    producer.answer()
+    await delivered
+    assert producer.taken == [b"two", b"one"]
