@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
+from collections import deque
 from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final
@@ -25,30 +27,39 @@ from topologies.sources import Source
 
 log = logging.getLogger(__name__)
 _QUEUE_FULL_WAIT_S: Final = 0.05
+_ANSWER_WAIT_S: Final = 0.01
 
 
 class Letters:
-    """The worker's own producer. Idempotent, acks from all replicas; failures are kept and raised by `delivered`."""
+    """The worker's own producer. Idempotent, acks from all replicas. For the event loop's thread only."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
-        self._refused: list[tuple[str, dict[str, Any]]] = []
+        self._sent = 0
+        self._open: dict[int, tuple[str, dict[str, Any]]] = {}
+        """Letters that Kafka has not taken yet, by number, oldest first."""
+        self._refused: deque[int] = deque()
+        self._handing = asyncio.Lock()
+        """Held while a batch's letters are handed over, so that nobody takes some of them for all."""
         self._producer = Producer({**producer_options(settings), "linger.ms": 20, "queue.buffering.max.kbytes": 131_072})
 
     async def send(self, source: Source, block: RecordBlock, refused: Iterable[Refused]) -> None:
         """Send the refused rows of a block to the dead or the late topic."""
-        for letter in refused:
-            topic = self._settings.late_topic if letter.reason == "late" else self._settings.dead_topic
-            headers = [
-                ("source", str(source)),
-                ("topic", source.topic),
-                ("partition", str(source.partition)),
-                ("offset", str(int(block.offsets[letter.row]))),
-                ("row", "0"),
-                ("reason", letter.reason),
-                ("record_ts", str(int(block.timestamps[letter.row]))),
-            ]
-            await self._produce(topic, value=block.value(letter.row), key=block.key(letter.row), headers=headers)
+        async with self._handing:
+            for letter in refused:
+                topic = self._settings.late_topic if letter.reason == "late" else self._settings.dead_topic
+                headers = [
+                    ("source", str(source)),
+                    ("topic", source.topic),
+                    ("partition", str(source.partition)),
+                    ("offset", str(int(block.offsets[letter.row]))),
+                    ("row", "0"),
+                    ("reason", letter.reason),
+                    ("record_ts", str(int(block.timestamps[letter.row]))),
+                ]
+                self._sent += 1
+                self._open[self._sent] = (topic, {"value": block.value(letter.row), "key": block.key(letter.row), "headers": headers})
+                await self._produce(self._sent)
         self._producer.poll(0)
 
     def tick(self, topic: str, partition: int) -> None:
@@ -58,25 +69,37 @@ class Letters:
         self._producer.poll(0)
 
     async def delivered(self) -> None:
-        """Returns when everything sent so far is acknowledged. Raises ServerAway if something was not; it is sent again next time."""
-        refused, self._refused = self._refused, []
-        for topic, letter in refused:
-            await self._produce(topic, **letter)
-        await asyncio.to_thread(self._producer.flush, self._settings.request_timeout_s)
-        waiting = len(self._refused) + len(self._producer)
-        if waiting:
+        """Returns when all letters sent so far are acknowledged, whatever is sent meanwhile. Raises ServerAway if one was not; it is
+        sent again next time."""
+        async with self._handing:
+            for _ in range(len(self._refused)):
+                await self._produce(self._refused[0])
+                self._refused.popleft()
+            last = self._sent
+        deadline = time.monotonic() + self._settings.request_timeout_s
+        while self._waits(last) and not self._refused and time.monotonic() < deadline:
+            self._producer.poll(0)
+            await asyncio.sleep(_ANSWER_WAIT_S)
+        if self._waits(last):
+            waiting = sum(number <= last for number in self._open)
             raise ServerAway(f"Kafka at {self._settings.bootstrap} has not taken {waiting:,} letters; start it, or look at its log")
 
-    async def _produce(self, topic: str, **letter: Any) -> None:
+    def _waits(self, last: int) -> bool:
+        return next(iter(self._open), last + 1) <= last
+
+    async def _produce(self, number: int) -> None:
+        topic, letter = self._open[number]
         while True:
             try:
-                self._producer.produce(topic, on_delivery=partial(self._on_delivery, topic, letter), **letter)
+                self._producer.produce(topic, on_delivery=partial(self._on_delivery, number), **letter)
                 return
             except BufferError:
                 self._producer.poll(0)
                 await asyncio.sleep(_QUEUE_FULL_WAIT_S)
 
-    def _on_delivery(self, topic: str, letter: dict[str, Any], error: KafkaError | None, _message: Any) -> None:
-        if error is not None:
-            self._refused.append((topic, letter))
-            log.error("a letter to %s was not taken (%s); it will be sent again", topic, error.str())
+    def _on_delivery(self, number: int, error: KafkaError | None, _message: Any) -> None:
+        if error is None:
+            del self._open[number]
+        else:
+            self._refused.append(number)
+            log.error("a letter to %s was not taken (%s); it will be sent again", self._open[number][0], error.str())
