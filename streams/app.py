@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
 
 import faust
+from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from streams.owners import Owners, Place
+from topologies.errors import SourceError
 from topologies.settings import Settings
 
 BUFFERED_FETCHES: Final = 4
@@ -66,6 +68,7 @@ def make_app(
     channel = app.topic(*topics, key_serializer="raw", value_serializer="raw")
 
     async def seek(place: tuple[str, int], offset: int) -> None:
+        await _ensure_held(app, TP(*place), offset)
         await app.consumer.seek(TP(*place), offset)
 
     @app.agent(channel, concurrency=1, name="fold")
@@ -78,11 +81,21 @@ def make_app(
     return app
 
 
+async def _ensure_held(app: App, tp: TP, offset: int) -> None:
+    """Raises SourceError if the log does not hold `offset` any more: a seek there would end at the log's beginning, again and again."""
+    try:
+        earliest = (await app.consumer.earliest_offsets(tp))[tp]
+    except KafkaError:  # away; the next batch asks again
+        return
+    if earliest > offset:
+        raise SourceError(f"{tp.topic} partition {tp.partition} begins at offset {earliest} now and is computed up to {offset}: it was cut")
+
+
 def _idle(app: App) -> Any:
-    """A worker that gets no partition is ready too."""
+    """A worker that gets no partition is ready too, and owns none any more: Faust asks for positions only where there are partitions."""
 
     async def idle(_app: Any, **_: Any) -> None:
         if not app.consumer.assignment():
-            app.opened(())
+            await app.positions(())
 
     return idle

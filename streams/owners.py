@@ -36,6 +36,7 @@ class Owners:
         self._checkpoints = checkpoints
         self._letters = letters
         self._owners: dict[Place, PartitionOwner] = {}
+        self._opening = asyncio.Lock()
         self.fold_cpu_s = 0.0
         """CPU of the event loop's thread that folding has taken."""
 
@@ -51,8 +52,13 @@ class Owners:
         cannot be known.
         """
         wanted = set(places)
-        for place in set(self._owners) - wanted:
-            del self._owners[place]
+        async with self._opening:  # Faust may ask twice at once
+            for place in set(self._owners) - wanted:
+                del self._owners[place]
+            await self._open_new(wanted)
+            return {place: self._owners[place].state.offset for place in wanted}
+
+    async def _open_new(self, wanted: set[Place]) -> None:
         deadline = time.monotonic() + OPEN_PATIENCE_S
         while new := sorted(wanted - set(self._owners)):
             try:
@@ -64,7 +70,6 @@ class Owners:
                     raise
                 log.error("the partitions cannot be opened yet: %s", error)
                 await asyncio.sleep(OPEN_AGAIN_S)
-        return {place: self._owners[place].state.offset for place in wanted}
 
     def _look_up(self, places: Sequence[Place]) -> tuple[dict[Place, Source], dict[Place, tuple[int, int]]]:
         topics = sorted({topic for topic, _ in places})
@@ -86,7 +91,7 @@ class Owners:
 
     async def fold(self, place: Place, fetched: FetchedBatches, event: Any, seek: Callable[[Place, int], Any]) -> None:
         """Fold one batch in and send its letters. A batch that does not follow its partition's state is passed over; if it is ahead, the
-        partition is read again from where the state stands."""
+        partition is read again from where the state stands. After an error the partition is owned no more."""
         owner = self._owners.get(place)
         if owner is None:
             return
@@ -95,6 +100,13 @@ class Owners:
             if fetched.first_offset > owner.state.offset:
                 await seek(place, owner.state.offset)
             return
+        try:
+            await self._fold(owner, fetched, event)
+        except BaseException:  # the state may have half of the batch, or some of its letters be missing: nobody is to store it
+            self._owners.pop(place, None)
+            raise
+
+    async def _fold(self, owner: PartitionOwner, fetched: FetchedBatches, event: Any) -> None:
         begun = time.thread_time()
         block, refused = owner.fold(fetched, time.monotonic())
         self.fold_cpu_s += time.thread_time() - begun

@@ -18,9 +18,13 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from streams.records import FetchedBatches, keep_fetched_bytes, take_batches
+from topologies.errors import ServerAway
 
 FETCH_MAX_WAIT_MS = 100
 """A broker with nothing new answers after so long; what is new it answers at once."""
+
+OPENING_MARGIN_S = 2.0
+"""So long before Faust's own patience ends, opening partitions is given up."""
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -58,12 +62,14 @@ async def _fetched(fetcher: Any, partitions: set[TP], timeout_s: float) -> dict[
         for tp in list(fetcher._records):
             if tp not in partitions:
                 if not fetcher._subscriptions.is_assigned(tp):
-                    del fetcher._records[tp]
+                    fetcher._records.pop(tp, None)
                 continue
-            result = fetcher._records[tp]
+            result = fetcher._records.get(tp)
+            if result is None:  # a seek in the other thread took it away
+                continue
             if type(result) is not FetchResult and drained:
                 return drained
-            del fetcher._records[tp]
+            fetcher._records.pop(tp, None)
             fetcher._notify(fetcher._wait_consume_future)
             if type(result) is not FetchResult:
                 result.check_raise()
@@ -120,13 +126,23 @@ class Consumer(driver.Consumer):
     async def perform_seek(self) -> None:
         """Read each partition from where its state stands."""
         app: Any = self.app
-        positions: Mapping[TP, int] = await app.positions(self.assignment())
+        patience_s = app.conf.broker_request_timeout - OPENING_MARGIN_S
+        try:
+            async with asyncio.timeout(patience_s):
+                positions: Mapping[TP, int] = await app.positions(self.assignment())
+        except TimeoutError as error:  # Faust would end its wait silently and leave a worker that reads nothing
+            raise ServerAway(f"the partitions could not be restored within {patience_s:g} s; see whether Cassandra keeps up") from error
         for tp, offset in positions.items():
             self._acked[tp].clear()
             self._acked_index[tp].clear()
             await self.seek(tp, offset)
             self._read_offset[tp] = None
             self._committed_offset[tp] = None
+
+    async def on_task_error(self, exc: BaseException) -> None:
+        """The agent raised: the worker ends. Faust would start the agent anew, at the batch behind the one that failed."""
+        app: Any = self.app
+        await app.crash(exc)
 
     def on_buffer_full(self, tp: TP) -> None:
         """The buffer is full: the conductor's put waits, and so does fetching."""

@@ -117,26 +117,25 @@ class Worker:
         storing = Cycle("Cassandra", durably, owners.all, options.cassandra_flush_s, options, spent)
         app = make_app(self._settings, self._topics, owners, storing.working.wait, self._ready)
         app.on_partitions_revoked.connect(_settling(caching, storing))
-        await app.start()
         again = asyncio.Event()
-        tasks = [
-            asyncio.create_task(work)
-            for work in (caching.run(), storing.run(), owners.tick(_caught_up(app)), self._watch_topics(again), app.wait_until_stopped())
-        ]
-        ends = [asyncio.create_task(stop.wait()), asyncio.create_task(again.wait())]
-        done, _ = await asyncio.wait([*tasks, *ends], return_when=asyncio.FIRST_COMPLETED)
-        in_order = any(end in done for end in ends)
-        if in_order:
+        tasks: list[asyncio.Task[Any]] = []
+        try:
+            await app.start()
+            works = (caching.run(), storing.run(), owners.tick(_caught_up(app)), self._watch_topics(again), app.wait_until_stopped())
+            ends = [asyncio.create_task(stop.wait()), asyncio.create_task(again.wait())]
+            tasks = [*ends, *(asyncio.create_task(work) for work in works)]
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if not any(end in done for end in ends):
+                _report(app, done)
+                return 1
             await self._drain(app, caching, storing)
-        for task in [*tasks, *ends]:
-            task.cancel()
-        await app.stop()
-        if self._ready_file is not None:
-            self._ready_file.unlink(missing_ok=True)
-        if not in_order:
-            _report(app, done)
-            return 1
-        return 0 if stop.is_set() else AGAIN
+            return 0 if stop.is_set() else AGAIN
+        finally:
+            for task in tasks:
+                task.cancel()
+            await app.stop()  # else its threads would keep the process alive
+            if self._ready_file is not None:
+                self._ready_file.unlink(missing_ok=True)
 
     async def _drain(self, app: App, caching: Cycle, storing: Cycle) -> None:
         """Stop reading, store what was folded, commit."""
@@ -186,6 +185,8 @@ async def _final_rounds(*cycles: Cycle) -> None:
 
 def _caught_up(app: App) -> Any:
     def caught_up(place: tuple[str, int], offset: int) -> bool:
+        if app.rebalancing:  # the partition may be another worker's already; aiokafka knows the end only of what is assigned
+            return False
         end: int | None = app.consumer.highwater(TP(*place))
         return end is not None and offset >= end
 

@@ -1,0 +1,95 @@
+"""The owned partitions, without servers: an error ends the worker, and nobody stores what it left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from connectors.checkpoints import Checkpoint
+from streams import owners as owners_module
+from streams.app import make_app
+from streams.letters import Letters
+from streams.owners import Owners, Place
+from streams.partition import PartitionOwner
+from streams.records import FetchedBatches
+from streams.transport import Consumer
+from topologies.errors import SourceError
+from topologies.settings import Settings
+from topologies.sources import Source
+from topologies.views import VIEWS
+
+PLACE: Place = ("viewing-events", 0)
+
+
+class NoCheckpoints:
+    """A CheckpointStore in which there has never been one."""
+
+    asked = 0
+
+    async def write(self, *_: Any, **__: Any) -> None:
+        raise AssertionError("nothing is written here")
+
+    async def newest(self, source: Source) -> Checkpoint | None:  # noqa: ARG002
+        self.asked += 1
+        await asyncio.sleep(0)
+        return None
+
+
+@pytest.fixture
+def checkpoints() -> NoCheckpoints:
+    return NoCheckpoints()
+
+
+@pytest.fixture
+def owners(monkeypatch: pytest.MonkeyPatch, checkpoints: NoCheckpoints) -> Owners:
+    monkeypatch.setattr(owners_module, "topic_ids", lambda _settings, topics: dict.fromkeys(topics, "A" * 22))
+    monkeypatch.setattr(owners_module, "partition_offsets", lambda _settings, _topic: {0: (0, 10), 1: (0, 10)})
+    settings = Settings()
+    return Owners(settings, tuple(VIEWS.values()), checkpoints, Letters(settings.kafka))
+
+
+async def test_a_partition_that_is_asked_for_twice_at_once_is_restored_once(owners: Owners, checkpoints: NoCheckpoints) -> None:
+    first, second = await asyncio.gather(owners.open([PLACE]), owners.open([PLACE]))
+    assert first == second == {PLACE: 0}
+    assert checkpoints.asked == 1
+
+
+async def test_partitions_that_went_are_owned_no_more(owners: Owners) -> None:
+    await owners.open([PLACE, ("viewing-events", 1)])
+    await owners.open([PLACE])
+    assert [owner.source.partition for owner in owners.all()] == [0]
+    await owners.open(())
+    assert owners.all() == []
+
+
+async def test_a_batch_that_fails_half_way_leaves_no_state_to_store(owners: Owners, monkeypatch: pytest.MonkeyPatch) -> None:
+    await owners.open([PLACE])
+
+    def half(_owner: PartitionOwner, _fetched: FetchedBatches, _now_s: float) -> None:
+        raise MemoryError
+
+    async def seek(_place: Place, _offset: int) -> None:
+        raise AssertionError("nothing is read again")
+
+    monkeypatch.setattr(PartitionOwner, "fold", half)
+    with pytest.raises(MemoryError):
+        await owners.fold(PLACE, FetchedBatches((), 0, 5, 0), None, seek)
+    assert owners.all() == []
+
+
+async def test_an_error_of_the_agent_ends_the_worker(owners: Owners) -> None:
+    async def room() -> None:
+        """There always is some."""
+
+    def opened(_places: Mapping[Place, int] | Any) -> None:
+        """Nobody waits."""
+
+    app = make_app(Settings(), ["viewing-events"], owners, room, opened)
+    error = SourceError("the log was cut")
+    assert isinstance(app.consumer, Consumer)
+    await app.agents["fold"]._on_error(app.agents["fold"], error)
+    await asyncio.wait_for(app.wait_until_stopped(), 5)
+    assert app.crash_reason is error
