@@ -1,7 +1,7 @@
 """The merged answer to a question: what can still change from Redis, what is final from Cassandra.
 
-    a window is read from Redis      while it is kept there and not final at every source, and Redis knows every source
-                                     at least as far as Cassandra does
+    a window is read from Redis      while it is kept there and final at no source, and Redis knows every source at least as far as
+                                     Cassandra does: an owner forgets what is final, and could not bring it back to a Redis that lost it
     else from Cassandra              its packs, summed over sources; at most one Cassandra flush (5 s) older
 
 An answer says where it was read, and why when that is not where it should have been. Nothing answers empty for an error.
@@ -175,11 +175,12 @@ def _is_cached(planned: Plan, start_ms: int, known: Known, now_ms: int) -> bool:
         return False
     if not window.length_ms:
         return True
-    return now_ms < start_ms + window.length_ms + window.retention_s * 1000 and not _is_final(window, start_ms, known.best)
+    kept = now_ms < start_ms + window.length_ms + window.retention_s * 1000
+    return kept and not any(_is_final(window, start_ms, [status]) for status in known.best)
 
 
 def _is_final(window: Window, start_ms: int, statuses: Iterable[SourceStatus]) -> bool:
-    """Whether every source's watermark has passed the window's end + 15 min; the live window never is."""
+    """Whether the watermarks of all these sources have passed the window's end + 15 min; the live window never is."""
     marks = [status.watermark_ms for status in statuses]
     return bool(marks) and bool(window.length_ms) and min(marks) >= start_ms + window.length_ms + LATENESS_MS
 

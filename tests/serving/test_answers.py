@@ -189,6 +189,15 @@ async def test_one_slow_source_keeps_a_window_provisional(world: World) -> None:
     assert found(answer) == {("a", "eu"): (8, 2, 2)}
 
 
+async def test_a_window_final_at_one_source_only_is_not_read_from_a_redis_that_may_have_lost_it(world: World) -> None:
+    old = NOON - 2 * HOUR_MS
+    await world.store(world.status(0), [watched("a", "eu", 7, old)])
+    await world.cache(world.status(0), [watched("b", "eu", 5)])  # emptied and filled again, after the old window was forgotten
+    await world.both(world.status(1, clock_ms=NOON - HOUR_MS), [watched("a", "eu", 1, old)])
+    answer = world.ask(Question("watch_time", from_ms=old, to_ms=old + HOUR_MS))
+    assert (answer.final, found(answer)) == (False, {("a", "eu"): (8, 2, 2)})
+
+
 async def test_a_span_over_both_stores_counts_each_window_once(world: World) -> None:
     old = NOON - 2 * HOUR_MS
     await world.both(world.status(0), [watched("a", "eu", 7, old), watched("a", "us", 3, old), watched("b", "eu", 5)])
