@@ -3,6 +3,7 @@
 A letter keeps the record's key and value, byte for byte, and has the headers source, topic, partition, offset, row, reason,
 record_ts. It is delivered before its batch is durable; a replay sends it again, and readers take each (source,
 offset, row) once. One that Kafka does not take is kept and sent again, and until it is taken its partition does not go on being durable.
+What would be too long for a record, its headers and all, is cut, and a header `cut` tells the length that key and value had.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from topologies.settings import KafkaSettings
 from topologies.sources import Source
 
 log = logging.getLogger(__name__)
+_HEADERS_BYTES: Final = 65_536
+"""Room for a letter's headers in its record."""
 _QUEUE_FULL_WAIT_S: Final = 0.05
 _ANSWER_WAIT_S: Final = 0.01
 
@@ -57,8 +60,13 @@ class Letters:
                     ("reason", letter.reason),
                     ("record_ts", str(int(block.timestamps[letter.row]))),
                 ]
+                key, value = block.key(letter.row), block.value(letter.row)
+                if (whole := len(key or b"") + len(value or b"")) > (most := self._settings.max_record_bytes - _HEADERS_BYTES):
+                    key = key and key[:most]
+                    value = value and value[: most - len(key or b"")]
+                    headers.append(("cut", str(whole)))
                 self._sent += 1
-                self._open[self._sent] = (topic, {"value": block.value(letter.row), "key": block.key(letter.row), "headers": headers})
+                self._open[self._sent] = (topic, {"value": value, "key": key, "headers": headers})
                 await self._produce(self._sent)
         self._producer.poll(0)
 

@@ -34,10 +34,12 @@ class PretendProducer:
         self.queue: list[tuple[bytes, Callable[[Any, Any], None]]] = []
         self.answers: list[Callable[[], None]] = []
         self.taken: list[bytes] = []
+        self.headers: list[dict[str, str]] = []
 
-    def produce(self, _topic: str, value: bytes, on_delivery: Callable[[Any, Any], None], **_: Any) -> None:
+    def produce(self, _topic: str, value: bytes, on_delivery: Callable[[Any, Any], None], headers: list[tuple[str, str]], **_: Any) -> None:
         if len(self.queue) >= self.room:
             raise BufferError
+        self.headers.append(dict(headers))
         self.queue.append((value, on_delivery))
 
     def answer(self, error: Refusal | None = None) -> None:
@@ -105,3 +107,10 @@ async def test_a_refused_letter_is_told_at_once_and_sent_again(producer: Pretend
     producer.answer()
     await delivered
     assert producer.taken == [b"two", b"one"]
+
+
+async def test_what_is_too_long_for_a_record_is_cut_and_says_so(producer: PretendProducer) -> None:
+    sender = Letters(KafkaSettings(max_record_bytes=65_536 + 3))
+    await sender.send(SOURCE, *block(b"four", b"two"))
+    assert [value for value, _ in producer.queue] == [b"fou", b"two"]
+    assert [headers.get("cut") for headers in producer.headers] == ["4", None]
