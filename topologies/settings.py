@@ -62,7 +62,6 @@ class WorkerSettings:
     flush_share: float = setting(0.2, "flushing may take at most this share of the worker's CPU")
     tick_after_s: float = setting(1.0, "a live partition whose clock has stood for so long gets a tick, seconds")
     max_unacked_s: float = setting(60.0, "a partition whose cells could not be stored for so long stops fetching, seconds")
-    max_poll_records: int = setting(50_000, "events in one batch at the most")
     views: tuple[str, ...] = setting((), "views to compute; all that are declared when empty")
 
 
