@@ -30,6 +30,9 @@ class App(faust.App):
         self.opened(found)
         return {TP(*place): offset for place, offset in found.items()}
 
+    def _create_directories(self) -> None:
+        """There are no tables, so nothing is kept on disk."""
+
 
 def make_app(
     settings: Settings,

@@ -24,7 +24,7 @@ from connectors import cassandra
 from connectors.cassandra_schema import ensure_schema
 from connectors.cassandra_store import CellStore
 from connectors.checkpoints import CassandraCheckpoints
-from connectors.kafka import ensure_topics, matching_topics
+from connectors.kafka import ensure_topics, matching_topics, topic_ids
 from connectors.redis_cache import CellCache
 from streams.app import App, make_app
 from streams.flush import CacheFlush, Cycle, DurableFlush
@@ -121,7 +121,13 @@ class Worker:
         tasks: list[asyncio.Task[Any]] = []
         try:
             await app.start()
-            works = (caching.run(), storing.run(), owners.tick(_caught_up(app)), self._watch_topics(again), app.wait_until_stopped())
+            works = (
+                caching.run(),
+                storing.run(),
+                owners.tick(_caught_up(app)),
+                self._watch_topics(owners, again),
+                app.wait_until_stopped(),
+            )
             ends = [asyncio.create_task(stop.wait()), asyncio.create_task(again.wait())]
             tasks = [*ends, *(asyncio.create_task(work) for work in works)]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -145,16 +151,20 @@ class Worker:
         await _final_rounds(caching, storing)
         await app.consumer.commit()
 
-    async def _watch_topics(self, again: asyncio.Event) -> None:
+    async def _watch_topics(self, owners: Owners, again: asyncio.Event) -> None:
+        """Sets `again` when there is a topic that is not read yet, or another one under the name of one that is."""
         while True:
             await asyncio.sleep(TOPICS_EVERY_S)
             try:
                 topics = await asyncio.to_thread(matching_topics, self._settings)
+                ids = await asyncio.to_thread(topic_ids, self._settings, topics)
             except MarqueeError as error:
                 log.warning("the topics cannot be listed: %s", error)
                 continue
-            if set(topics) - set(self._topics):
-                log.info("new topics %s: beginning anew with them", sorted(set(topics) - set(self._topics)))
+            sources = [owner.source for owner in owners.all()]
+            replaced = {source.topic for source in sources if ids.get(source.topic, source.topic_id) != source.topic_id}
+            if changed := sorted(set(topics) - set(self._topics) | replaced):
+                log.info("new topics %s: beginning anew with them", changed)
                 again.set()
 
     def _ready(self, places: Iterable[Place]) -> None:
