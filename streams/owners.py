@@ -75,6 +75,11 @@ class Owners:
         topics = sorted({topic for topic, _ in places})
         ids = topic_ids(self._settings, topics)
         spans = {topic: partition_offsets(self._settings, topic) for topic in topics}
+        count = self._settings.kafka.partitions
+        if grown := [topic for topic in topics if topic in self._settings.kafka.topics and len(spans[topic]) != count]:
+            raise SourceError(
+                f"topic {grown[0]} has {len(spans[grown[0]])} partitions instead of {count}, which splits sessions; cut over to a new topic"
+            )
         region = self._settings.worker.region
         sources = {(topic, partition): Source(region, topic, ids[topic], partition) for topic, partition in places}
         return sources, {(topic, partition): spans[topic][partition] for topic, partition in places}

@@ -46,8 +46,9 @@ def checkpoints() -> NoCheckpoints:
 @pytest.fixture
 def owners(monkeypatch: pytest.MonkeyPatch, checkpoints: NoCheckpoints) -> Owners:
     monkeypatch.setattr(owners_module, "topic_ids", lambda _settings, topics: dict.fromkeys(topics, "A" * 22))
-    monkeypatch.setattr(owners_module, "partition_offsets", lambda _settings, _topic: {0: (0, 10), 1: (0, 10)})
     settings = Settings()
+    spans = dict.fromkeys(range(settings.kafka.partitions), (0, 10))
+    monkeypatch.setattr(owners_module, "partition_offsets", lambda _settings, _topic: spans)
     return Owners(settings, tuple(VIEWS.values()), checkpoints, Letters(settings.kafka))
 
 
@@ -63,6 +64,12 @@ async def test_partitions_that_went_are_owned_no_more(owners: Owners) -> None:
     assert [owner.source.partition for owner in owners.all()] == [0]
     await owners.open(())
     assert owners.all() == []
+
+
+async def test_a_topic_that_grew_is_not_read_on(owners: Owners, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owners_module, "partition_offsets", lambda _settings, _topic: dict.fromkeys(range(9), (0, 10)))
+    with pytest.raises(SourceError, match="cut over"):
+        await owners.open([PLACE])
 
 
 async def test_a_batch_that_fails_half_way_leaves_no_state_to_store(owners: Owners, monkeypatch: pytest.MonkeyPatch) -> None:
