@@ -127,9 +127,11 @@ class Consumer(driver.Consumer):
         """Read each partition from where its state stands."""
         app: Any = self.app
         patience_s = app.conf.broker_request_timeout - OPENING_MARGIN_S
+        positions: Mapping[TP, int] = {}
         try:
             async with asyncio.timeout(patience_s):
-                positions: Mapping[TP, int] = await app.positions(self.assignment())
+                while set(positions) != (assigned := self.assignment()):  # which may change while partitions are restored
+                    positions = await app.positions(assigned)
         except TimeoutError as error:  # Faust would end its wait silently and leave a worker that reads nothing
             raise ServerAway(f"the partitions could not be restored within {patience_s:g} s; see whether Cassandra keeps up") from error
         for tp, offset in positions.items():
