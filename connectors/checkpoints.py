@@ -103,13 +103,14 @@ class CassandraCheckpoints:
         )
         await executed(self._session, self._settings, rows, in_flight=_PIECES_IN_FLIGHT)
         await executed(self._session, self._settings, [self._write.bind((name, offset, writer, stamp, len(cut), len(payload)))])
-        await self._forget_old(name)
+        await self._forget_old(name, offset)
 
-    async def _forget_old(self, source: str) -> None:
+    async def _forget_old(self, source: str, written: int) -> None:
+        """Keep the newest; never forget what was just written, for newer ones may turn out to be damaged."""
         offsets = sorted({manifest.offset for manifest in await self._manifests(source)}, reverse=True)
         if len(offsets) <= KEPT:
             return
-        oldest = offsets[KEPT - 1]
+        oldest = min(offsets[KEPT - 1], written)
         await executed(self._session, self._settings, [self._forget.bind((source, oldest))])
         await executed(self._session, self._settings, [self._forget_pieces.bind((source, shard, oldest)) for shard in range(SHARDS)])
 

@@ -28,20 +28,21 @@ cluster_option = click.option("--cluster", "given", is_flag=True, help="Use the 
 
 @contextmanager
 def arena(settings: Settings, name: str, given: bool) -> Iterator[tuple[Settings, Path, LocalCluster | None]]:
-    """Settings of running servers, a directory of the benchmark's own, and the cluster if it is its own; all removed at the end."""
+    """Settings of running servers, a directory of the benchmark's own, and the cluster if it is its own.
+
+    All is removed at the end; after an error the directory stays, for its logs.
+    """
     directory = Path(settings.local.directory) / "clusters" / f"bench-{name}-{os.getpid()}"
-    try:
-        if given:
-            directory.mkdir(parents=True)
-            ensure_topics(settings)
-            yield settings, directory, None
-            return
+    if given:
+        directory.mkdir(parents=True)
+        ensure_topics(settings)
+        yield settings, directory, None
+    else:
         with LocalCluster(directory, settings, preferred=dict.fromkeys(SERVICES, 0)) as cluster:
             cluster.start(say)
             ensure_topics(cluster.settings)
             yield cluster.settings, directory, cluster
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def worker_cores() -> list[int]:

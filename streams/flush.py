@@ -133,15 +133,20 @@ class Cycle:
 
     async def round(self) -> bool:
         """One flush of every partition; False if the store did not take it all."""
+        ok = True
         async with self._lock:
             for owner in list(self._owners()):
                 try:
                     await self._flush(owner)
-                except (ServerAway, StoreError) as error:
+                except StoreError as error:  # of this partition; the others may be taken
+                    self._failed(error)
+                    ok = False
+                except ServerAway as error:
                     self._failed(error)
                     return False
-        self._succeeded()
-        return True
+        if ok:
+            self._succeeded()
+        return ok
 
     def _failed(self, error: Exception) -> None:
         now = time.monotonic()

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from connectors.checkpoints import CheckpointStore
 from streams.records import FetchedBatches
-from topologies.errors import CheckpointError
+from topologies.errors import CheckpointError, OutdatedState
 from topologies.fold import PartitionState, RecordBlock, Refused
 from topologies.sources import Source
 from topologies.state_codec import load_state
 from topologies.view import View
 
 log = logging.getLogger(__name__)
+FOREIGN: Final = 2**53 - 1
+"""No log gets so far. A cache that must hold at least this version has something else, is emptied of the source and written anew."""
 
 
 @dataclass
@@ -56,7 +59,8 @@ class PartitionOwner:
 
 
 async def restored(source: Source, views: Sequence[View], checkpoints: CheckpointStore, earliest: int) -> tuple[PartitionState, int | None]:
-    """The state of the newest checkpoint, and its offset; without one a new state at `earliest`, and None.
+    """The state of the newest checkpoint, and its offset; without one a new state at `earliest`, and None; where the checkpoint is of
+    other views or an older version, a new state at the log's start, and FOREIGN.
 
     Raises CheckpointError when there are checkpoints and none can be used; ServerAway or StoreError when it cannot be known.
     """
@@ -67,7 +71,16 @@ async def restored(source: Source, views: Sequence[View], checkpoints: Checkpoin
         return PartitionState(source, views, earliest), None
     for sentence in checkpoint.skipped:
         log.error("%s: %s", source, sentence)
-    state = load_state(checkpoint.payload, source, views)
+    try:
+        state = await asyncio.to_thread(load_state, checkpoint.payload, source, views)
+    except OutdatedState as outdated:
+        if earliest > 0:
+            raise CheckpointError(
+                f"{outdated}, and the log begins at {earliest}, so it cannot be recounted; "
+                "declare the views as they were, or drop the checkpoint to go on from there"
+            ) from outdated
+        log.warning("%s: recounting the log from its start", outdated)
+        return PartitionState(source, views, 0), FOREIGN
     if state.offset < earliest:
         raise CheckpointError(
             f"{source}: its checkpoint stands at offset {state.offset} and the log begins at {earliest}: "

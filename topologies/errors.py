@@ -7,6 +7,7 @@
     ├── StoreError          a broker or a store answered that it cannot
     ├── SourceError         a source of the log cannot be read exactly (re-created, truncated, grown)
     ├── CheckpointError     no checkpoint verifies, or one cannot be read
+    │   └── OutdatedState   one that is whole, of another version or of views declared otherwise
     └── DeclarationError    a View is declared wrongly
 
 Each message is one sentence that says what to do. Vendors' errors become these where they enter (connectors).
@@ -40,6 +41,10 @@ class SourceError(MarqueeError):
 
 
 class CheckpointError(MarqueeError):
+    pass
+
+
+class OutdatedState(CheckpointError):
     pass
 
 

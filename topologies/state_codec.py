@@ -2,7 +2,7 @@
 
 Layout: "MQST", u16 schema version, u32 CRC-32 of the rest, then zstandard of one MessagePack document; arrays stand in it as
 [dtype, shape, bytes].
-A state of another schema version, or of views declared otherwise, is refused with CheckpointError: its owner recounts the log.
+A state of another schema version, or of views declared otherwise, is refused with OutdatedState: its owner recounts the log.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from topologies.dictionary import Dictionary
-from topologies.errors import CheckpointError
+from topologies.errors import CheckpointError, OutdatedState
 from topologies.fold import PartitionState
 from topologies.session_rows import SAMPLES
 from topologies.sources import Source
@@ -59,18 +59,18 @@ def load_state(payload: bytes, source: Source, views: Sequence[View]) -> Partiti
     try:
         magic, schema, checksum = _HEAD.unpack_from(payload)
         if magic != MAGIC:
-            raise CheckpointError(f"a checkpoint of {source} starts with {magic!r}, which no version writes; it is passed over")
+            raise CheckpointError(f"a checkpoint of {source} starts with {magic!r}, which no version writes; drop it to go on without it")
         if schema != SCHEMA:
-            raise CheckpointError(f"a checkpoint of {source} has schema {schema}, this version reads {SCHEMA}; it is passed over")
+            raise OutdatedState(f"a checkpoint of {source} has schema {schema}, this version reads {SCHEMA}")
         if zlib.crc32(payload[_HEAD.size :]) != checksum:
-            raise CheckpointError(f"a checkpoint of {source} is damaged: its checksum does not fit; it is passed over")
+            raise CheckpointError(f"a checkpoint of {source} is damaged: its checksum does not fit; drop it to go on without it")
         document = msgspec.msgpack.decode(bytes(cramjam.zstd.decompress(payload[_HEAD.size :])))
     except (struct.error, cramjam.DecompressionError, msgspec.DecodeError) as error:
-        raise CheckpointError(f"a checkpoint of {source} cannot be read ({error}); it is passed over") from error
+        raise CheckpointError(f"a checkpoint of {source} cannot be read ({error}); drop it to go on without it") from error
     if document["source"][0] != source.region or document["source"][2:] != [source.topic_id, source.partition]:
-        raise CheckpointError(f"a checkpoint of {document['source']} stands where one of {source} should; it is passed over")
+        raise CheckpointError(f"a checkpoint of {document['source']} stands where one of {source} should; drop it to go on without it")
     if document["views"] != _signature(views):
-        raise CheckpointError(f"a checkpoint of {source} was made with other views than are declared now; it is passed over")
+        raise OutdatedState(f"a checkpoint of {source} was made with other views than are declared now")
     return _restored(document, source, views)
 
 

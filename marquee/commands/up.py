@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from cluster.supervisor import Workers
 
 MOST_RESTARTS: Final = 5
-"""What has ended so often on its own is not started again."""
+RESTARTS_WITHIN_S: Final = 600.0
+"""What has ended more often than that on its own within ten minutes is not started again."""
 
 
 @click.command()
@@ -77,12 +78,13 @@ def _announce(cluster: LocalCluster, count: int) -> None:
 
 def _watch(cluster: LocalCluster, workers: Workers) -> None:
     """Starts again what ends on its own. Returns never; raises ServerAway when one will not stay up."""
-    restarts: Counter[str] = Counter()
+    restarts: defaultdict[str, list[float]] = defaultdict(list)
 
     def again(name: str, log: Path) -> None:
-        restarts[name] += 1
-        if restarts[name] > MOST_RESTARTS:
-            raise ServerAway(f"{name} ended {restarts[name]} times on its own; {log} says why")
+        now = time.monotonic()
+        restarts[name] = [when for when in restarts[name] if now - when < RESTARTS_WITHIN_S] + [now]
+        if len(restarts[name]) > MOST_RESTARTS:
+            raise ServerAway(f"{name} ended {len(restarts[name])} times on its own; {log} says why")
         say(f"{name} ended on its own ({log} says why); starting it again")
 
     while True:
