@@ -83,7 +83,7 @@ def test_what_is_no_checkpoint_is_refused(payload: bytes) -> None:
 def test_a_flipped_bit_is_noticed(at: int, bit: int) -> None:
     broken = bytearray(PAYLOAD)
     broken[at] ^= 1 << bit
-    with pytest.raises(CheckpointError, match="drop it to go on without it|has schema"):
+    with pytest.raises(CheckpointError, match=r"drop it to go on without it|has schema"):
         load_state(bytes(broken), SOURCE, VIEWS)
 
 
