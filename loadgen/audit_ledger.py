@@ -65,7 +65,7 @@ class RunTally:
 
     def covers(self, *, classes: bool) -> bool:
         """Whether the classes of all the run's records (else: the log of all of them) are within what was recounted."""
-        if self.run is None or self.run.state == "running":
+        if self.run is None or self.run.state in ("running", "failed"):  # a failed run does not know where its records end
             return False
         reached = {source.partition: ends for source, ends in self.reached.items() if source.topic_id == self.run.topic_id}
         return all(span.last < reached.get(span.partition, (0, 0))[0 if classes else 1] for span in self.run.partitions)
@@ -82,6 +82,8 @@ def compare(database: duckdb.DuckDBPyConnection, tally: RunTally) -> tuple[str, 
     run = tally.run
     if run is None:
         return "no run named", []
+    if run.state == "failed":
+        return "not compared: the run failed, so its ledger is not all of what was sent", []
     if not tally.covers(classes=True):
         return "not compared: the run, or the workers, are not through with it", []
     if run.failed:

@@ -110,12 +110,19 @@ def runs_directory(settings: Settings) -> Path:
     return Path(settings.local.directory) / "runs"
 
 
+def refuse_taken(path: Path) -> None:
+    """UsageError when there is a run in this directory already: said before anything that takes long."""
+    if path.exists():
+        raise UsageError(f"there is a run {path.name!r} already ({path}); choose another --run name")
+
+
 def create_run(run: Run) -> None:
     """Makes the run's directory and its first run.json. UsageError when there is a run of that name."""
     try:
         run.path.mkdir(parents=True)
     except FileExistsError:
-        raise UsageError(f"there is a run {run.name!r} already ({run.path}); choose another --run name") from None
+        refuse_taken(run.path)
+        raise
     run.parts.mkdir()
     save_run(run)
 

@@ -20,7 +20,7 @@ from loadgen.audience import Plan, make_plan, make_world
 from loadgen.crew import Crew, LoadProgress
 from loadgen.destination import open_destination
 from loadgen.faults import Faults, parse_faults
-from loadgen.ledger import Run, create_run, runs_directory
+from loadgen.ledger import Run, create_run, refuse_taken, runs_directory
 from loadgen.process import Assignment, warm_up
 from topologies.errors import UsageError
 from topologies.settings import Settings
@@ -103,14 +103,15 @@ def _check(options: LoadOptions) -> None:
         ("rate", options.rate),
         ("backfill", options.backfill_s),
     ):
-        if value is not None and value <= 0:
-            raise UsageError(f"--{name} must be more than 0")
+        if value is not None and not 0 < value < math.inf:
+            raise UsageError(f"--{name} must be a number more than 0")
     if min(options.processes, options.titles, options.regions) < 1:
         raise UsageError("--processes, --titles and --regions must be at least 1")
     if not 0 <= options.vanish <= 1:
         raise UsageError("--vanish must be between 0 and 1")
     if not 0 <= options.seed < 2**63:
         raise UsageError("--seed must be between 0 and 2^63 − 1")
+    parse_faults(options.faults)
     if options.tag is not None and not re.fullmatch(r"[a-z0-9]{1,16}", options.tag):
         raise UsageError("a tag has 1 to 16 lower-case letters and digits")
 
@@ -138,6 +139,7 @@ def run_load(settings: Settings, options: LoadOptions, on_progress: OnProgress) 
     shape = shape_of(options)
     faults = parse_faults(options.faults)
     name = run_name(options.run, "load")
+    refuse_taken(runs_directory(settings) / name)
     target = open_destination(settings, name, shape.live)
     started_ms = time.time_ns() // 1_000_000
     span_start = started_ms if shape.live else started_ms - shape.span_ms if options.span_start_ms is None else options.span_start_ms

@@ -7,6 +7,7 @@ One process does it, so a partition's records are in the order of their arrival.
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from array import array
@@ -22,7 +23,7 @@ import orjson
 from loadgen.crew import LEAD_MS, LoadProgress, finish_run, stop_signals
 from loadgen.destination import open_destination
 from loadgen.draws import partitions_of
-from loadgen.ledger import Run, create_run, runs_directory, save_run, write_part
+from loadgen.ledger import Run, create_run, refuse_taken, runs_directory, save_run, write_part
 from loadgen.load import run_name, tag_of
 from loadgen.mapping import load_mapping, mapping_for
 from loadgen.produce import COUNTERS, FAILED, FINAL_TICK_MS, LATE_SENDS, MAX_LATENESS_MS, SENT, WAITING, Pace, Records, Sender
@@ -55,10 +56,11 @@ def run_replay(settings: Settings, options: ReplayOptions, on_progress: Callable
 
     Raises UsageError (file, mapping, options), ServerAway and StoreError (Kafka; the ledger then says `failed`).
     """
-    if options.speed is not None and (options.speed <= 0 or options.keep_time):
-        raise UsageError("--speed must be more than 0, and goes without --keep-time")
+    if options.speed is not None and (not 0 < options.speed < math.inf or options.keep_time):
+        raise UsageError("--speed must be a number more than 0, and goes without --keep-time")
     mapping = load_mapping(options.map) if options.map else mapping_for(options.file)
     name = run_name(options.run, "replay")
+    refuse_taken(runs_directory(settings) / name)
     live = not options.keep_time
     Path(settings.local.directory).mkdir(parents=True, exist_ok=True)
     on_progress(LoadProgress("planning"))

@@ -51,4 +51,6 @@ def _stores(by_store: dict[str, int]) -> str:
 def _told(found: Difference) -> str:
     where = f"{found.view} {found.window} {instant(found.start_ms) if found.start_ms else ''}".strip()
     key = found.key.replace("\x1f", " × ") or "(all)"
+    if found.store == "ledger":  # here the ledger is what is expected, and the log what is found
+        return f"wrong: ledger, {key}: the ledger says {found.expected}, the log has {found.served}"
     return f"wrong: {where}, {key}: {found.store} has {found.served}, the log says {found.expected} ({found.source})"

@@ -16,7 +16,7 @@ from cluster.supervisor import Workers
 from connectors.kafka import client_options, partition_offsets, topic_ids
 from connectors.redis import RedisKeys
 from loadgen.ledger import Run
-from loadgen.load import LoadOptions, run_load
+from loadgen.load import LoadOptions, run_load, shape_of
 from marquee.arena import arena, cluster_option, show
 from marquee.catching_up import catch_up
 from marquee.invocation import Invocation, pass_invocation
@@ -76,6 +76,8 @@ def freshness(invocation: Invocation, rate: float, duration_s: float, workers: i
       marquee bench freshness --rate 20000
       marquee bench freshness --rate 50000 --duration 120 --json
     """
+    load = LoadOptions(rate=rate, duration_s=duration_s)
+    shape_of(load)
     with arena(invocation.settings, "freshness", given) as (settings, directory, _):
         with Workers(settings, workers, directory) as running:
             running.wait_ready()
@@ -85,7 +87,7 @@ def freshness(invocation: Invocation, rate: float, duration_s: float, workers: i
             watch = AppliedWatch(settings, [str(Source(settings.worker.region, topic, identity, number)) for number in partitions])
             watch.start()
             cpu_before = sum(running.cpu_seconds(index) for index in range(workers))
-            run = run_load(settings, LoadOptions(rate=rate, duration_s=duration_s), lambda _: None)
+            run = run_load(settings, load, lambda _: None)
             catch_up(settings, run.topic, lambda _: None)
             cpu_s = sum(running.cpu_seconds(index) for index in range(workers)) - cpu_before
             watch.end()

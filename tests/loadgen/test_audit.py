@@ -296,6 +296,16 @@ def test_an_audit_while_workers_are_behind_is_exact_but_not_complete(settings: S
     assert result.unaccounted == 0
 
 
+def test_a_run_that_failed_has_no_whole_ledger_to_compare(settings: Settings) -> None:
+    place = filled(settings)
+    run = run_of(place, place.audit(), state="failed", generated=10**6, faults={}, malformed={})
+    write_ledger(place, run)
+    result = place.audit(run.name)
+    assert result.ledger.startswith("not compared: the run failed")
+    assert result.differences == ()
+    assert not result.proven
+
+
 def run_of(place: Place, result: AuditResult, **changes: Any) -> Run:
     """The ledger of a run that is all of this log but the ticks."""
     name = f"run-{uuid.uuid4().hex[:8]}"

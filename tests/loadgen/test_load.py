@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -189,6 +190,9 @@ def test_a_name_and_a_backfill_topic_are_taken_once(settings: Settings) -> None:
         LoadOptions(rate=5),
         LoadOptions(events=0),
         LoadOptions(events=5, rate=-1),
+        LoadOptions(events=5, rate=math.nan),
+        LoadOptions(duration_s=5, rate=math.inf),
+        LoadOptions(events=5, faults="nosuch"),
         LoadOptions(events=5, duration_s=1, rate=5),
         LoadOptions(backfill_s=60),
         LoadOptions(events=5, backfill_s=60, duration_s=60),
