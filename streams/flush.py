@@ -16,6 +16,7 @@ from connectors.cassandra_store import CellStore
 from connectors.checkpoints import CheckpointStore
 from connectors.redis_cache import CellCache, FlushOutcome
 from streams.letters import Letters
+from streams.metered import CpuMeter
 from streams.partition import PartitionOwner
 from topologies.cells import CACHE
 from topologies.errors import ServerAway, StoreError
@@ -106,14 +107,11 @@ class Cycle:
         owners: Callable[[], Iterable[PartitionOwner]],
         interval_s: float,
         settings: WorkerSettings,
-        fold_cpu_s: Callable[[], float],
     ) -> None:
-        """`fold_cpu_s`: CPU that folding has taken so far; what else the process used during a round is the round's cost."""
         self.name = name
         self._flush = flush
         self._owners = owners
         self._interval_s = interval_s
-        self._fold_cpu_s = fold_cpu_s
         self._share = settings.flush_share / 2
         self._patience_s = settings.max_unacked_s
         self._lock = asyncio.Lock()
@@ -125,10 +123,9 @@ class Cycle:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            began, cpu, folding = time.monotonic(), time.process_time(), self._fold_cpu_s()
-            ok = await self.round()
-            cost = (time.process_time() - cpu) - (self._fold_cpu_s() - folding)
-            apart = min(max(self._interval_s, cost / self._share), self._interval_s * STRETCH_AT_MOST)
+            began, meter = time.monotonic(), CpuMeter()
+            ok = await meter.run(self.round())
+            apart = min(max(self._interval_s, meter.spent_s / self._share), self._interval_s * STRETCH_AT_MOST)
             await asyncio.sleep(max(apart - (time.monotonic() - began), SHORTEST_PAUSE_S) if ok else RETRY_S)
 
     async def round(self) -> bool:

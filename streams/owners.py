@@ -37,8 +37,6 @@ class Owners:
         self._letters = letters
         self._owners: dict[Place, PartitionOwner] = {}
         self._opening = asyncio.Lock()
-        self.fold_cpu_s = 0.0
-        """CPU of the event loop's thread that folding has taken."""
 
     def all(self) -> list[PartitionOwner]:
         return list(self._owners.values())
@@ -112,9 +110,7 @@ class Owners:
             raise
 
     async def _fold(self, owner: PartitionOwner, fetched: FetchedBatches, event: Any) -> None:
-        begun = time.thread_time()
         block, refused = owner.fold(fetched, time.monotonic())
-        self.fold_cpu_s += time.thread_time() - begun
         event.value = event.message.value = None  # what waits for its ack need not keep what it brought
         owner.pending.append((fetched.next_offset, event))
         if refused:

@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -112,9 +111,8 @@ class Worker:
         owners = Owners(self._settings, self._views, stores.checkpoints, letters)
         options = self._settings.worker
         durably = DurableFlush(stores.cells, stores.checkpoints, letters, worker)
-        spent = partial(getattr, owners, "fold_cpu_s")
-        caching = Cycle("Redis", CacheFlush(stores.cache, worker), owners.all, options.redis_flush_s, options, spent)
-        storing = Cycle("Cassandra", durably, owners.all, options.cassandra_flush_s, options, spent)
+        caching = Cycle("Redis", CacheFlush(stores.cache, worker), owners.all, options.redis_flush_s, options)
+        storing = Cycle("Cassandra", durably, owners.all, options.cassandra_flush_s, options)
         app = make_app(self._settings, self._topics, owners, storing.working.wait, self._ready)
         app.on_partitions_revoked.connect(_settling(caching, storing))
         again = asyncio.Event()
