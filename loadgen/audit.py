@@ -126,8 +126,7 @@ def _read_stores(going: _Audit) -> list[LogEnd]:
         for name, (cells, errors) in counts.items():
             going.tallies[name].add("redis totals", cells, errors)
         going.differences.extend(wrong)
-        going.on_progress("reading what Cassandra serves")
-        going.stored = stores.load_cassandra()
+        going.stored = stores.load_cassandra(going.on_progress)
     return ends
 
 

@@ -5,7 +5,7 @@ Table `served`: store, source, "view", "window", key VARCHAR; start_ms BIGINT; g
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Final, Self
 
@@ -80,14 +80,21 @@ class ServedStores:
             self._insert("redis", text, rows)
         return statuses
 
-    def load_cassandra(self) -> dict[str, SourceStatus]:
-        """Bring every source's cells from Cassandra; returns the statuses that they are as of."""
+    def load_cassandra(self, on_progress: Callable[[str], None]) -> dict[str, SourceStatus]:
+        """Bring every source's cells from Cassandra; returns the statuses that they are as of.
+
+        A topic at a time: each look asks for every span that there is, of all its sources at once.
+        """
+        topics: dict[str, list[str]] = {}
+        for text, status in self._cassandra.statuses().items():
+            topics.setdefault(status.source.topic_id, []).append(text)
         statuses = {}
-        for text in self._cassandra.statuses():
-            look = self._cassandra.source_packs([text])[text]
-            statuses[text] = look.status
-            cells = ((pack.view, pack.window, cell) for pack in look.packs for cell in decode_pack(pack.blob))
-            self._insert("cassandra", text, ((v, w, c.start_ms, c.grouping, KEY_SEPARATOR.join(c.key), c.values) for v, w, c in cells))
+        for number, texts in enumerate(topics.values(), 1):
+            on_progress(f"reading what Cassandra serves: topic {number} of {len(topics)}")
+            for text, look in self._cassandra.source_packs(texts).items():
+                statuses[text] = look.status
+                cells = ((pack.view, pack.window, cell) for pack in look.packs for cell in decode_pack(pack.blob))
+                self._insert("cassandra", text, ((v, w, c.start_ms, c.grouping, KEY_SEPARATOR.join(c.key), c.values) for v, w, c in cells))
         return statuses
 
     def wrong_totals(self) -> tuple[dict[str, tuple[int, int]], list[Difference]]:
