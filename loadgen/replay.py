@@ -190,7 +190,7 @@ class _Replay:
         )
         self._noted = now
         self._on_progress(self._last)
-        if now - self._saved >= 1:
+        if phase == "sending" and now - self._saved >= 1:  # a run that is done was saved so, and stays so
             self._saved = now
             save_run(run)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ import orjson
 import polars as pl
 import pytest
 
-from loadgen.crew import LoadProgress
-from loadgen.ledger import read_sent
+from loadgen.crew import LoadProgress, finish_run
+from loadgen.ledger import Run, open_run, read_sent
 from loadgen.mapping import load_mapping, mapping_for
 from loadgen.produce import FINAL_TICK_MS, TICK
 from loadgen.replay import DELAY_MS, ReplayOptions, run_replay
@@ -140,9 +141,15 @@ def test_a_line_that_is_no_row_is_counted(tmp_path: Path, mapping: Path) -> None
     assert [event["session"] for event in events] == ["s1", "s3"]
 
 
-def test_a_replay_that_keeps_its_times_writes_them(settings: Settings) -> None:
+def test_a_replay_that_keeps_its_times_writes_them(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly(settings: Settings, run: Run) -> Run:
+        time.sleep(1.1)  # more than the second after which a run that goes on is saved again
+        return finish_run(settings, run)
+
+    monkeypatch.setattr("loadgen.replay.finish_run", slowly)
     run = run_replay(settings, ReplayOptions(Path(settings.local.traces) / LUMOS, keep_time=True), silent)
     assert (run.state, run.kind, run.live, run.unmapped) == ("finished", "replay", False, 0)
+    assert open_run(settings, run.name) == run
     log = log_of(settings, run.topic)
     records = [record for record in log if record.value != TICK]
     assert len(records) == run.generated == run.acknowledged == read_sent(run)["events"].sum()
