@@ -1,6 +1,6 @@
 """From a partition's state to the stores: changed cells to Redis, then cells, status and checkpoint to Cassandra.
 
-Two cycles run beside the fold, each over all partitions in turn. A cycle that costs more than its share of the worker's CPU
+Two cycles run beside the fold, each over all partitions. A cycle that costs more than its share of the worker's CPU
 comes round more rarely. A flush takes what it writes in one step, at one offset; the fold goes on meanwhile.
 """
 
@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from connectors.cassandra_store import CellStore
 from connectors.checkpoints import CheckpointStore
@@ -107,43 +108,60 @@ class Cycle:
         owners: Callable[[], Iterable[PartitionOwner]],
         interval_s: float,
         settings: WorkerSettings,
+        *,
+        at_once: bool,
     ) -> None:
+        """`at_once`: whether all partitions are flushed side by side (small flushes, many round trips) or one after another."""
         self.name = name
         self._flush = flush
         self._owners = owners
         self._interval_s = interval_s
         self._share = settings.flush_share / 2
         self._patience_s = settings.max_unacked_s
-        self._lock = asyncio.Lock()
+        self._at_once = at_once
+        self._away = False
+        self._locks: WeakKeyDictionary[PartitionOwner, asyncio.Lock] = WeakKeyDictionary()
         self._failing_since: float | None = None
         self._reported = 0.0
         self.working = asyncio.Event()
         self.working.set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. Partitions that are flushed in turn are spread over the interval, so that the fold is never held up for long."""
         while True:
             began, meter = time.monotonic(), CpuMeter()
-            ok = await meter.run(self.round())
+            ok = await self.round(meter, 0.0 if self._at_once else self._interval_s / 2)
             apart = min(max(self._interval_s, meter.spent_s / self._share), self._interval_s * STRETCH_AT_MOST)
             await asyncio.sleep(max(apart - (time.monotonic() - began), SHORTEST_PAUSE_S) if ok else RETRY_S)
 
-    async def round(self) -> bool:
-        """One flush of every partition; False if the store did not take it all."""
-        ok = True
-        async with self._lock:
-            for owner in list(self._owners()):
-                try:
-                    await self._flush(owner)
-                except StoreError as error:  # of this partition; the others may be taken
-                    self._failed(error)
-                    ok = False
-                except ServerAway as error:
-                    self._failed(error)
-                    return False
-        if ok:
+    async def round(self, meter: CpuMeter | None = None, spread_s: float = 0.0) -> bool:
+        """One flush of every partition, over `spread_s` seconds at least; False if the store did not take it all."""
+        meter = meter or CpuMeter()
+        owners = list(self._owners())
+        if self._at_once:
+            taken = all(await asyncio.gather(*(meter.run(self._taken(owner)) for owner in owners)))
+        else:
+            taken = True
+            for owner in owners:
+                taken &= await meter.run(self._taken(owner))
+                if self._away:
+                    break
+                await asyncio.sleep(spread_s / len(owners))
+        if taken:
             self._succeeded()
-        return ok
+        return taken
+
+    async def _taken(self, owner: PartitionOwner) -> bool:
+        """Flush one partition, never twice at once; False if the store did not take it."""
+        async with self._locks.setdefault(owner, asyncio.Lock()):
+            try:
+                await self._flush(owner)
+            except (StoreError, ServerAway) as error:
+                self._away = isinstance(error, ServerAway)  # else it is this partition's trouble, and the others may be taken
+                self._failed(error)
+                return False
+        self._away = False
+        return True
 
     def _failed(self, error: Exception) -> None:
         now = time.monotonic()

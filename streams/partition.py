@@ -22,7 +22,7 @@ FOREIGN: Final = 2**53 - 1
 """No log gets so far. A cache that must hold at least this version has something else, is emptied of the source and written anew."""
 
 
-@dataclass
+@dataclass(eq=False)
 class PartitionOwner:
     """`pending`: (next offset, Faust event) of batches folded and not durable, oldest first."""
 

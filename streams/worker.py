@@ -111,8 +111,8 @@ class Worker:
         owners = Owners(self._settings, self._views, stores.checkpoints, letters)
         options = self._settings.worker
         durably = DurableFlush(stores.cells, stores.checkpoints, letters, worker)
-        caching = Cycle("Redis", CacheFlush(stores.cache, worker), owners.all, options.redis_flush_s, options)
-        storing = Cycle("Cassandra", durably, owners.all, options.cassandra_flush_s, options)
+        caching = Cycle("Redis", CacheFlush(stores.cache, worker), owners.all, options.redis_flush_s, options, at_once=True)
+        storing = Cycle("Cassandra", durably, owners.all, options.cassandra_flush_s, options, at_once=False)
         app = make_app(self._settings, self._topics, owners, storing.working.wait, self._ready)
         app.on_partitions_revoked.connect(_settling(caching, storing))
         again = asyncio.Event()
