@@ -19,6 +19,7 @@ from loadgen.produce import FINAL_TICK_MS, TICK
 from loadgen.replay import DELAY_MS, ReplayOptions, run_replay
 from loadgen.trace import open_trace
 from tests.loadgen.test_load import log_of
+from tests.traces import recorded
 from topologies.errors import UsageError
 from topologies.events import decode_event
 from topologies.settings import Settings
@@ -82,7 +83,7 @@ def events_of(file: Path, mapping: Path, scratch: Path) -> tuple[list[dict[str, 
 def test_a_shipped_trace_makes_valid_events_only(
     bare_settings: Settings, tmp_path: Path, name: str, rows: int, sessions: int, types: dict[str, int]
 ) -> None:
-    file = Path(bare_settings.local.traces) / name
+    file = recorded(bare_settings, name)
     seen: Counter[str] = Counter()
     highest: dict[str, int] = {}
     with open_trace(file, mapping_for(file), tmp_path) as trace:
@@ -147,7 +148,7 @@ def test_a_replay_that_keeps_its_times_writes_them(settings: Settings, monkeypat
         return finish_run(settings, run)
 
     monkeypatch.setattr("loadgen.replay.finish_run", slowly)
-    run = run_replay(settings, ReplayOptions(Path(settings.local.traces) / LUMOS, keep_time=True), silent)
+    run = run_replay(settings, ReplayOptions(recorded(settings, LUMOS), keep_time=True), silent)
     assert (run.state, run.kind, run.live, run.unmapped) == ("finished", "replay", False, 0)
     assert open_run(settings, run.name) == run
     log = log_of(settings, run.topic)

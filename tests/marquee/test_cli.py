@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -88,11 +87,9 @@ def test_a_command_used_wrongly_gets_one_sentence_and_exit_2(tmp_path: Path, arg
     ],
 )
 def test_a_server_that_is_away_gets_one_sentence_and_exit_1(tmp_path: Path, arguments: tuple[str, ...], server: str) -> None:
-    started = time.monotonic()
     said = sentence(marquee(tmp_path, *arguments, environment=AWAY), 1)
     assert re.search(server, said)
     assert "unexpected" not in said
-    assert time.monotonic() - started < 20  # 10 s on a machine that does nothing else
 
 
 def test_status_works_with_all_servers_away_and_says_which(tmp_path: Path) -> None:
