@@ -22,6 +22,8 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -49,6 +51,8 @@ BASE_US: Final = 1_500_000_000_000_000
 """Write time of offset 0, µs since the epoch (July 2017): below any clock, so that a row can still be deleted by hand. Never change it."""
 RETRIES: Final = 2
 CONNECT_TIMEOUT_S: Final = 5.0
+_DRIVER_THREADS: Final = ("event_loop", "asyncore_cassandra_driver_event_loop")
+"""As the driver's reactors name the thread in which they send and receive."""
 
 logging.getLogger("cassandra").addHandler(logging.NullHandler())  # else its warnings reach stderr where nobody has set up logging
 
@@ -118,6 +122,12 @@ def connect(settings: CassandraSettings) -> Session:
 def close(session: Session) -> None:
     """Ends the session and its connections. Calling again does nothing."""
     session.cluster.shutdown()
+
+
+def driver_cpu_s() -> float:
+    """CPU seconds that the driver's thread has taken so far, for whatever the process has sent and received."""
+    loops = [thread.ident for thread in threading.enumerate() if thread.name in _DRIVER_THREADS and thread.ident is not None]
+    return sum(time.clock_gettime(time.pthread_getcpuclockid(ident)) for ident in loops)
 
 
 def shown(settings: CassandraSettings) -> str:

@@ -94,7 +94,8 @@ class CassandraCheckpoints:
     async def write(self, source: Source, offset: int, writer: str, payload: bytes) -> None:
         """See CheckpointStore."""
         name = str(source)
-        cut = [payload[first : first + PIECE_BYTES] for first in range(0, len(payload), PIECE_BYTES)] or [b""]
+        whole = memoryview(payload)  # a piece is copied when it is sent, not all of them before
+        cut = [whole[first : first + PIECE_BYTES] for first in range(0, len(payload), PIECE_BYTES)] or [whole]
         checksums = await asyncio.to_thread(lambda: [zlib.crc32(piece) for piece in cut])
         stamp = hashlib.blake2b(struct.pack(f"<q{len(cut)}I", len(payload), *checksums), digest_size=8).hexdigest()
         rows = (

@@ -1,7 +1,8 @@
-"""From a partition's state to the stores: changed cells to Redis, then cells, status and checkpoint to Cassandra.
+"""From a partition's state to the stores: changed cells to Redis, changed packs and the status to Cassandra.
 
-Two cycles run beside the fold, each over all partitions. A cycle that costs more than its share of the worker's CPU
-comes round more rarely. A flush takes what it writes in one step, at one offset; the fold goes on meanwhile.
+Two cycles run beside the fold, each over all partitions; that of the checkpoints (streams/checkpointing.py) is a third. A cycle that
+costs more than its share of the worker's CPU comes round more rarely. A flush takes what it writes in one step, at one offset; the fold
+goes on meanwhile.
 """
 
 from __future__ import annotations
@@ -14,15 +15,12 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from connectors.cassandra_store import CellStore
-from connectors.checkpoints import CheckpointStore
 from connectors.redis_cache import CellCache, FlushOutcome
-from streams.letters import Letters
 from streams.metered import CpuMeter
 from streams.partition import PartitionOwner
 from topologies.cells import CACHE
 from topologies.errors import ServerAway, StoreError
 from topologies.settings import WorkerSettings
-from topologies.state_codec import dump_state, pack_state
 
 log = logging.getLogger(__name__)
 RETRY_S: Final = 1.0
@@ -69,33 +67,28 @@ class CacheFlush:
 
 
 class DurableFlush:
-    """Brings changed packs, the status and a checkpoint to Cassandra, then acknowledges. Cassandra away: nothing is acknowledged."""
+    """Brings changed packs and the status to Cassandra. With it away, nothing is acknowledged."""
 
-    def __init__(self, cells: CellStore, checkpoints: CheckpointStore, letters: Letters, worker: str) -> None:
+    def __init__(self, cells: CellStore) -> None:
         self._cells = cells
-        self._checkpoints = checkpoints
-        self._letters = letters
-        self._worker = worker
 
     async def __call__(self, owner: PartitionOwner) -> None:
         """Flush one partition. Raises ServerAway or StoreError with the cells marked again."""
-        state = owner.state
-        if owner.durable == state.offset:
-            return
-        status = state.status()
-        packs, taken = state.take_packs()
-        document = dump_state(state)
-        try:
-            await self._letters.delivered()
-            await self._cells.write_packs(owner.source, status.offset, packs)
-            await self._cells.write_status(status)
-            payload = await asyncio.to_thread(pack_state, document)
-            await self._checkpoints.write(owner.source, status.offset, self._worker, payload)
-        except BaseException:
-            state.put_back(taken)
-            raise
-        owner.acknowledge(status.offset)
-        state.close_final()
+        async with owner.storing:
+            state = owner.state
+            if owner.stored == state.offset:
+                return
+            status = state.status()
+            packs, taken = state.take_packs()
+            try:
+                await self._cells.write_packs(owner.source, status.offset, packs)
+                await self._cells.write_status(status)
+            except BaseException:
+                state.put_back(taken)
+                raise
+            owner.stored = status.offset
+            owner.acknowledge()
+            state.close_final()
 
 
 class Cycle:
@@ -117,6 +110,7 @@ class Cycle:
         self._owners = owners
         self._interval_s = interval_s
         self._share = settings.flush_share / 2
+        """Of the worker's CPU, for this one of two cycles of flushes."""
         self._patience_s = settings.max_unacked_s
         self._at_once = at_once
         self._away = False

@@ -22,6 +22,15 @@ FOREIGN: Final = 2**53 - 1
 """No log gets so far. A cache that must hold at least this version has something else, is emptied of the source and written anew."""
 
 
+@dataclass(frozen=True)
+class CheckpointFigures:
+    """What a checkpoint took: the fold stood still for `pause_s`; `cpu_s` is of all threads; `bytes` were written."""
+
+    pause_s: float
+    cpu_s: float
+    bytes: int
+
+
 @dataclass(eq=False)
 class PartitionOwner:
     """`pending`: (next offset, Faust event) of batches folded and not durable, oldest first."""
@@ -31,15 +40,23 @@ class PartitionOwner:
     live: bool
     """Whether the topic's time is the broker's (LogAppendTime), so that silence is answered with ticks."""
     durable: int
-    """Offset up to which cells and checkpoint are in the durable store."""
+    """Offset of the newest checkpoint: from here a restart goes on."""
     cached: int | None
     """Version that the cache must hold at least; None when it is to get every cell."""
+    stored: int | None = None
+    """Offset up to which the cells are in the durable store; None when that is to be found out by storing what is marked."""
+    storing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while cells are on their way to the durable store: what is taken then is marked neither as lacking nor yet there."""
     pending: deque[tuple[int, Any]] = field(default_factory=deque)
     clock_moved_s: float = 0.0
     """When (monotonic) the clock last moved or a tick was sent."""
     folded_s: float = 0.0
     cache_seen_s: float = 0.0
     """When (monotonic) the cache was last written or asked whether it still has what it was given."""
+    checkpointed_s: float = 0.0
+    """When (monotonic) the last checkpoint was begun."""
+    checkpoint: CheckpointFigures | None = None
+    """What the last one took."""
 
     def fold(self, fetched: FetchedBatches, now_s: float) -> tuple[RecordBlock, list[Refused]]:
         """Fold the next batch in. Raises SourceError when it does not follow the state."""
@@ -51,10 +68,10 @@ class PartitionOwner:
             self.clock_moved_s = now_s
         return block, refused
 
-    def acknowledge(self, offset: int) -> None:
-        """Everything below `offset` is durable: tell Faust, which commits it."""
-        self.durable = offset
-        while self.pending and self.pending[0][0] <= offset:
+    def acknowledge(self) -> None:
+        """Tell Faust, which commits it, of everything of which cells and checkpoint are durable."""
+        upto = min(self.durable, self.stored or 0)
+        while self.pending and self.pending[0][0] <= upto:
             self.pending.popleft()[1].ack()
 
 

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +26,7 @@ from connectors.checkpoints import CassandraCheckpoints
 from connectors.kafka import ensure_topics, matching_topics, topic_ids
 from connectors.redis_cache import CellCache
 from streams.app import App, make_app
+from streams.checkpointing import CheckpointCycle, CheckpointFlush
 from streams.flush import CacheFlush, Cycle, DurableFlush
 from streams.letters import Letters
 from streams.owners import Owners, Place
@@ -110,11 +111,12 @@ class Worker:
         letters = Letters(self._settings.kafka)
         owners = Owners(self._settings, self._views, stores.checkpoints, letters)
         options = self._settings.worker
-        durably = DurableFlush(stores.cells, stores.checkpoints, letters, worker)
         caching = Cycle("Redis", CacheFlush(stores.cache, worker), owners.all, options.redis_flush_s, options, at_once=True)
-        storing = Cycle("Cassandra", durably, owners.all, options.cassandra_flush_s, options, at_once=False)
-        app = make_app(self._settings, self._topics, owners, storing.working.wait, self._ready)
-        app.on_partitions_revoked.connect(_settling(caching, storing))
+        storing = Cycle("Cassandra", DurableFlush(stores.cells), owners.all, options.cassandra_flush_s, options, at_once=False)
+        flush = CheckpointFlush(stores.checkpoints, letters, worker, cassandra.driver_cpu_s)
+        checkpointing = CheckpointCycle(flush, owners.all, options)
+        app = make_app(self._settings, self._topics, owners, _all_working(storing, checkpointing), self._ready)
+        app.on_partitions_revoked.connect(_settling(caching, storing, checkpointing))
         again = asyncio.Event()
         tasks: list[asyncio.Task[Any]] = []
         try:
@@ -122,6 +124,7 @@ class Worker:
             works = (
                 caching.run(),
                 storing.run(),
+                checkpointing.run(),
                 owners.tick(_caught_up(app)),
                 self._watch_topics(owners, again),
                 app.wait_until_stopped(),
@@ -132,7 +135,7 @@ class Worker:
             if not any(end in done for end in ends):
                 _report(app, done)
                 return 1
-            await self._drain(app, caching, storing)
+            await self._drain(app, caching, storing, checkpointing)
             return 0 if stop.is_set() else AGAIN
         finally:
             for task in tasks:
@@ -141,12 +144,12 @@ class Worker:
             if self._ready_file is not None:
                 self._ready_file.unlink(missing_ok=True)
 
-    async def _drain(self, app: App, caching: Cycle, storing: Cycle) -> None:
+    async def _drain(self, app: App, *cycles: Cycle) -> None:
         """Stop reading, store what was folded, commit."""
         log.info("draining")
         app.consumer.stop_flow()
         app.flow_control.suspend()
-        await _final_rounds(caching, storing)
+        await _final_rounds(*cycles)
         await app.consumer.commit()
 
     async def _watch_topics(self, owners: Owners, again: asyncio.Event) -> None:
@@ -175,11 +178,21 @@ class Worker:
             partial.rename(self._ready_file)
 
 
-def _settling(caching: Cycle, storing: Cycle) -> Any:
-    """Before partitions move: bring both stores to what was folded, so that whoever gets them goes on from there."""
+def _all_working(*cycles: Cycle) -> Callable[[], Awaitable[None]]:
+    """Returns, awaited, when the stores take what these cycles bring: until then nothing is acknowledged, so nothing is to be folded."""
+
+    async def working() -> None:
+        for cycle in cycles:
+            await cycle.working.wait()
+
+    return working
+
+
+def _settling(*cycles: Cycle) -> Any:
+    """Before partitions move: bring the stores to what was folded, so that whoever gets them goes on from there."""
 
     async def settle(_app: Any, _revoked: Any, **_: Any) -> None:
-        await _final_rounds(caching, storing)
+        await _final_rounds(*cycles)
 
     return settle
 

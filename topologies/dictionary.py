@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +87,22 @@ class Dictionary:
         self._index = np.zeros(0, dtype=np.int32)
         self._grow_index(max(64, self._count))
         self._texts: list[bytes] = [b"", *known]
+
+    @classmethod
+    def restored(cls, dumped: Mapping[str, NDArray[Any]]) -> Dictionary:
+        """The dictionary that `dump` gave."""
+        made = cls()
+        made._count = len(dumped["ends"])
+        made._ends = np.concatenate([dumped["ends"], np.zeros(max(64, made._count), dtype=np.int64)])
+        made._pool = np.concatenate([dumped["pool"], np.zeros(len(dumped["pool"]) + max(4096, PADDING), dtype=np.uint8)])
+        made._index = np.zeros(0, dtype=np.int32)
+        made._grow_index(max(64, made._count))
+        return made
+
+    def dump(self) -> dict[str, NDArray[Any]]:
+        """For a checkpoint: the texts end to end, and where each ends."""
+        ends = self._ends[: self._count].copy()
+        return {"ends": ends, "pool": self._pool[: int(ends[-1])].copy()}
 
     def __len__(self) -> int:
         return self._count

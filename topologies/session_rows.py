@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topologies.compiled import Word, inlined, signed, unsigned
+from topologies.sources import LATENESS_MS
 
 SEQ_WINDOW: Final = 64
 """A sequence number this far below its session's highest is not applied any more (design §4)."""
@@ -45,6 +46,12 @@ class SessionArrays(NamedTuple):
     rows: NDArray[np.int64]
     islands: NDArray[np.int64]
     wheel: NDArray[np.int64]
+
+
+@inlined
+def forgettable(row: np.ndarray, watermark: Word) -> Word:
+    """Whether every event of the session would be late, and it is in no live cell: it need not be remembered."""
+    return watermark - row[LAST_TS] > LATENESS_MS and not row[FLAGS] & COUNTED
 
 
 @inlined

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from topologies.compiled import Word, lean, unsigned
 from topologies.live_counts import WHEEL, into_wheel
+from topologies.session_columns import SessionColumns, into_rows
 from topologies.session_rows import (
     CLEAN_FROM,
     CLOCK,
@@ -35,6 +36,7 @@ from topologies.session_rows import (
     WHEELED,
     WORDS,
     SessionArrays,
+    forgettable,
 )
 from topologies.sources import LATENESS_MS, watermark_ms
 
@@ -46,7 +48,7 @@ def _compact(watermark: Word, old: SessionArrays, new: SessionArrays) -> None:
     kept_islands = 0
     mask = unsigned(new.lookup.shape[0] - 1)
     for number in range(old.counters[ROWS]):
-        if watermark - old.rows[number, LAST_TS] > LATENESS_MS and not old.rows[number, FLAGS] & COUNTED:
+        if forgettable(old.rows[number], watermark):
             continue
         row = new.rows[kept]
         for word in range(WORDS):
@@ -114,11 +116,13 @@ class SessionTable:
         if 2 * (int(self.counters[ISLAND_ROWS]) + ISLANDS_AN_EVENT) > islands:
             self._rebuild(capacity, 2 * islands)
 
-    def load(self, rows: NDArray[np.int64], islands: NDArray[np.int64], counters: NDArray[np.int64]) -> None:
-        """Take the tables of a checkpoint."""
-        capacity = max(1024, 1 << int(2 * len(rows)).bit_length())
+    def load(self, columns: SessionColumns, islands: NDArray[np.int64], counters: NDArray[np.int64]) -> None:
+        """Take the sessions of a checkpoint."""
+        count = len(columns.ids)
+        capacity = max(1024, 1 << int(2 * count).bit_length())
         self.arrays = _empty(counters.copy(), capacity, max(256, 2 * len(islands)))
-        self.arrays.rows[: len(rows)] = rows
+        into_rows(columns, self.arrays.rows)
+        self.counters[ROWS] = count
         self.arrays.islands[: len(islands)] = islands
         self._rebuild(capacity, len(self.arrays.islands))
 

@@ -59,6 +59,8 @@ class WorkerSettings:
     name: str = setting("", "this worker's name; host and process id when empty")
     redis_flush_s: float = setting(0.25, "changed cells reach Redis at the earliest after, seconds")
     cassandra_flush_s: float = setting(5.0, "changed cells reach Cassandra at the earliest after, seconds")
+    checkpoint_s: float = setting(5.0, "a partition's checkpoint is written at the earliest after, seconds")
+    checkpoint_share: float = setting(0.05, "checkpoints may take at most this share of the worker's CPU")
     flush_share: float = setting(0.2, "flushing may take at most this share of the worker's CPU")
     tick_after_s: float = setting(1.0, "a live partition whose clock has stood for so long gets a tick, seconds")
     max_unacked_s: float = setting(60.0, "a partition whose cells could not be stored for so long stops fetching, seconds")

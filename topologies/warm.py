@@ -6,6 +6,7 @@ from topologies.compiled import PADDING
 from topologies.events import TICK_VALUE
 from topologies.fold import PartitionState, RecordBlock
 from topologies.sources import Source
+from topologies.state_codec import dump_state, load_state, pack_state
 from topologies.views import VIEWS
 
 _EVENT = (
@@ -27,6 +28,7 @@ def warm() -> None:
         state.apply(RecordBlock(buffer, ends - sizes, ends, ends, ends, np.arange(first, first + 3000), times, first, first + 3000))
     state.take_cached()
     state.take_packs()
+    load_state(pack_state(dump_state(state)), state.source, state.views)
 
 
 if __name__ == "__main__":

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+from pathlib import Path
 
+import cramjam
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.topologies.logs import BY_THREE, SOURCE, T0, apply, event, examples, folded, random_steps, walked
+from tests.topologies.logs import BY_THREE, SOURCE, T0, Record, apply, event, examples, folded, random_steps, walked
 from topologies.concurrents import CONCURRENTS
 from topologies.errors import CheckpointError
 from topologies.fold import PartitionState
+from topologies.session_rows import ISLAND_ROWS
 from topologies.state_codec import MAGIC, SCHEMA, dump_state, load_state, pack_state
-from topologies.view import DAY, View
+from topologies.view import DAY, HOUR, LIVE, MINUTE, Measure, View
 from topologies.watch_time import WATCH_TIME
 
 VIEWS = (CONCURRENTS, WATCH_TIME, BY_THREE)
@@ -99,3 +103,23 @@ def test_restored_arrays_can_be_written() -> None:
     assert restored.live is not None
     assert all(array.flags.writeable for array in (*restored.sessions.arrays, restored.live.live, restored.live.sample_keys))
     assert restored.sessions.counters.dtype == np.int64
+
+
+def test_a_checkpoint_of_the_first_schema_is_still_read() -> None:
+    """checkpoint_schema_1.zst was written by the version before the second schema, half way between two flushes."""
+    watching = View(
+        "watching", "who is there", (("title",), ("region", "device"), ()), (LIVE, MINUTE), (Measure("viewers", "viewers"),)
+    )  # fmt: skip
+    measures = (Measure("watched_ms", "watched", sum_of="watched_ms"), Measure("plays", "plays", count_of="play_start"))
+    views = (watching, View("time", "how long", (("title", "region"), ("kind",)), (HOUR, DAY), measures))
+    packed = Path(__file__).with_name("checkpoint_schema_1.zst").read_bytes()
+    kept = msgspec.msgpack.decode(bytes(cramjam.zstd.decompress(packed)))
+    records = [Record(*record) for record in kept["records"]]
+    truth, restored = folded(views, records[: kept["upto"]]), load_state(kept["checkpoint"], SOURCE, views)
+    assert restored.canonical() == truth.canonical()
+    assert restored.sessions.counters[ISLAND_ROWS] > 0
+    apply(truth, records[kept["upto"] :])
+    apply(restored, records[kept["upto"] :])
+    assert restored.canonical() == truth.canonical()
+    packs, _ = load_state(kept["checkpoint"], SOURCE, views).take_packs()
+    assert {(pack.view.name, pack.window.name) for pack in packs} >= {("watching", "live"), ("time", "hour")}
