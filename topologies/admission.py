@@ -29,6 +29,7 @@ from topologies.session_rows import (
     SessionArrays,
     begin,
     find_session,
+    look_ahead,
     remember,
     was_seen,
 )
@@ -186,6 +187,7 @@ def admit(first: Word, batch: Batch, table: SessionArrays, live: LiveArrays) -> 
     for at in range(first, batch.kinds.shape[0]):
         kind = batch.kinds[at]
         lack = signed(DONE)
+        look_ahead(batch.ids, at, table.lookup, table.rows)
         if kind == EVENT:
             lack = _admit_event(batch, at, table, live)
         elif kind == MALFORMED:

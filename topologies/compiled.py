@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 import numba
 import numpy as np
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -116,10 +116,25 @@ def _trailing_zeros(_typing: Any, word: Any) -> Any:  # noqa: ARG001  # numba ca
     return types.int64(types.uint64), code
 
 
+def _prefetch(_typing: Any, array: Any, index: Any) -> Any:  # noqa: ARG001  # numba calls it by these names
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        view = context.make_array(signature.args[0])(context, builder, arguments[0])
+        address = builder.bitcast(builder.gep(view.data, [arguments[1]]), ir.IntType(8).as_pointer())
+        word = ir.IntType(32)
+        called = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), word, word, word])
+        function = cgutils.get_or_insert_function(builder.module, called, "llvm.prefetch.p0i8")
+        builder.call(function, [address, word(0), word(3), word(1)])  # to read, into every level, data
+        return context.get_dummy_value()
+
+    return types.none(array, types.int64), code
+
+
 load64: Final = cast(Callable[[np.ndarray, Word], Word], _word(_load64))
 """The 8 bytes of a `uint8[:]` from an index, little endian, as uint64. Only inside kernels."""
 load8: Final = cast(Callable[[np.ndarray, Word], Word], _word(_load8))
 """An element of a `uint8[:]` without the check for a negative index, as int64. Only inside kernels."""
+prefetch: Final = cast(Callable[[np.ndarray, Word], None], _word(_prefetch))
+"""Begin to bring the cache line of a contiguous array's element, counted through all its dimensions, into the cache. Only inside kernels."""
 trailing_zeros: Final = cast(Callable[[Word], Word], _word(_trailing_zeros))
 """Number of zero bits below the lowest set bit of a uint64 (64 for 0). Only inside kernels."""
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from topologies.compiled import Word, inlined, signed, unsigned
+from topologies.compiled import Word, inlined, prefetch, signed, unsigned
 from topologies.sources import LATENESS_MS
 
 SEQ_WINDOW: Final = 64
@@ -29,6 +29,9 @@ COUNTED, WHEELED = 1, 2
 # words of the partition's counters
 CLOCK, MAX_TS, SWEPT_S, ROWS, ISLAND_ROWS, LIVE, RECEIVED, APPLIED_COUNT, DUPLICATE_COUNT, LATE_COUNT, DEAD_COUNT, SAMPLES = range(12)
 COUNTERS: Final = 12
+
+AHEAD: Final = 12
+"""So many events ahead a session's row is asked for, and its place in the lookup twice as many: memory answers within that time."""
 
 ISLANDS_AN_EVENT: Final = 40
 """An event makes fewer islands than this: every second number of a window of 64, and one more."""
@@ -64,6 +67,24 @@ def find_session(lookup: np.ndarray, rows: np.ndarray, id_1: Word, id_2: Word) -
         if found == 0 or (rows[found - 1, ID_1] == id_1 and rows[found - 1, ID_2] == id_2):
             return signed(slot)
         slot = (slot + unsigned(1)) & mask
+
+
+@inlined
+def look_ahead(ids: np.ndarray, at: Word, lookup: np.ndarray, rows: np.ndarray) -> None:
+    """Have what the events after `at` need of the table on its way: the place in `lookup` first, then the row that it names.
+
+    What a row that is no event has in `ids` may be anything.
+    """
+    mask = unsigned(lookup.shape[0] - 1)
+    far = at + 2 * AHEAD
+    if far < ids.shape[0]:
+        prefetch(lookup, signed(unsigned(ids[far, 0]) & mask))
+    near = at + AHEAD
+    if near < ids.shape[0]:
+        number = signed(lookup[unsigned(ids[near, 0]) & mask]) - 1
+        if number >= 0:
+            prefetch(rows, number * WORDS)
+            prefetch(rows, number * WORDS + WORDS // 2)
 
 
 @inlined
