@@ -27,22 +27,29 @@ cluster_option = click.option("--cluster", "given", is_flag=True, help="Use the 
 
 
 @contextmanager
-def arena(settings: Settings, name: str, given: bool) -> Iterator[tuple[Settings, Path, LocalCluster | None]]:
-    """Settings of running servers, a directory of the benchmark's own, and the cluster if it is its own.
+def arena(
+    settings: Settings, name: str, given: bool, services: tuple[str, ...] = SERVICES
+) -> Iterator[tuple[Settings, Path, LocalCluster | None]]:
+    """Settings of running servers, a directory of the benchmark's own, and the cluster if it is its own: of these services only.
 
     All is removed at the end; after an error the directory stays, for its logs.
     """
     directory = Path(settings.local.directory) / "clusters" / f"bench-{name}-{os.getpid()}"
     if given:
         directory.mkdir(parents=True)
-        ensure_topics(settings)
+        _make_topics(settings, services)
         yield settings, directory, None
     else:
-        with LocalCluster(directory, settings, preferred=dict.fromkeys(SERVICES, 0)) as cluster:
+        with LocalCluster(directory, settings, services=services, preferred=dict.fromkeys(services, 0)) as cluster:
             cluster.start(say)
-            ensure_topics(cluster.settings)
+            _make_topics(cluster.settings, services)
             yield cluster.settings, directory, cluster
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def _make_topics(settings: Settings, services: tuple[str, ...]) -> None:
+    if "kafka" in services:
+        ensure_topics(settings)
 
 
 def worker_cores() -> list[int]:

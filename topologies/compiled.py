@@ -122,7 +122,7 @@ def _prefetch(_typing: Any, array: Any, index: Any) -> Any:  # noqa: ARG001  # n
         address = builder.bitcast(builder.gep(view.data, [arguments[1]]), ir.IntType(8).as_pointer())
         word = ir.IntType(32)
         called = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), word, word, word])
-        function = cgutils.get_or_insert_function(builder.module, called, "llvm.prefetch.p0i8")
+        function: Any = cgutils.get_or_insert_function(builder.module, called, "llvm.prefetch.p0i8")  # type: ignore[no-untyped-call]
         builder.call(function, [address, word(0), word(3), word(1)])  # to read, into every level, data
         return context.get_dummy_value()
 
@@ -134,7 +134,7 @@ load64: Final = cast(Callable[[np.ndarray, Word], Word], _word(_load64))
 load8: Final = cast(Callable[[np.ndarray, Word], Word], _word(_load8))
 """An element of a `uint8[:]` without the check for a negative index, as int64. Only inside kernels."""
 prefetch: Final = cast(Callable[[np.ndarray, Word], None], _word(_prefetch))
-"""Begin to bring the cache line of a contiguous array's element, counted through all its dimensions, into the cache. Only inside kernels."""
+"""Begin to bring a contiguous array's element, counted through all its dimensions, into the cache. Only inside kernels."""
 trailing_zeros: Final = cast(Callable[[Word], Word], _word(_trailing_zeros))
 """Number of zero bits below the lowest set bit of a uint64 (64 for 0). Only inside kernels."""
 
