@@ -133,15 +133,15 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("worker-drain", "SIGTERM of a worker, which drains; then it joins again", "worker", (0.5, 6.0), _drain_worker, _start_worker, 4.0),
     Kind("rebalance-storm", "two or three more workers join and leave within seconds", "group", (9.0, 14.0), _storm, _see_guests_off, 3.0),
     Kind("cassandra-pause", "SIGSTOP of Cassandra, then SIGCONT", "cassandra", (2.0, 12.0), _pause_server, _resume_server, 2.0),
-    Kind("cassandra-restart", "SIGKILL of Cassandra, started again on its data", "cassandra", (0.0, 4.0), _kill_server, _start_server, 14.0),
+    Kind("cassandra-restart", "SIGKILL of Cassandra, started again", "cassandra", (0.0, 4.0), _kill_server, _start_server, 14.0),
     Kind("kafka-pause", "SIGSTOP of the broker, then SIGCONT", "kafka", (1.0, 9.0), _pause_server, _resume_server, 2.0),
-    Kind("kafka-restart", "SIGKILL of the broker, started again on its data", "kafka", (0.0, 3.0), _kill_server, _start_server, 8.0),
+    Kind("kafka-restart", "SIGKILL of the broker, started again", "kafka", (0.0, 3.0), _kill_server, _start_server, 8.0),
     Kind("redis-pause", "SIGSTOP of Redis, then SIGCONT", "redis", (1.0, 10.0), _pause_server, _resume_server, 1.0),
     Kind("redis-restart", "SIGKILL of Redis, started again empty", "redis", (0.0, 4.0), _kill_server, _start_server, 2.0),
     Kind("redis-flush", "FLUSHALL", "redis", (0.0, 0.0), _flush_redis, _nothing, 1.0),
     Kind("redis-forget", "DEL of a third of Marquee's keys, by chance", "redis", (0.0, 0.0), _forget_in_redis, _nothing, 1.0),
     Kind("malformed-flood", "thousands of records that are no events, into the topic", "log", (0.0, 0.0), _flood, _nothing, 0.5),
-    Kind("clock-steps", "events of players whose clocks jump by seconds to hours, ahead and back", "log", (0.0, 0.0), _step_clocks, _nothing, 0.5),
+    Kind("clock-steps", "players whose clocks jump by seconds to hours, ahead and back", "log", (0.0, 0.0), _step_clocks, _nothing, 0.5),
     Kind("crowd", "a burst of events of other viewers", "log", (0.0, 0.0), _burst, _nothing, 0.5),
 )  # fmt: skip
 BY_NAME: Final = {kind.name: kind for kind in KINDS}
