@@ -35,12 +35,11 @@ class Exit:
 
 @dataclass
 class Ground:
-    """`workers` that stay have the indexes below `staying`; guests have the next ones and are started when they are first wanted."""
+    """`workers` has those that stay, which the harness started, and guests, which are started when they are first wanted."""
 
     cluster: LocalCluster
     workers: Workers
     outsider: Outsider
-    staying: int
     began_s: float = field(default_factory=time.monotonic)
     ending: threading.Event = field(default_factory=threading.Event)
     """Set when no more is to be struck."""
@@ -49,6 +48,8 @@ class Ground:
     """Lanes that are struck now."""
     _starting: threading.Lock = field(default_factory=threading.Lock)
     _was_ready: set[ProcessId] = field(default_factory=set)
+    _guests: dict[int, int] = field(default_factory=dict)
+    """The index of each guest, by its number."""
 
     @staticmethod
     def now_ms() -> int:
@@ -73,22 +74,25 @@ class Ground:
         for after_s, guest, how in moves:
             if self.ending.wait(max(0.0, began + after_s - time.monotonic())):
                 return
-            index = self.staying + guest
             if how == "join":
-                with self._starting:
-                    if index < len(self.workers):
-                        self.workers.restart(index)
-                    else:
-                        self.workers.add()
+                self._join(guest)
             elif how == "kill":
-                self.workers.kill(index)
+                self.workers.kill(self._guests[guest])
             else:
-                self.workers[index].meant_down = True
-                self.workers[index].process.ask_to_stop()
+                worker = self.workers[self._guests[guest]]
+                worker.meant_down = True
+                worker.process.ask_to_stop()
+
+    def _join(self, guest: int) -> None:
+        with self._starting:
+            if guest in self._guests:
+                self.workers.restart(self._guests[guest])
+            else:
+                self._guests[guest] = self.workers.add()
 
     def see_off(self) -> None:
         """Every guest drains, or is killed if it does not."""
-        for index in range(self.staying, len(self.workers)):
+        for index in self._guests.values():
             self.workers.stop(index, DRAIN_S)
 
     def empty_redis(self) -> None:

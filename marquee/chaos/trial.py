@@ -112,7 +112,7 @@ class Trial:
                     workers.start()
                     workers.wait_ready(120.0, self.screen.say)
                 outsider = Outsider(cluster.settings.kafka, cluster.settings.kafka.topics[0])
-                ground = Ground(cluster, workers, outsider, self.options.plan.workers)
+                ground = Ground(cluster, workers, outsider)
                 self._storm(ground)
                 with self._step("audit"):
                     self.result = audit(cluster.settings, self.name, self.screen.say)
