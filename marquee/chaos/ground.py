@@ -15,6 +15,7 @@ from cluster.process import ProcessId
 from cluster.supervisor import Workers
 from marquee.chaos.outsider import Outsider
 from topologies.errors import ServerAway
+from topologies.settings import Settings
 
 DRAIN_S: Final = 40.0
 """A worker that drains while a store is away may take so long; then it is killed, as a supervisor would."""
@@ -37,6 +38,7 @@ class Exit:
 class Ground:
     """`workers` has those that stay, which the harness started, and guests, which are started when they are first wanted."""
 
+    settings: Settings
     cluster: LocalCluster
     workers: Workers
     outsider: Outsider
@@ -101,7 +103,7 @@ class Ground:
 
     def forget_in_redis(self, chance: random.Random) -> None:
         """Remove a third of Marquee's keys. Which ones depends on what is there, too."""
-        prefix = self.cluster.settings.redis.prefix
+        prefix = self.settings.redis.prefix
         with self._redis() as client:
             keys = sorted(client.scan_iter(match=f"{prefix}*", count=1_000))
             chosen = [key for key in keys if chance.random() < FORGOTTEN_SHARE]
@@ -109,7 +111,7 @@ class Ground:
                 client.delete(*chosen)
 
     def _redis(self) -> redis.Redis:
-        return redis.Redis.from_url(self.cluster.settings.redis.url, socket_timeout=10.0)
+        return redis.Redis.from_url(self.settings.redis.url, socket_timeout=10.0)
 
     def look_after_workers(self) -> list[Exit]:
         """Note the workers that ended without being told to and start them again; those of this look."""

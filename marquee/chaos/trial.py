@@ -45,6 +45,8 @@ FAULTS: Final = "duplicates,late,malformed,out-of-order"
 STUCK_S: Final = 120.0
 """When all is healed and nothing has been applied for so long, with records left, the run has failed."""
 LOOK_EVERY_S: Final = 0.25
+READY_S: Final = 120.0
+"""Three workers that start at once on a machine that does much else."""
 
 
 @dataclass(frozen=True)
@@ -100,32 +102,32 @@ class Trial:
         """All of it. Raises MarqueeError when a step fails, KeyboardInterrupt when stopped; everything started is stopped then too."""
         kafka = replace(self.settings.kafka, session_timeout_s=SESSION_TIMEOUT_S)
         cluster = LocalCluster(self.directory, replace(self.settings, kafka=kafka), preferred=dict.fromkeys(SERVICES, 0), heap_mb=HEAPS_MB)
-        workers: Workers | None = None
         with interruptible():
             try:
                 with self._step("cluster"):
                     cluster.start(self.screen.say)
-                    self._write_plan()
-                with self._step("workers"):
-                    ensure_topics(cluster.settings)
-                    workers = Workers(cluster.settings, self.options.plan.workers, self.directory)
-                    workers.start()
-                    workers.wait_ready(120.0, self.screen.say)
-                outsider = Outsider(cluster.settings.kafka, cluster.settings.kafka.topics[0])
-                ground = Ground(cluster, workers, outsider)
-                self._storm(ground)
-                with self._step("audit"):
-                    self.result = audit(cluster.settings, self.name, self.screen.say)
+                return self.strike(cluster, cluster.settings)
             finally:
                 with undisturbed(), self._step("stop"):
-                    if workers is not None:
-                        workers.stop_all()
                     cluster.stop()
                 self._tidy()
-        return self.result
 
-    def _write_plan(self) -> None:
+    def strike(self, cluster: LocalCluster, settings: Settings) -> AuditResult:
+        """All of it on a cluster that runs, with these settings. The cluster is left as it was, but for what was written."""
         (self.directory / "plan.json").write_text(json.dumps(self.options.plan.document(), indent=1) + "\n")
+        ensure_topics(settings)
+        workers = Workers(settings, self.options.plan.workers, self.directory)
+        try:
+            with self._step("workers"):
+                workers.start()
+                workers.wait_ready(READY_S, self.screen.say)
+            self._storm(Ground(settings, cluster, workers, Outsider(settings.kafka, settings.kafka.topics[0])))
+            with self._step("audit"):
+                self.result = audit(settings, self.name, self.screen.say)
+        finally:
+            with undisturbed():
+                workers.stop_all()
+        return self.result
 
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:
@@ -139,7 +141,7 @@ class Trial:
     def _storm(self, ground: Ground) -> None:
         """The load with its faults, until all is applied or nothing moves any more."""
         lanes = Lanes(self.options.plan, ground, self.screen.say)
-        standstill = Standstill(ground.cluster.settings)
+        standstill = Standstill(ground.settings)
         with self._looked_after(ground):
             try:
                 with self._step("drive"):
@@ -168,7 +170,7 @@ class Trial:
             elif progress.phase == "finishing":  # the generator asks Kafka where its run ends: not before Kafka is healed
                 lanes.finish()
 
-        run = run_load(ground.cluster.settings, self.options.load(self.name), on_progress)
+        run = run_load(ground.settings, self.options.load(self.name), on_progress)
         if run.state == "stopped":
             raise KeyboardInterrupt
         ground.outsider.close()
@@ -184,7 +186,7 @@ class Trial:
             self.screen.show(replace(last, waiting_for=what))
 
         try:
-            catch_up(ground.cluster.settings, self.run.topic, on_wait, STUCK_S)
+            catch_up(ground.settings, self.run.topic, on_wait, STUCK_S)
         except MarqueeError as error:
             self.stuck = str(error)
             self.screen.say(f"stuck: {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -42,7 +43,7 @@ def test_a_plan_strikes_every_kind_before_any_twice_and_each_lane_one_at_a_time(
     assert plan.faults[0].at_s >= FIRST_S
     assert sum(plan.counts().values()) == 60
     for faults in plan.by_lane().values():
-        for earlier, later in zip(faults, faults[1:], strict=False):
+        for earlier, later in itertools.pairwise(faults):
             assert later.at_s >= earlier.at_s + earlier.for_s + BY_NAME[earlier.kind].settle_s - 0.02
     for fault in plan.faults:
         kind = BY_NAME[fault.kind]
@@ -68,9 +69,9 @@ def test_minutes_and_faults_are_two_ends_of_one_plan() -> None:
 
 
 def test_a_plan_needs_room_and_one_measure() -> None:
-    for wrong in (lambda: make_plan(1, 3), lambda: make_plan(1, 3, faults=2, seconds=60), lambda: make_plan(1, 3, seconds=3)):
+    for faults, seconds in ((None, None), (2, 60.0), (None, 3.0)):
         with pytest.raises(UsageError):
-            wrong()
+            make_plan(1, 3, faults=faults, seconds=seconds)
 
 
 def test_strays_are_functions_of_seed_and_time_and_are_what_they_say() -> None:
