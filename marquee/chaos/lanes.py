@@ -47,10 +47,13 @@ class Lanes:
         return any(work.done() and work.exception() is not None for work in self._work)
 
     def _run(self, faults: list[Planned]) -> None:
+        settled_s = 0.0
         for fault in faults:
-            if self._ground.ending.wait(max(0.0, fault.at_s - self._ground.elapsed_s())):
+            if self._ground.ending.wait(max(0.0, max(fault.at_s, settled_s) - self._ground.elapsed_s())):
                 return
             self._carry_out(fault)
+            # Where healing took longer than planned, what was struck still has its time to recover before it is struck again.
+            settled_s = self._ground.elapsed_s() + BY_NAME[fault.kind].settle_s
 
     def _carry_out(self, fault: Planned) -> None:
         kind, began = BY_NAME[fault.kind], self._ground.elapsed_s()
