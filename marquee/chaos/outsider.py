@@ -12,7 +12,7 @@ from marquee.chaos.strays import Record
 from topologies.errors import StoreError
 from topologies.settings import KafkaSettings
 
-PATIENCE_S: Final = 120.0
+PATIENCE_S: Final = 300.0
 
 
 class Outsider:
