@@ -56,8 +56,8 @@ def stock(invocation: Invocation, events: int, drained: int, seed: int, as_json:
     with arena(invocation.settings, "stock", given=False) as (settings, directory, _):
         say(f"preloading {drained:,} events")
         run = run_load(settings, LoadOptions(events=drained, backfill_s=SPAN_S, seed=seed), lambda _: None)
-        theirs = _stock(settings, run.topic, events, directory)
-        equal = theirs["cells"] == _truth(settings, run.topic, theirs["offsets"])
+        theirs = run_stock(settings, run.topic, events, directory)
+        equal = theirs["cells"] == watch_time_below(settings, run.topic, theirs["offsets"])
         ours = _marquee(settings, run.topic, directory)
         say("auditing")
         exact = audit(settings, run.name, say).proven
@@ -81,7 +81,7 @@ def stock(invocation: Invocation, events: int, drained: int, seed: int, as_json:
     return 0 if exact and equal else 1
 
 
-def _stock(settings: Settings, topic: str, events: int, directory: Path) -> dict[str, Any]:
+def run_stock(settings: Settings, topic: str, events: int, directory: Path) -> dict[str, Any]:
     """The stock agent's report, its offsets by partition and its cells as {cell: sums}."""
     report, config = directory / "stock-report.json", directory / "stock-config.json"
     words = {
@@ -105,7 +105,7 @@ def _stock(settings: Settings, topic: str, events: int, directory: Path) -> dict
     return found
 
 
-def _truth(settings: Settings, topic: str, offsets: dict[int, int]) -> dict[Cell, tuple[int, ...]]:
+def watch_time_below(settings: Settings, topic: str, offsets: dict[int, int]) -> dict[Cell, tuple[int, ...]]:
     """What watch time of the log below these offsets is: plain sums of every event in it, which a run without faults has once."""
     sums: dict[Cell, list[int]] = defaultdict(lambda: [0, 0, 0])
     consumer = Consumer(client_options(settings.kafka) | {"group.id": "marquee-stock-truth", "enable.auto.commit": False})
