@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SESSION_TIMEOUT_S: Final = 6.0
 """The workers' in a chaos run."""
+RESTART_S: Final = 300.0
+"""A server that was killed may take so long to answer again: other servers and workers start at the same time."""
 Deed = Callable[["Ground", "Planned"], None]
 
 
@@ -63,7 +65,7 @@ def _kill_server(ground: Ground, fault: Planned) -> None:
 
 
 def _start_server(ground: Ground, fault: Planned) -> None:
-    ground.cluster.restart(fault.lane)
+    ground.cluster.restart(fault.lane, patience_s=RESTART_S)
 
 
 def _kill_worker(ground: Ground, fault: Planned) -> None:
