@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 from typing import Final
 
-from cluster.java import class_path, find_java
+from cluster.java import SHORT_LIVED, class_path, find_java
 from cluster.ports import LOOPBACK
 from cluster.server import Server
 from topologies.settings import Settings
@@ -58,6 +58,7 @@ class CassandraServer(Server):
         agent = sorted(jars.glob("jamm-*.jar"))
         options = [line for line in (HERE / "jvm.options").read_text().splitlines() if line.startswith("-")]
         options += [f"-javaagent:{jar}" for jar in agent]
+        options += SHORT_LIVED if self.short_lived else ()
         options += [f"-Dcassandra.settings.{name}={value}" for name, value in SETTINGS.items()]
         options += [
             "-Dcassandra.config.allow_system_properties=true",

@@ -12,7 +12,7 @@ from typing import Final
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from cluster.java import class_path, find_java
+from cluster.java import SHORT_LIVED, class_path, find_java
 from cluster.ports import LOOPBACK, listening
 from cluster.server import Server
 from topologies.errors import SetupError
@@ -67,6 +67,7 @@ class KafkaServer(Server):
         options += [f"-Djava.io.tmpdir={self.folder('tmp')}", f"-Dlog4j2.configurationFile={HERE / 'log4j2.properties'}", "-cp", path]
         if not (self.directory / "data" / "meta.properties").exists():
             self._format([*options, "-Xmx128m", "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool"], config)
+        options += SHORT_LIVED if self.short_lived else ()
         return [*options, "-Xms256m", f"-Xmx{self.heap_mb}m", "kafka.Kafka", str(config)]
 
     def _write_config(self) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -34,7 +35,8 @@ def quietly(_: str) -> None:
 class LocalCluster:
     """Servers that live as long as this object's process at the most (see cluster/guardian.py).
 
-    Data stays in `directory` over stop and start. Only one cluster runs in a directory. All methods are for the thread that owns it.
+    Data stays in `directory` over stop and start. Only one cluster runs in a directory. All methods are for the thread that owns it;
+    what concerns one service may be done by different threads for different services.
     """
 
     def __init__(
@@ -45,10 +47,12 @@ class LocalCluster:
         services: tuple[str, ...] = SERVICES,
         preferred: Mapping[str, int] | None = None,
         heap_mb: Mapping[str, int] | None = None,
+        short_lived: bool = False,
     ) -> None:
         """Starts nothing yet. `preferred` ports by service are those of the settings unless given; 0 prefers none.
 
-        `heap_mb`: greatest Java heap by service, MiB (kafka 768, cassandra 1024).
+        `heap_mb`: greatest Java heap by service, MiB (kafka 768, cassandra 1024). `short_lived`: for servers that are started often and
+        do little: Java compiles less (cluster/java.py).
         """
         if unknown := set(services) - set(SERVICES):
             raise UsageError(f"unknown service {', '.join(sorted(unknown))}: there are {', '.join(SERVICES)}.")
@@ -57,8 +61,10 @@ class LocalCluster:
         self._settings = settings
         self._preferred = dict(preferred or {})
         self._heap_mb = dict(heap_mb or {})
+        self._short_lived = short_lived
         self._servers: dict[str, Server] = {}
         self._meant_down: set[str] = set()
+        self._saving = threading.Lock()
 
     @property
     def settings(self) -> Settings:
@@ -108,10 +114,12 @@ class LocalCluster:
                 taken.add(own[port_name])
             if preferred and own[name] != preferred:
                 progress(f"{name}: port {preferred} is taken, using {own[name]}")
-            chosen[name] = kind(self.directory, self._settings, own, self._heap_mb.get(name))
+            chosen[name] = kind(self.directory, self._settings, own, self._heap_mb.get(name), self._short_lived)
         return chosen
 
-    def _wait_ready(self, names: tuple[str, ...], begun: float, progress: Callable[[str], None]) -> None:
+    def _wait_ready(
+        self, names: tuple[str, ...], begun: float, progress: Callable[[str], None], patience_s: float = READY_TIMEOUT_S
+    ) -> None:
         waiting = list(names)
         while waiting:
             for name in list(waiting):
@@ -121,8 +129,8 @@ class LocalCluster:
                     progress(f"{name}: ready on port {server.ports[name]} after {time.monotonic() - begun:.1f} s")
                 elif not server.alive():
                     raise ServerAway(f"{name} ended while it started; {server.log} says why.")
-            if waiting and time.monotonic() - begun > READY_TIMEOUT_S:
-                raise ServerAway(f"{', '.join(waiting)} not ready after {READY_TIMEOUT_S:.0f} s; see {self.directory / 'logs'}.")
+            if waiting and time.monotonic() - begun > patience_s:
+                raise ServerAway(f"{', '.join(waiting)} not ready after {patience_s:.0f} s; see {self.directory / 'logs'}.")
             time.sleep(0.05)
 
     @contextmanager
@@ -145,12 +153,13 @@ class LocalCluster:
         state.forget(self.directory)
 
     def _save(self) -> None:
-        state.ClusterState(
-            owner=ProcessId.of(os.getpid()),
-            addresses=state.addresses(self._settings, self.services),
-            services={name: server.id() for name, server in self._servers.items()},
-            ports={name: port for server in self._servers.values() for name, port in server.ports.items()},
-        ).save(self.directory)
+        with self._saving:
+            state.ClusterState(
+                owner=ProcessId.of(os.getpid()),
+                addresses=state.addresses(self._settings, self.services),
+                services={name: server.id() for name, server in self._servers.items()},
+                ports={name: port for server in self._servers.values() for name, port in server.ports.items()},
+            ).save(self.directory)
 
     def stop(self) -> None:
         """Stops all servers, side by side; returns when all are gone. Twice does nothing more."""
@@ -194,14 +203,14 @@ class LocalCluster:
         self._meant_down.add(service)
         self.server(service).stop()
 
-    def restart(self, service: str, progress: Callable[[str], None] = quietly) -> None:
-        """Stops the server if it runs, starts it on the same ports and data, returns when it is ready. Raises ServerAway if it is not."""
+    def restart(self, service: str, progress: Callable[[str], None] = quietly, patience_s: float = READY_TIMEOUT_S) -> None:
+        """Stops the server if it runs, starts it on the same ports and data, returns when it is ready. ServerAway if it is not in time."""
         server = self.server(service)
         begun = time.monotonic()
         server.stop()
         server.start()
         self._save()
-        self._wait_ready((service,), begun, progress)
+        self._wait_ready((service,), begun, progress, patience_s)
         self._meant_down.discard(service)
 
     def pause(self, service: str) -> None:

@@ -26,12 +26,15 @@ class Server(abc.ABC):
     default_heap_mb: ClassVar[int] = 0
     """Greatest Java heap, MiB, unless told otherwise."""
 
-    def __init__(self, directory: Path, settings: Settings, ports: dict[str, int], heap_mb: int | None = None) -> None:
+    def __init__(
+        self, directory: Path, settings: Settings, ports: dict[str, int], heap_mb: int | None = None, short_lived: bool = False
+    ) -> None:
         self.directory = directory / self.name
         self.log = directory / "logs" / f"{self.name}.log"
         self.settings = settings
         self.ports = ports
         self.heap_mb = heap_mb or self.default_heap_mb
+        self.short_lived = short_lived
         self.process: Guarded | None = None
 
     @staticmethod

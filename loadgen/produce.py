@@ -25,6 +25,8 @@ FINAL_TICK_MS: Final = 900_000
 """A backfill's last record in each partition comes this long after the span's end (design §4)."""
 LATE_SEND_MS: Final = 100
 """A record handed over later than this after its intended time counts as a late send."""
+PATIENCE_S: Final = 300.0
+"""A record that the broker has not confirmed after so long has failed. The queue holds what is due meanwhile, up to 300,000 records."""
 SLICE: Final = 5_000
 """Records between two looks at the counters."""
 SENT, FAILED, WAITING, LATE_SENDS, MAX_LATENESS_MS, READY, DONE, COUNTERS = range(8)
@@ -60,7 +62,7 @@ class Sender:
                 "batch.num.messages": 10_000,
                 "queue.buffering.max.messages": 300_000,
                 "queue.buffering.max.kbytes": 262_144,
-                "message.timeout.ms": 120_000,
+                "message.timeout.ms": int(PATIENCE_S * 1000),
                 "delivery.report.only.error": True,
                 "error_cb": self._on_error,
             }
@@ -117,7 +119,7 @@ class Sender:
         if self._lost:
             raise StoreError(f"the producer for {self.topic} cannot go on ({self._lost}); look at the broker's log")
 
-    def flush(self, patience_s: float = 130.0) -> None:
+    def flush(self, patience_s: float = PATIENCE_S + 10) -> None:
         """Waits until the broker has confirmed or failed every record. StoreError when it does neither in time."""
         limit = time.monotonic() + patience_s
         while self._producer.flush(0.5):

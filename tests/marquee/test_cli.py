@@ -13,7 +13,7 @@ import pytest
 from tests.marquee.running import ENVIRONMENT, marquee, sentence
 
 COMMANDS = {
-    *("audit", "bench", "config", "dead", "demo", "doctor", "down", "late"),
+    *("audit", "bench", "chaos", "config", "dead", "demo", "doctor", "down", "late"),
     *("load", "query", "replay", "status", "up", "views", "worker"),
 }
 AWAY = {
@@ -66,6 +66,9 @@ def test_every_command_has_help_with_examples(tmp_path: Path) -> None:
         (("replay", "absent.csv"), "absent.csv"),
         (("dead", "show", "nonsense"), "SOURCE@OFFSET"),
         (("demo", "--workers", "0"), "--workers"),
+        (("chaos", "--seed", "1"), "--minutes"),
+        (("chaos", "--seed", "1", "--faults", "3", "--minutes", "2"), "either"),
+        (("chaos", "--seed", "1", "--minutes", "0.05"), "no room"),
         (("bench", "nope"), "No such command 'nope'"),
     ],
 )

@@ -1,0 +1,134 @@
+"""What faults strike: the servers, the workers that stay, guests that come and go, and the log. Shared by the lanes' threads."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+import redis
+
+from cluster.local import LocalCluster
+from cluster.process import ProcessId
+from cluster.supervisor import Workers
+from marquee.chaos.outsider import Outsider
+from topologies.errors import ServerAway
+from topologies.settings import Settings
+
+DRAIN_S: Final = 40.0
+"""A worker that drains while a store is away may take so long; then it is killed, as a supervisor would."""
+FORGOTTEN_SHARE: Final = 1 / 3
+
+
+@dataclass(frozen=True)
+class Exit:
+    """A worker that ended without being told to. `status`: its exit code, negative for a signal's number."""
+
+    worker: str
+    at_s: float
+    status: int
+    last_words: str
+    excused: bool
+    """Whether it ended while it started and a server that it cannot start without was struck: that it may, and says so."""
+
+
+@dataclass
+class Ground:
+    """`workers` has those that stay, which the harness started, and guests, which are started when they are first wanted."""
+
+    settings: Settings
+    cluster: LocalCluster
+    workers: Workers
+    outsider: Outsider
+    began_s: float = field(default_factory=time.monotonic)
+    ending: threading.Event = field(default_factory=threading.Event)
+    """Set when no more is to be struck."""
+    exits: list[Exit] = field(default_factory=list)
+    struck: set[str] = field(default_factory=set)
+    """Lanes that are struck now."""
+    _starting: threading.Lock = field(default_factory=threading.Lock)
+    _was_ready: set[ProcessId] = field(default_factory=set)
+    _guests: dict[int, int] = field(default_factory=dict)
+    """The index of each guest, by its number."""
+
+    @staticmethod
+    def now_ms() -> int:
+        return time.time_ns() // 1_000_000
+
+    def elapsed_s(self) -> float:
+        """Seconds since the load began."""
+        return time.monotonic() - self.began_s
+
+    def bring_back(self, index: int) -> None:
+        """Start a worker that ended; when it runs, nothing happens."""
+        with self._starting:
+            self.workers.restart(index)
+
+    def drain(self, index: int) -> None:
+        """SIGTERM, and wait until it is gone."""
+        self.workers.stop(index, DRAIN_S)
+
+    def host(self, moves: list[tuple[float, int, str]]) -> None:
+        """Guests join and leave: (seconds from now, guest, join | drain | kill), in the order of time."""
+        began = time.monotonic()
+        for after_s, guest, how in moves:
+            if self.ending.wait(max(0.0, began + after_s - time.monotonic())):
+                return
+            if how == "join":
+                self._join(guest)
+            elif how == "kill":
+                self.workers.kill(self._guests[guest])
+            else:
+                worker = self.workers[self._guests[guest]]
+                worker.meant_down = True
+                worker.process.ask_to_stop()
+
+    def _join(self, guest: int) -> None:
+        with self._starting:
+            if guest in self._guests:
+                self.workers.restart(self._guests[guest])
+            else:
+                self._guests[guest] = self.workers.add()
+
+    def see_off(self) -> None:
+        """Every guest drains, or is killed if it does not."""
+        for index in self._guests.values():
+            self.workers.stop(index, DRAIN_S)
+
+    def empty_redis(self) -> None:
+        with self._redis() as client:
+            client.flushall()
+
+    def forget_in_redis(self, chance: random.Random) -> None:
+        """Remove a third of Marquee's keys. Which ones depends on what is there, too."""
+        prefix = self.settings.redis.prefix
+        with self._redis() as client:
+            keys = sorted(client.scan_iter(match=f"{prefix}*", count=1_000))
+            chosen = [key for key in keys if chance.random() < FORGOTTEN_SHARE]
+            if chosen:
+                client.delete(*chosen)
+
+    def _redis(self) -> redis.Redis:
+        return redis.Redis.from_url(self.settings.redis.url, socket_timeout=10.0)
+
+    def look_after_workers(self) -> list[Exit]:
+        """Note the workers that ended without being told to and start them again; those of this look."""
+        found: list[Exit] = []
+        with self._starting:
+            self._was_ready |= {self.workers[index].process.id for index in self.workers.alive() if self.workers.ready(index) is not None}
+            for index in self.workers.watch():
+                worker = self.workers[index]
+                ended = worker.process.ended(5.0)
+                words = worker.log.read_text(errors="replace").strip().splitlines()[-1:] or [""]
+                excused = worker.process.id not in self._was_ready and not self.struck.isdisjoint({"kafka", "cassandra"})
+                found.append(Exit(worker.name, round(self.elapsed_s(), 2), ended.status if ended else 0, words[0], excused))
+                self.workers.restart(index)
+        self.exits += found
+        return found
+
+    def require_servers(self) -> None:
+        """ServerAway when a server ended on its own."""
+        if dead := self.cluster.watch():
+            raise ServerAway(f"{dead[0]} ended on its own; {self.cluster.server(dead[0]).log} says why")

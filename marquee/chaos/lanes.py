@@ -1,0 +1,72 @@
+"""Carrying a plan out: a thread a lane strikes and heals in the plan's order, at the plan's times or as soon after as it can."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from marquee.chaos.ground import Ground
+from marquee.chaos.kinds import BY_NAME
+from marquee.chaos.plan import Plan, Planned
+
+
+class Lanes:
+    """The lanes of one plan. `begin` when the load has begun, `finish` to wait for the last heal; both once."""
+
+    def __init__(self, plan: Plan, ground: Ground, say: Callable[[str], None]) -> None:
+        self._plan = plan
+        self._ground = ground
+        self._say = say
+        self._work: list[Future[None]] = []
+        self.struck: Counter[str] = Counter()
+        """Faults struck, by kind."""
+
+    def begin(self) -> None:
+        """Starts the lanes; the plan's time begins now."""
+        lanes = self._plan.by_lane()
+        self._ground.began_s = time.monotonic()
+        pool = ThreadPoolExecutor(len(lanes), thread_name_prefix="chaos")
+        self._work = [pool.submit(self._run, faults) for faults in lanes.values()]
+        pool.shutdown(wait=False)
+
+    def finish(self) -> None:
+        """Returns when all is healed. Raises what a lane raised: something did not come back."""
+        for work in self._work:
+            work.result()
+
+    def give_up(self) -> None:
+        """Strikes no more and heals what is struck, as far as it can be; for a run that has failed already."""
+        self._ground.ending.set()
+        for work in self._work:
+            work.exception()
+
+    def failed(self) -> bool:
+        """Whether a lane has ended by an error, so that `finish` would raise."""
+        return any(work.done() and work.exception() is not None for work in self._work)
+
+    def _run(self, faults: list[Planned]) -> None:
+        settled_s = 0.0
+        for fault in faults:
+            if self._ground.ending.wait(max(0.0, max(fault.at_s, settled_s) - self._ground.elapsed_s())):
+                return
+            self._carry_out(fault)
+            # Where healing took longer than planned, what was struck still has its time to recover before it is struck again.
+            settled_s = self._ground.elapsed_s() + BY_NAME[fault.kind].settle_s
+
+    def _carry_out(self, fault: Planned) -> None:
+        kind, began = BY_NAME[fault.kind], self._ground.elapsed_s()
+        self._say(f"{began:7.1f} s  {fault.kind} of {fault.lane}" + (f" for {fault.for_s:.1f} s" if fault.for_s else ""))
+        self._ground.struck.add(fault.lane)
+        try:
+            try:
+                kind.strike(self._ground, fault)
+                self.struck[fault.kind] += 1
+                self._ground.ending.wait(max(0.0, began + fault.for_s - self._ground.elapsed_s()))
+            finally:
+                kind.heal(self._ground, fault)
+        finally:
+            self._ground.struck.discard(fault.lane)
+        if fault.for_s:
+            self._say(f"{self._ground.elapsed_s():7.1f} s  {fault.kind} of {fault.lane} is over")

@@ -1,0 +1,41 @@
+"""How long nothing new was to be seen in Redis: what a reader of the live views noticed of the faults."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from marquee.watching import Watcher
+from topologies.errors import MarqueeError
+from topologies.settings import Settings
+
+NOT_BEFORE_S: Final = 3.0
+"""The first records need so long to be there at all."""
+
+
+class Standstill:
+    """Looks at the applied offsets when told to; one thread. A Redis that does not answer shows nothing new."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._watcher = Watcher(settings)
+        self._seen = 0
+        self._moved_at = 0.0
+        self._longest_s = 0.0
+
+    def look(self) -> None:
+        """The state of things now."""
+        try:
+            seen = sum(status.offset for status in self._watcher.statuses().values())
+        except MarqueeError:  # away: the struck Redis itself
+            seen = self._seen
+        now = time.monotonic()
+        if not self._moved_at:
+            self._moved_at = now + NOT_BEFORE_S
+        if seen != self._seen:  # less, too: an emptied Redis that is being filled again
+            self._longest_s = max(self._longest_s, now - self._moved_at)
+            self._seen, self._moved_at = seen, now
+
+    def end(self) -> float:
+        """The longest time without a change, seconds; looks no more."""
+        self._watcher.close()
+        return self._longest_s

@@ -1,0 +1,249 @@
+"""A chaos run: servers and workers of its own, load, faults by plan, everything healed and applied, audited, stopped.
+
+    cluster → workers → drive (with the lanes) → catch_up → audit → stop
+
+What is not exact is kept: servers' data, logs, plan and ledger, with the command that repeats it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from cluster.local import SERVICES, LocalCluster
+from cluster.supervisor import Workers
+from connectors.kafka import ensure_topics
+from loadgen.audit import audit
+from loadgen.audit_report import AuditResult
+from loadgen.crew import LoadProgress
+from loadgen.ledger import Run
+from loadgen.load import LoadOptions, run_load, shape_of
+from marquee.catching_up import catch_up
+from marquee.chaos.ground import Exit, Ground
+from marquee.chaos.kinds import SESSION_TIMEOUT_S
+from marquee.chaos.lanes import Lanes
+from marquee.chaos.outsider import Outsider
+from marquee.chaos.plan import Plan
+from marquee.chaos.standstill import Standstill
+from marquee.driving import driven
+from marquee.screen import Screen
+from marquee.signals import interruptible, undisturbed
+from topologies.errors import MarqueeError
+from topologies.settings import Settings
+
+HEAPS_MB: Final = {"kafka": 384, "cassandra": 640}
+"""Small, so that two runs fit side by side on a small machine."""
+FAULTS: Final = "duplicates,late,malformed,out-of-order"
+STUCK_S: Final = 120.0
+"""When all is healed and nothing has been applied for so long, with records left, the run has failed."""
+LOOK_EVERY_S: Final = 0.25
+READY_S: Final = 120.0
+"""Three workers that start at once on a machine that does much else."""
+
+
+@dataclass(frozen=True)
+class ChaosOptions:
+    """rate: events a second of the load, beside the strays. again: the command that repeats the run."""
+
+    plan: Plan
+    rate: float
+    again: str
+    keep: bool = False
+
+    def load(self, run: str) -> LoadOptions:
+        """The generator's options. UsageError when they do not fit together."""
+        options = LoadOptions(
+            duration_s=self.plan.load_s, rate=self.rate, seed=self.plan.seed, faults=FAULTS, run=run, processes=1, titles=2_000
+        )
+        shape_of(options)
+        return options
+
+
+@dataclass
+class Trial:
+    """One chaos run. stuck: why not everything was applied though all was healed; empty when it was."""
+
+    settings: Settings
+    options: ChaosOptions
+    screen: Screen
+    faults: dict[str, int] = field(default_factory=dict)
+    exits: list[Exit] = field(default_factory=list)
+    steps: dict[str, float] = field(default_factory=dict)
+    strays: int = 0
+    standstill_s: float = 0.0
+    stuck: str = ""
+    run: Run | None = None
+    result: AuditResult | None = None
+
+    @property
+    def name(self) -> str:
+        """The run's and the directory's."""
+        return f"chaos-{self.options.plan.seed}-{os.getpid()}"
+
+    @property
+    def directory(self) -> Path:
+        """Where its servers live."""
+        return Path(self.settings.local.directory) / "clusters" / self.name
+
+    @property
+    def passed(self) -> bool:
+        """Exact to the end of the log and equal to the ledger, with nothing stuck on the way."""
+        return self.result is not None and self.result.proven and not self.stuck
+
+    def hold(self) -> AuditResult:
+        """All of it. Raises MarqueeError when a step fails, KeyboardInterrupt when stopped; everything started is stopped then too."""
+        kafka = replace(self.settings.kafka, session_timeout_s=SESSION_TIMEOUT_S)
+        cluster = LocalCluster(self.directory, replace(self.settings, kafka=kafka), preferred=dict.fromkeys(SERVICES, 0), heap_mb=HEAPS_MB)
+        with interruptible():
+            try:
+                with self._step("cluster"):
+                    cluster.start(self.screen.say)
+                return self.strike(cluster, cluster.settings)
+            finally:
+                with undisturbed(), self._step("stop"):
+                    cluster.stop()
+                self._tidy()
+
+    def strike(self, cluster: LocalCluster, settings: Settings) -> AuditResult:
+        """All of it on a cluster that runs, with these settings. The cluster is left as it was, but for what was written."""
+        (self.directory / "plan.json").write_text(json.dumps(self.options.plan.document(), indent=1) + "\n")
+        ensure_topics(settings)
+        workers = Workers(settings, self.options.plan.workers, self.directory)
+        try:
+            with self._step("workers"):
+                workers.start()
+                workers.wait_ready(READY_S, self.screen.say)
+            self._storm(Ground(settings, cluster, workers, Outsider(settings.kafka, settings.kafka.topics[0])))
+            with self._step("audit"):
+                self.result = audit(settings, self.name, self.screen.say)
+        finally:
+            with undisturbed():
+                workers.stop_all()
+        return self.result
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.steps[name] = round(time.monotonic() - begun, 2)
+            self.screen.say(f"{name}: {self.steps[name]:.1f} s")
+
+    def _storm(self, ground: Ground) -> None:
+        """The load with its faults, until all is applied or nothing moves any more."""
+        lanes = Lanes(self.options.plan, ground, self.screen.say)
+        standstill = Standstill(ground.settings)
+        with self._looked_after(ground):
+            try:
+                with self._step("drive"):
+                    self.run = self._drive(ground, lanes, standstill)
+                with self._step("catch_up"):
+                    self._catch_up(ground, standstill)
+            finally:
+                with undisturbed():
+                    lanes.give_up()
+                self.faults, self.strays = dict(lanes.struck), ground.outsider.sent
+                self.standstill_s = standstill.end()
+
+    def _drive(self, ground: Ground, lanes: Lanes, standstill: Standstill) -> Run:
+        begun = False
+
+        def on_progress(progress: LoadProgress) -> None:
+            nonlocal begun
+            if progress.phase == "sending":
+                if not begun:
+                    begun = True
+                    lanes.begin()
+                standstill.look()
+                self.screen.show(driven(progress))
+                if lanes.failed():
+                    lanes.finish()  # which raises
+            elif progress.phase == "finishing":  # the generator asks Kafka where its run ends: not before Kafka is healed
+                lanes.finish()
+
+        run = run_load(ground.settings, self.options.load(self.name), on_progress)
+        if run.state == "stopped":
+            raise KeyboardInterrupt
+        ground.outsider.close()
+        ground.require_servers()
+        return run
+
+    def _catch_up(self, ground: Ground, standstill: Standstill) -> None:
+        assert self.run is not None
+        last = driven(LoadProgress("done", sent=self.run.generated, acknowledged=self.run.acknowledged, total=self.run.generated))
+
+        def on_wait(what: str) -> None:
+            standstill.look()
+            self.screen.show(replace(last, waiting_for=what))
+
+        try:
+            catch_up(ground.settings, self.run.topic, on_wait, STUCK_S)
+        except MarqueeError as error:
+            self.stuck = str(error)
+            self.screen.say(f"stuck: {error}")
+
+    @contextmanager
+    def _looked_after(self, ground: Ground) -> Iterator[None]:
+        """Within, workers that end on their own are noted and started again."""
+        over = threading.Event()
+
+        def look() -> None:
+            while not over.wait(LOOK_EVERY_S):
+                for exit_ in ground.look_after_workers():
+                    excuse = " (it could not start meanwhile)" if exit_.excused else ""
+                    self.screen.say(
+                        f"{exit_.at_s:7.1f} s  {exit_.worker} ended on its own, status {exit_.status}{excuse}: {exit_.last_words}"
+                    )
+
+        looking = threading.Thread(target=look, name="chaos-workers")
+        looking.start()
+        try:
+            yield
+        finally:
+            over.set()
+            looking.join()
+            self.exits = list(ground.exits)
+
+    def _tidy(self) -> None:
+        """Removes what a run that passed leaves; keeps and says it otherwise."""
+        runs = Path(self.settings.local.directory) / "runs" / self.name
+        if self.options.keep or not self.passed:
+            self.screen.say(f"kept: {self.directory} (logs, plan.json), {runs}")
+            if not self.passed:
+                self.screen.say(f"again: {self.options.again}")
+            return
+        shutil.rmtree(self.directory, ignore_errors=True)
+        shutil.rmtree(runs, ignore_errors=True)
+
+    def document(self) -> dict[str, Any]:
+        """The audit's JSON, and what was struck."""
+        assert self.result is not None
+        assert self.run is not None
+        unexpected = [exit_ for exit_ in self.exits if not exit_.excused]
+        return {
+            **self.result.document(),
+            "seed": self.options.plan.seed,
+            "faults": self.faults,
+            "faults_struck": sum(self.faults.values()),
+            "events": self.run.generated,
+            "strays": self.strays,
+            "chaos_seconds": round(self.steps["drive"] + self.steps["catch_up"], 2),
+            "unexpected_exits": len(unexpected),
+            "refused_starts": len(self.exits) - len(unexpected),
+            "exits": [asdict(exit_) for exit_ in self.exits],
+            "longest_standstill_s": round(self.standstill_s, 1),
+            "stuck": self.stuck or None,
+            "passed": self.passed,
+            "steps": self.steps,
+            "again": self.options.again,
+            "kept": None if self.passed and not self.options.keep else str(self.directory),
+        }

@@ -1,0 +1,73 @@
+"""`marquee chaos`: faults by a seed's plan, under load, and then the audit."""
+
+from __future__ import annotations
+
+import click
+
+from marquee.invocation import Invocation, pass_invocation
+from marquee.output import emit, json_option, number, say, table
+
+
+@click.command()
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="The same seed makes the same plan.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="How long the load with its faults goes on.")
+@click.option("--faults", type=click.IntRange(min=1), help="Exactly so many faults, instead of --minutes.")
+@click.option("--workers", type=click.IntRange(min=1), default=3, show_default=True, help="Workers that stay; guests join and leave.")
+@click.option("--rate", type=click.FloatRange(min=1), default=3_000.0, show_default=True, help="Events a second of the load.")
+@click.option("--plan", "only_plan", is_flag=True, help="Print the plan and exit.")
+@click.option("--keep", is_flag=True, help="Keep the servers' data, the logs and the run's ledger even if all is exact.")
+@json_option
+@pass_invocation
+def chaos(
+    invocation: Invocation,
+    seed: int,
+    minutes: float | None,
+    faults: int | None,
+    workers: int,
+    rate: float,
+    only_plan: bool,
+    keep: bool,
+    as_json: bool,
+) -> int:
+    """Strike workers, servers and the data at random while events flow, heal everything, audit every number. Exit 0 only if exact.
+
+    What is struck, when and for how long follows from the seed alone. It runs on servers of its own, beside anything else. A run that is
+    not exact keeps its logs, its plan and its data, and says how to repeat it. docs/chaos.md has the kinds of fault.
+
+    \b
+    Examples:
+      marquee chaos --seed 7 --minutes 2
+      marquee chaos --seed 7 --faults 20 --json
+      marquee chaos --seed 7 --faults 20 --plan
+    """
+    from marquee.chaos.plan import make_plan
+
+    if faults is None and minutes is None:
+        raise click.UsageError("say either how long (--minutes M) or how many (--faults N)")
+    plan = make_plan(seed, workers, faults=faults, seconds=None if minutes is None else minutes * 60)
+    if only_plan:
+        if as_json:
+            emit(plan.document())
+        else:
+            rows = [(f"{fault.at_s:.2f}", fault.kind, fault.lane, f"{fault.for_s:.2f}") for fault in plan.faults]
+            table(("at s", "fault", "of", "for s"), rows, right=("at s", "for s"))
+        return 0
+    from marquee.audit_table import show
+    from marquee.chaos.trial import ChaosOptions, Trial
+    from marquee.screen import Screen
+
+    much = f"--minutes {minutes:g}" if faults is None else f"--faults {faults}"
+    again = f"marquee chaos --seed {seed} {much} --workers {workers} --rate {rate:g}"
+    with Screen("marquee chaos") as screen:
+        trial = Trial(invocation.settings, ChaosOptions(plan, rate, again, keep), screen)
+        result = trial.hold()
+    if as_json:
+        emit(trial.document())
+    else:
+        show(result)
+        say("struck: " + ", ".join(f"{kind} {number(count)}" for kind, count in sorted(trial.faults.items())))
+        say(f"workers that ended on their own: {sum(not exit_.excused for exit_ in trial.exits)}")
+    return 0 if trial.passed else 1
+
+
+COMMAND = chaos

@@ -1,0 +1,44 @@
+"""What benchmarks say is what they measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from loadgen.load import LoadOptions, run_load
+from marquee.benches.memory import Sample, is_flat, slope_per_hour
+from marquee.benches.stock import run_stock, watch_time_below
+from topologies.settings import Settings
+
+
+def grown(mb_per_hour: float, minutes: int = 10, spikes: int = 0) -> list[Sample]:
+    """Samples every 5 s of a worker of 500 MiB that grows so."""
+    times = range(0, minutes * 60, 5)
+    every = len(times) // spikes if spikes else len(times) + 1
+    return [Sample(s, 500 + mb_per_hour * s / 3600 + (200 if i % every == 1 and spikes else 0), 0.0, None) for i, s in enumerate(times)]
+
+
+@pytest.mark.parametrize(("mb_per_hour", "flat"), [(0, True), (-300, True), (40, True), (60, False), (1_000, False)])
+def test_memory_is_flat_when_half_an_hour_of_its_slope_is_under_a_twentieth(mb_per_hour: float, flat: bool) -> None:
+    assert is_flat(grown(mb_per_hour)) is flat
+    assert slope_per_hour(grown(mb_per_hour)) == pytest.approx(mb_per_hour)
+
+
+def test_a_few_spikes_do_not_bend_the_slope() -> None:
+    assert slope_per_hour(grown(20, spikes=5)) == pytest.approx(20, abs=10)
+    assert is_flat(grown(20, spikes=5))
+    assert not is_flat([])
+
+
+@pytest.mark.timeout(240)
+def test_stock_faust_does_the_work_that_marquee_is_compared_with(settings: Settings, tmp_path: Path) -> None:
+    run = run_load(settings, LoadOptions(events=6_000, backfill_s=7_200.0, titles=50, processes=1), lambda _: None)
+    found = run_stock(settings, run.topic, 4_000, tmp_path)
+    assert found["events"] == 4_000
+    assert sum(found["offsets"].values()) >= 4_000
+    assert found["cpu_s"] > 0
+    assert len({start_ms for _, _, start_ms in found["cells"]}) >= 2
+    assert found["cells"] == watch_time_below(settings, run.topic, found["offsets"])
+    less = {partition: offset - 100 for partition, offset in found["offsets"].items() if offset > 100}
+    assert found["cells"] != watch_time_below(settings, run.topic, less)
