@@ -101,7 +101,9 @@ class Trial:
     def hold(self) -> AuditResult:
         """All of it. Raises MarqueeError when a step fails, KeyboardInterrupt when stopped; everything started is stopped then too."""
         kafka = replace(self.settings.kafka, session_timeout_s=SESSION_TIMEOUT_S)
-        cluster = LocalCluster(self.directory, replace(self.settings, kafka=kafka), preferred=dict.fromkeys(SERVICES, 0), heap_mb=HEAPS_MB)
+        cluster = LocalCluster(
+            self.directory, replace(self.settings, kafka=kafka), preferred=dict.fromkeys(SERVICES, 0), heap_mb=HEAPS_MB, short_lived=True
+        )
         with interruptible():
             try:
                 with self._step("cluster"):
