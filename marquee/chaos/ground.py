@@ -121,9 +121,9 @@ class Ground:
             for index in self.workers.watch():
                 worker = self.workers[index]
                 ended = worker.process.ended(5.0)
-                words = worker.log.read_text(errors="replace").strip().splitlines()[-1:] or [""]
+                words = _last_words(worker.log.read_text(errors="replace"))
                 excused = worker.process.id not in self._was_ready and not self.struck.isdisjoint({"kafka", "cassandra"})
-                found.append(Exit(worker.name, round(self.elapsed_s(), 2), ended.status if ended else 0, words[0], excused))
+                found.append(Exit(worker.name, round(self.elapsed_s(), 2), ended.status if ended else 0, words, excused))
                 self.workers.restart(index)
         self.exits += found
         return found
@@ -132,3 +132,9 @@ class Ground:
         """ServerAway when a server ended on its own."""
         if dead := self.cluster.watch():
             raise ServerAway(f"{dead[0]} ended on its own; {self.cluster.server(dead[0]).log} says why")
+
+
+def _last_words(log: str) -> str:
+    """Why a worker stopped, as its log says; its last line if it does not say."""
+    lines = log.strip().splitlines() or [""]
+    return next((line for line in reversed(lines[-200:]) if "the worker stops" in line or line.startswith("marquee:")), lines[-1])
