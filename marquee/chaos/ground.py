@@ -19,6 +19,8 @@ from topologies.settings import Settings
 
 DRAIN_S: Final = 40.0
 """A worker that drains while a store is away may take so long; then it is killed, as a supervisor would."""
+EXCUSE_S: Final = 20.0
+"""A worker that began to start while a server was struck may end so long after that is healed: its time-outs run."""
 FORGOTTEN_SHARE: Final = 1 / 3
 
 
@@ -31,7 +33,7 @@ class Exit:
     status: int
     last_words: str
     excused: bool
-    """Whether it ended while it started and a server that it cannot start without was struck: that it may, and says so."""
+    """Whether it ended while it started and a server that it cannot start without is struck, or was just now: that it may, and says so."""
 
 
 @dataclass
@@ -46,8 +48,8 @@ class Ground:
     ending: threading.Event = field(default_factory=threading.Event)
     """Set when no more is to be struck."""
     exits: list[Exit] = field(default_factory=list)
-    struck: set[str] = field(default_factory=set)
-    """Lanes that are struck now."""
+    struck_until: dict[str, float] = field(default_factory=dict)
+    """When each lane that was struck was healed, by elapsed seconds; infinite while it is struck."""
     _starting: threading.Lock = field(default_factory=threading.Lock)
     _was_ready: set[ProcessId] = field(default_factory=set)
     _guests: dict[int, int] = field(default_factory=dict)
@@ -122,7 +124,8 @@ class Ground:
                 worker = self.workers[index]
                 ended = worker.process.ended(5.0)
                 words = _last_words(worker.log.read_text(errors="replace"))
-                excused = worker.process.id not in self._was_ready and not self.struck.isdisjoint({"kafka", "cassandra"})
+                needed_s = max(self.struck_until.get(service, -EXCUSE_S) for service in ("kafka", "cassandra"))
+                excused = worker.process.id not in self._was_ready and self.elapsed_s() - needed_s < EXCUSE_S
                 found.append(Exit(worker.name, round(self.elapsed_s(), 2), ended.status if ended else 0, words, excused))
                 self.workers.restart(index)
         self.exits += found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -58,7 +59,7 @@ class Lanes:
     def _carry_out(self, fault: Planned) -> None:
         kind, began = BY_NAME[fault.kind], self._ground.elapsed_s()
         self._say(f"{began:7.1f} s  {fault.kind} of {fault.lane}" + (f" for {fault.for_s:.1f} s" if fault.for_s else ""))
-        self._ground.struck.add(fault.lane)
+        self._ground.struck_until[fault.lane] = math.inf
         try:
             try:
                 kind.strike(self._ground, fault)
@@ -67,6 +68,6 @@ class Lanes:
             finally:
                 kind.heal(self._ground, fault)
         finally:
-            self._ground.struck.discard(fault.lane)
+            self._ground.struck_until[fault.lane] = self._ground.elapsed_s()
         if fault.for_s:
             self._say(f"{self._ground.elapsed_s():7.1f} s  {fault.kind} of {fault.lane} is over")
