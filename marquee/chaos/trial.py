@@ -13,6 +13,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -206,14 +207,15 @@ class Trial:
                         f"{exit_.at_s:7.1f} s  {exit_.worker} ended on its own, status {exit_.status}{excuse}: {exit_.last_words}"
                     )
 
-        looking = threading.Thread(target=look, name="chaos-workers")
-        looking.start()
-        try:
-            yield
-        finally:
-            over.set()
-            looking.join()
-            self.exits = list(ground.exits)
+        with ThreadPoolExecutor(1, thread_name_prefix="chaos-workers") as pool:
+            looking = pool.submit(look)
+            try:
+                yield
+            finally:
+                over.set()
+                wait([looking])
+                self.exits = list(ground.exits)
+            looking.result()  # nobody looked after the workers if it failed
 
     def _tidy(self) -> None:
         """Removes what a run that passed leaves; keeps and says it otherwise."""
