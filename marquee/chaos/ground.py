@@ -11,7 +11,6 @@ from typing import Final
 import redis
 
 from cluster.local import LocalCluster
-from cluster.process import ProcessId
 from cluster.supervisor import Workers
 from marquee.chaos.outsider import Outsider
 from topologies.errors import ServerAway
@@ -20,7 +19,9 @@ from topologies.settings import Settings
 DRAIN_S: Final = 40.0
 """A worker that drains while a store is away may take so long; then it is killed, as a supervisor would."""
 EXCUSE_S: Final = 20.0
-"""A worker that began to start while a server was struck may end so long after that is healed: its time-outs run."""
+"""A worker that waited for a struck server may end so long after that is healed: its time-outs run."""
+AWAY: Final = ("Kafka at ", "Cassandra at ", "could not be restored within")
+"""What the last words of a worker begin with, or have in them, that gave up on a server."""
 FORGOTTEN_SHARE: Final = 1 / 3
 
 
@@ -33,7 +34,7 @@ class Exit:
     status: int
     last_words: str
     excused: bool
-    """Whether it ended while it started and a server that it cannot start without is struck, or was just now: that it may, and says so."""
+    """Whether it gave up on a server that it cannot start, or open partitions, without, and that is struck or was just now. It may."""
 
 
 @dataclass
@@ -51,7 +52,6 @@ class Ground:
     struck_until: dict[str, float] = field(default_factory=dict)
     """When each lane that was struck was healed, by elapsed seconds; infinite while it is struck."""
     _starting: threading.Lock = field(default_factory=threading.Lock)
-    _was_ready: set[ProcessId] = field(default_factory=set)
     _guests: dict[int, int] = field(default_factory=dict)
     """The index of each guest, by its number."""
 
@@ -119,13 +119,12 @@ class Ground:
         """Note the workers that ended without being told to and start them again; those of this look."""
         found: list[Exit] = []
         with self._starting:
-            self._was_ready |= {self.workers[index].process.id for index in self.workers.alive() if self.workers.ready(index) is not None}
             for index in self.workers.watch():
                 worker = self.workers[index]
                 ended = worker.process.ended(5.0)
                 words = _last_words(worker.log.read_text(errors="replace"))
-                needed_s = max(self.struck_until.get(service, -EXCUSE_S) for service in ("kafka", "cassandra"))
-                excused = worker.process.id not in self._was_ready and self.elapsed_s() - needed_s < EXCUSE_S
+                healed_s = max(self.struck_until.get(service, -EXCUSE_S) for service in ("kafka", "cassandra"))
+                excused = self.elapsed_s() - healed_s < EXCUSE_S and any(said in words for said in AWAY)
                 found.append(Exit(worker.name, round(self.elapsed_s(), 2), ended.status if ended else 0, words, excused))
                 self.workers.restart(index)
         self.exits += found

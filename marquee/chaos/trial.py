@@ -202,7 +202,7 @@ class Trial:
         def look() -> None:
             while not over.wait(LOOK_EVERY_S):
                 for exit_ in ground.look_after_workers():
-                    excuse = " (it could not start meanwhile)" if exit_.excused else ""
+                    excuse = " (a server that it needs was struck)" if exit_.excused else ""
                     self.screen.say(
                         f"{exit_.at_s:7.1f} s  {exit_.worker} ended on its own, status {exit_.status}{excuse}: {exit_.last_words}"
                     )
@@ -242,7 +242,7 @@ class Trial:
             "strays": self.strays,
             "chaos_seconds": round(self.steps["drive"] + self.steps["catch_up"], 2),
             "unexpected_exits": len(unexpected),
-            "refused_starts": len(self.exits) - len(unexpected),
+            "gave_up": len(self.exits) - len(unexpected),
             "exits": [asdict(exit_) for exit_ in self.exits],
             "longest_standstill_s": round(self.standstill_s, 1),
             "stuck": self.stuck or None,
