@@ -82,6 +82,8 @@ class Worker:
         self._ready_file = ready_file
         self._views: tuple[View, ...] = selected(settings.worker.views)
         self._topics: list[str] = []
+        self._begun_cpu_s = 0.0
+        """What it had cost when it was first ready: before the first event."""
 
     async def serve(self) -> int:
         """Until a signal or a crash."""
@@ -199,9 +201,10 @@ class Worker:
         """The worker computes: say so in the log and in the ready file."""
         names = sorted(f"{topic}/{partition}" for topic, partition in places)
         log.info("ready with %d partitions", len(names))
+        self._begun_cpu_s = self._begun_cpu_s or time.process_time()
         if self._ready_file is not None:
             partial = self._ready_file.with_suffix(".partial")
-            partial.write_text(json.dumps({"pid": os.getpid(), "topics": self._topics, "partitions": names, "cpu_s": time.process_time()}))
+            partial.write_text(json.dumps({"pid": os.getpid(), "topics": self._topics, "partitions": names, "cpu_s": self._begun_cpu_s}))
             partial.rename(self._ready_file)
 
 
