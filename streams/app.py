@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, cast
 
 import faust
@@ -33,11 +33,10 @@ class App(faust.App):
         """The consumer, as the one that it is."""
         return cast(Consumer, self.consumer)
 
-    def take_over(self, tps: Iterable[TP]) -> dict[TP, int]:
-        """Own these partitions; of those that are ready, where to read on. Called by the transport whenever partitions are assigned."""
+    def take_over(self) -> dict[Place, int]:
+        """Own what is assigned; of the partitions that are ready, where to read on. Called by the transport at every assignment."""
         self.batches.bound_fetches(self.buffered_bytes, BUFFERED_FETCHES)
-        held = self.handover.take_over((tp.topic, tp.partition) for tp in tps)
-        return {TP(*place): offset for place, offset in held.items()}
+        return self.handover.take_over()
 
     async def read(self, topics: Sequence[str]) -> None:
         """Subscribe to these topics, in place. The flow stops as it does for a rebalance, and goes on with the new assignment."""
@@ -141,6 +140,6 @@ def _idle(app: App) -> Any:
 
     async def idle(_app: Any, **_: Any) -> None:
         if not app.consumer.assignment():
-            app.take_over(())
+            app.take_over()
 
     return idle

@@ -108,7 +108,7 @@ def _quotas(count: int, readers: list[str], held: Mapping[str, Collection[Place]
 
 
 class Assignor(AbstractPartitionAssignor):
-    """aiokafka's side: called in the consumer's thread, except `released` and `share`, which the event loop's calls."""
+    """aiokafka's side: called in the consumer's thread, except `released` and `current`, which the event loop's calls."""
 
     name = "marquee-incremental"
 
@@ -118,10 +118,10 @@ class Assignor(AbstractPartitionAssignor):
         self._assigned: frozenset[Place] = frozenset()
         self._share = Share(0, frozenset(), settled=False)
 
-    @property
-    def share(self) -> Share:
-        """The newest assignment's share."""
-        return self._share
+    def current(self) -> tuple[frozenset[Place], Share]:
+        """What is assigned, and the share that came with it."""
+        with self._lock:
+            return self._assigned, self._share
 
     def released(self, places: Iterable[Place]) -> bool:
         """These are not held any more; True if another round is to give them on. What has been given back meanwhile stays claimed."""

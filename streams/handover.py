@@ -59,22 +59,18 @@ class Handover:
         self._tasks: set[asyncio.Task[None]] = set()
         self._reader: Reader
         self._crash: Callable[[BaseException], Coroutine[Any, Any, None]]
-        self.moves = 0
-        """How many assignments there have been."""
 
     def attach(self, reader: Reader, crash: Callable[[BaseException], Coroutine[Any, Any, None]]) -> None:
         """Where partitions are read, and what ends the worker when one cannot be gone on with."""
         self._reader, self._crash = reader, crash
 
-    def take_over(self, assigned: Iterable[Place]) -> dict[Place, int]:
-        """Own exactly these partitions. Returns, for those whose state is here, where to read on; the others are opened meanwhile and read
-        when they are. The same assignment again changes nothing."""
-        self.moves += 1
-        self._assigned = frozenset(assigned)
+    def take_over(self) -> dict[Place, int]:
+        """Own exactly what is assigned now. Returns, for the partitions whose state is here, where to read on; the others are opened
+        meanwhile and read when they are. The same assignment again changes nothing."""
+        self._assigned, share = self._reader.assignor.current()
         for place in self._assigned & set(self._leaving):  # given back before it was given up
             self._owners.adopt(place, self._leaving.pop(place))
         gone = self._owners.keep(self._assigned)
-        share = self._reader.assignor.share
         going = share.release - set(self._leaving)
         self._leaving |= {place: owner for place, owner in gone.items() if place in going}
         if lost := {place: owner for place, owner in gone.items() if place not in going}:
@@ -106,7 +102,8 @@ class Handover:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _tell_if_ready(self) -> None:
-        if self._reader.assignor.share.settled and len(self._owners.offsets(self._assigned)) == len(self._assigned):
+        assigned, share = self._reader.assignor.current()
+        if share.settled and assigned == self._assigned and len(self._owners.offsets(self._assigned)) == len(self._assigned):
             self._ready(self._assigned)
 
     # -- what goes ----------------------------------------------------------------------------------------------

@@ -208,11 +208,10 @@ class Consumer(driver.Consumer):
     async def perform_seek(self) -> None:
         """Read each partition from where its state stands; those without one yet are read when they have been opened."""
         app: Any = self.app
-        assigned = self.assignment()
-        held: Mapping[TP, int] = app.take_over(assigned)
-        self.pause_partitions(assigned - set(held))
-        for tp, offset in held.items():
-            await self.read_from((tp.topic, tp.partition), offset)
+        held: Mapping[Place, int] = app.take_over()
+        self.pause_partitions(self.assignment() - {TP(*place) for place in held})
+        for place, offset in held.items():
+            await self.read_from(place, offset)
 
     async def _wait_next_records(self, timeout: float) -> Any:
         """Faust would sleep for a second where no partition is active, which is so while all of them are being opened."""

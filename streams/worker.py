@@ -232,7 +232,7 @@ def _flowing(app: App, room: Room) -> Callable[[], bool]:
 
 def _caught_up(app: App) -> Any:
     def caught_up(place: tuple[str, int], offset: int) -> bool:
-        if app.rebalancing:  # the partition may be another worker's already; aiokafka knows the end only of what is assigned
+        if app.rebalancing or not app.batches.flow_active:  # it may be another's already; aiokafka knows the end only of what is assigned
             return False
         end: int | None = app.consumer.highwater(TP(*place))
         return end is not None and offset >= end

@@ -95,7 +95,7 @@ class Scene:
 
     def give(self, *assigned: Place, release: Iterable[Place] = (), settled: bool = True) -> dict[Place, int]:
         self.reader.assignor.give(assigned, release, settled=settled)
-        return self.handover.take_over(assigned)
+        return self.handover.take_over()
 
 
 async def until(condition: Callable[[], object]) -> None:
