@@ -95,11 +95,14 @@ class Handover:
             self._start(self._crash(error.exceptions[0] if isinstance(error, ExceptionGroup) else error))
 
     async def close(self) -> None:
-        """Stop opening and releasing; what was not stored is replayed by whoever gets it."""
+        """Stop opening and releasing; what was being released is owned again, so that the worker's last round stores it."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for place, owner in self._leaving.items():
+            self._owners.adopt(place, owner)
+        self._leaving.clear()
 
     def _tell_if_ready(self) -> None:
         assigned, share = self._reader.assignor.current()

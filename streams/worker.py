@@ -31,7 +31,7 @@ from streams.handover import Handover
 from streams.letters import Letters
 from streams.owners import Owners, Place
 from streams.partition import PartitionOwner
-from streams.room import Room
+from streams.room import Held, Room
 from streams.watchdog import Watchdog
 from topologies.errors import MarqueeError, ServerAway, StoreError
 from topologies.settings import Settings
@@ -62,6 +62,26 @@ class Stores:
     checkpoints: CassandraCheckpoints
 
 
+@dataclass(frozen=True)
+class Running:
+    """The parts of a worker that works, for whoever asks how it is."""
+
+    app: App
+    owners: Owners
+    letters: Letters
+    room: Room
+    watchdog: Watchdog
+
+    def held(self) -> Held:
+        """What the worker holds now, in bytes."""
+        return Held(
+            fetched_bytes=self.app.batches.fetched_bytes(),
+            unacked_bytes=self.owners.unacked_bytes(),
+            letters_bytes=self.letters.waiting_bytes,
+            state_bytes=self.owners.state_bytes(),
+        )
+
+
 def run(settings: Settings, ready_file: Path | None) -> int:
     """Work until SIGTERM or SIGINT; returns the exit code. Raises MarqueeError when the servers are away at the start."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr, force=True)
@@ -82,6 +102,8 @@ class Worker:
         self._ready_file = ready_file
         self._views: tuple[View, ...] = selected(settings.worker.views)
         self._topics: list[str] = []
+        self.running: Running | None = None
+        """Its parts, from when the app starts."""
         self._begun_cpu_s = 0.0
         """What it had cost when it was first ready: before the first event."""
 
@@ -134,6 +156,7 @@ class Worker:
         handover = Handover(owners, settle, self._ready, options.release_s)
         app = make_app(self._settings, self._topics, owners, handover, room)
         watchdog = Watchdog(app.batches, owners, _flowing(app, room), app.crash, options.stalled_s)
+        self.running = Running(app, owners, letters, room, watchdog)
         tasks: list[asyncio.Task[Any]] = []
         try:
             await unless(stop, app.start())

@@ -23,6 +23,7 @@ from marquee.output import json_option, say
 from topologies.settings import Settings
 
 WARM_UP_S: Final = 15.0
+READY_S: Final = 180.0
 APART_S: Final = 15.0
 """Between one event and the next: a session time-out, and the moves after it."""
 
@@ -64,7 +65,7 @@ def rebalance(invocation: Invocation, rate: float, session_s: float, given: bool
 def _measured(settings: Settings, directory: Path, load: LoadOptions) -> dict[str, Any]:
     topic = settings.kafka.topics[0]
     with Workers(settings, 2, directory) as workers, ThreadPoolExecutor(1) as driver:
-        workers.wait_ready()
+        workers.wait_ready(READY_S)
         applied = AppliedWatch.of(settings, topic)
         applied.start()
         driven = driver.submit(run_load, settings, load, lambda _: None)

@@ -23,6 +23,7 @@ from topologies.settings import Settings
 BEFORE_S: Final = 15.0
 """Load before the kill: producers connect, workers compile and have written a checkpoint or two."""
 AFTER_S: Final = 30.0
+READY_S: Final = 180.0
 FRESH_S: Final = 1.0
 """A partition is fresh when Redis has all that stood in the log so long ago."""
 
@@ -54,7 +55,7 @@ def recovery(invocation: Invocation, rate: float, session_s: float, given: bool,
 def _measured(settings: Settings, directory: Path, load: LoadOptions) -> dict[str, Any]:
     topic = settings.kafka.topics[0]
     with Workers(settings, 2, directory) as workers, ThreadPoolExecutor(1) as driver:
-        workers.wait_ready()
+        workers.wait_ready(READY_S)
         applied, ends = AppliedWatch.of(settings, topic), EndsWatch(settings, topic)
         applied.start()
         ends.start()

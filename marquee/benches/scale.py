@@ -20,7 +20,7 @@ from marquee.invocation import Invocation, pass_invocation
 from marquee.output import json_option, say
 from topologies.settings import Settings
 
-READY_S: Final = 120.0
+READY_S: Final = 180.0
 
 
 @click.command()
