@@ -4,6 +4,7 @@ Partitions have been seen to stop: fetch positions lost in a rebalance, a partit
 those asked for. One is stalled when it is behind the broker's end, nothing of it waits for the fold, the fold has room, and the
 broker has not just answered that there is nothing new beyond the state. It is then read anew from its state; if that does not
 help, the group is asked for a new assignment; if that does not help, the worker ends, so that its supervisor starts another.
+The same, without the first step, is done where a rebalance does not end though the broker answers.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from topologies.errors import SourceError
 
 log = logging.getLogger(__name__)
 LOOK_EVERY_S: Final = 0.5
+ANSWERED_S: Final = 2.0
+"""A partition whose last fetch was answered so recently is being fetched."""
 ANSWER_S: Final = 5.0
 """A broker that has not answered where partitions end after so long is away, and nothing can be said of them."""
 
@@ -55,23 +58,30 @@ class Doubt:
 
 
 class Watchdog:
-    """Looks at every assigned partition twice a second. `flowing` tells whether fetches are to come at all: the fold has room, and no
-    rebalance is under way."""
+    """Looks at every assigned partition twice a second."""
 
     def __init__(
         self,
         consumer: Fetching,
         owners: Owners,
-        flowing: Callable[[], bool],
+        has_room: Callable[[], bool],
+        moving: Callable[[], bool],
         crash: Callable[[BaseException], Awaitable[Any]],
+        *,
         stalled_s: float,
+        moving_s: float,
     ) -> None:
+        """`has_room` tells whether the fold goes on, `moving` whether a rebalance is under way, which may take `moving_s`."""
         self._consumer = consumer
         self._owners = owners
-        self._flowing = flowing
+        self._has_room = has_room
+        self._moving = moving
         self._crash = crash
         self._stalled_s = stalled_s
+        self._moving_s = moving_s
         self._doubts: dict[Place, Doubt] = {}
+        self._move: Doubt | None = None
+        self._looked_s = 0.0
         self.recoveries = 0
         """How often a partition was read anew."""
 
@@ -83,16 +93,36 @@ class Watchdog:
 
     async def look(self, now_s: float) -> None:
         """Judge every partition once."""
-        if not self._flowing():
+        slept, self._looked_s = now_s - self._looked_s > self._stalled_s / 2, now_s
+        if slept or not self._has_room() or self._moving():  # a process that was stopped has not looked, and nothing stood still meanwhile
             self._doubts.clear()
+        if slept or not self._moving():
+            self._move = None
+        if self._moving():
+            await self._look_at_move(now_s)
+        elif self._has_room():
+            await self._look_at_partitions(now_s)
+
+    async def _look_at_move(self, now_s: float) -> None:
+        if self._move is None:
+            self._move = Doubt(0, now_s)
+        if now_s - self._move.since_s < self._moving_s or not await self._ends(self._owners.places()):
             return
+        self._move.since_s, self._move.tried = now_s, self._move.tried + 1
+        if self._move.tried == 1:
+            log.error("a rebalance has not ended for %.0f s: asking for a new assignment", self._moving_s)
+            await self._consumer.rejoin()
+        else:
+            await self._crash(SourceError("a rebalance does not end, and another did not help; the worker ends to be started again"))
+
+    async def _look_at_partitions(self, now_s: float) -> None:
         assigned = {(tp.topic, tp.partition) for tp in self._consumer.assignment()}
         quiet = [place for place in assigned if self._is_quiet(place, now_s)]
         self._doubts = {place: doubt for place, doubt in self._doubts.items() if place in quiet}
         long_quiet = [place for place in quiet if now_s - self._doubts[place].since_s >= self._stalled_s]
         for place, end in (await self._ends(long_quiet)).items():
             doubt = self._doubts.get(place)
-            if doubt is None or not self._flowing() or not self._is_quiet(place, now_s):
+            if doubt is None or self._moving() or not self._is_quiet(place, now_s):
                 continue
             if end > doubt.offset:
                 await self._recover(place, end, doubt, now_s)
@@ -105,7 +135,7 @@ class Watchdog:
         if owner is None:  # being opened
             return False
         offset = owner.state.offset
-        if self._consumer.waits_for_fold(place) or self._consumer.fetching(place, offset, self._stalled_s):
+        if self._consumer.waits_for_fold(place) or self._consumer.fetching(place, offset, ANSWERED_S):
             return False
         if (doubt := self._doubts.get(place)) is None or doubt.offset != offset:
             self._doubts[place] = Doubt(offset, now_s)

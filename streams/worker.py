@@ -155,7 +155,15 @@ class Worker:
         settle = _settling(caching, storing)
         handover = Handover(owners, settle, self._ready, options.release_s)
         app = make_app(self._settings, self._topics, owners, handover, room)
-        watchdog = Watchdog(app.batches, owners, _flowing(app, room), app.crash, options.stalled_s)
+        watchdog = Watchdog(
+            app.batches,
+            owners,
+            lambda: room.open,
+            lambda: app.rebalancing or not app.batches.flow_active,
+            app.crash,
+            stalled_s=options.stalled_s,
+            moving_s=2 * self._settings.kafka.request_timeout_s,
+        )
         self.running = Running(app, owners, letters, room, watchdog)
         tasks: list[asyncio.Task[Any]] = []
         try:
@@ -247,10 +255,6 @@ async def _final_rounds(*cycles: Cycle) -> None:
 async def _close(stores: Stores) -> None:
     await stores.cache.close()
     await asyncio.to_thread(cassandra.close, stores.session)
-
-
-def _flowing(app: App, room: Room) -> Callable[[], bool]:
-    return lambda: room.open and app.batches.flow_active and not app.rebalancing
 
 
 def _caught_up(app: App) -> Any:

@@ -28,7 +28,7 @@ from topologies.errors import SourceError
 from topologies.settings import Settings
 
 
-async def until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
+async def until(condition: Callable[[], object], timeout_s: float = 90.0) -> None:
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110  # of whatever the condition looks at
             await asyncio.sleep(0.05)
@@ -40,11 +40,13 @@ async def working(settings: Settings) -> AsyncIterator[tuple[Running, asyncio.Ta
     await asyncio.to_thread(ensure_topics, settings)
     worker = Worker(settings, None)
     serving = asyncio.create_task(worker.serve())
-    await until(lambda: serving.done() or (worker.running and len(worker.running.owners.all()) == settings.kafka.partitions))
-    assert worker.running
-    yield worker.running, serving
-    serving.cancel()
-    await asyncio.wait([serving])
+    try:
+        await until(lambda: serving.done() or (worker.running and len(worker.running.owners.all()) == settings.kafka.partitions))
+        assert worker.running
+        yield worker.running, serving
+    finally:
+        serving.cancel()
+        await asyncio.wait([serving])
 
 
 def caught_up(running: Running, settings: Settings) -> bool:
@@ -77,6 +79,7 @@ async def test_a_partition_paused_behind_fausts_back_is_seen_and_read_anew(setti
 
 @pytest.mark.timeout(240)
 async def test_a_log_that_is_cut_below_a_running_worker_ends_it_and_is_not_counted_again(settings: Settings) -> None:
+    settings = replace(settings, worker=replace(settings.worker, stalled_s=600.0))  # the partition is held back on purpose
     async with working(settings) as (running, serving):
         await drive(settings, 500)
         await until(lambda: caught_up(running, settings))

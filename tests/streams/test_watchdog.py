@@ -21,6 +21,7 @@ from topologies.sources import Source
 
 PLACE: Place = ("viewing-events", 3)
 STALLED_S = 10.0
+MOVING_S = 30.0
 
 
 class NoStore:
@@ -70,15 +71,23 @@ class Scene:
         source = Source("eu", PLACE[0], "A" * 22, PLACE[1])
         self.owner = PartitionOwner(source, PartitionState(source, (), 40), live=True, durable=40, cached=None)
         self.owners.adopt(PLACE, self.owner)
-        self.flowing = True
+        self.open, self.moving = True, False
+        self.now_s = -1.0
         self.crashes: list[BaseException] = []
-        self.watchdog = Watchdog(self.consumer, self.owners, lambda: self.flowing, self.crash, STALLED_S)
+        self.watchdog = Watchdog(
+            self.consumer, self.owners, lambda: self.open, lambda: self.moving, self.crash, stalled_s=STALLED_S, moving_s=MOVING_S
+        )
 
     async def crash(self, error: BaseException) -> None:
         self.crashes.append(error)
 
     async def look(self, *times_s: float) -> list[str]:
+        """Look at each of these times, and every second up to it."""
         for now_s in times_s:
+            while self.now_s + 1 < now_s:
+                self.now_s += 1
+                await self.watchdog.look(self.now_s)
+            self.now_s = now_s
             await self.watchdog.look(now_s)
         return self.consumer.done
 
@@ -122,9 +131,9 @@ async def test_it_is_silent_while_the_broker_answers_that_it_has_nothing_to_give
 
 async def test_it_is_silent_while_folding_waits_for_room(scene: Scene) -> None:
     await scene.look(0, 5)
-    scene.flowing = False
+    scene.open = False
     assert await scene.look(10, 20) == []
-    scene.flowing = True
+    scene.open = True
     assert await scene.look(21, 30.9) == []
     assert await scene.look(31) == ["read 3 from 40"]
 
@@ -138,3 +147,27 @@ async def test_one_that_is_not_opened_yet_is_left_alone(scene: Scene) -> None:
     scene.owners.keep(())
     assert await scene.look(0, 10, 20) == []
     await asyncio.sleep(0)
+
+
+async def test_a_rebalance_that_does_not_end_is_begun_anew_and_then_the_worker_ends(scene: Scene) -> None:
+    scene.moving = True
+    assert await scene.look(0, 29.9) == []
+    assert await scene.look(30) == ["rejoin"]
+    await scene.look(59.9)
+    assert not scene.crashes
+    await scene.look(60)
+    assert "a rebalance does not end" in str(scene.crashes[0])
+
+
+async def test_a_rebalance_that_waits_for_an_absent_broker_is_left_alone(scene: Scene) -> None:
+    scene.moving, scene.consumer.end = True, None
+    assert await scene.look(0, 100) == []
+    assert not scene.crashes
+
+
+async def test_a_process_that_was_stopped_gives_its_partitions_their_time_again(scene: Scene) -> None:
+    await scene.look(0, 9)
+    await scene.watchdog.look(60)
+    scene.now_s = 60
+    assert await scene.look(69.9) == []
+    assert await scene.look(70) == ["read 3 from 40"]
