@@ -58,7 +58,7 @@ async def drive(settings: Settings, events: int) -> None:
     await asyncio.to_thread(run_load, settings, LoadOptions(events=events, rate=2000.0, processes=1), lambda _: None)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_a_partition_paused_behind_fausts_back_is_seen_and_read_anew(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     settings = replace(settings, worker=replace(settings.worker, stalled_s=2.0))
     async with working(settings) as (running, serving):
@@ -77,7 +77,7 @@ async def test_a_partition_paused_behind_fausts_back_is_seen_and_read_anew(setti
         assert not serving.done()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_a_log_that_is_cut_below_a_running_worker_ends_it_and_is_not_counted_again(settings: Settings) -> None:
     settings = replace(settings, worker=replace(settings.worker, stalled_s=600.0))  # the partition is held back on purpose
     async with working(settings) as (running, serving):
@@ -105,7 +105,7 @@ async def test_a_log_that_is_cut_below_a_running_worker_ends_it_and_is_not_count
         assert owner.state.status() == before
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_a_topic_that_comes_is_read_in_place_and_what_is_owned_stays(settings: Settings) -> None:
     async with working(settings) as (running, serving):
         await drive(settings, 500)
@@ -129,7 +129,7 @@ def in_redis(settings: Settings) -> int:
         return sum(status.offset for status in stores.known().cached.values())
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 async def test_an_absent_cassandra_stops_fetching_at_the_bound_and_a_slow_one_harms_nothing(
     settings: Settings, cluster: LocalCluster
 ) -> None:
@@ -168,7 +168,7 @@ async def test_an_absent_cassandra_stops_fetching_at_the_bound_and_a_slow_one_ha
         assert not serving.done()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_an_absent_redis_stops_neither_acks_nor_fetching_and_is_brought_up_to_date(settings: Settings, cluster: LocalCluster) -> None:
     async with working(settings) as (running, _):
         cluster.pause("redis")
@@ -180,7 +180,7 @@ async def test_an_absent_redis_stops_neither_acks_nor_fetching_and_is_brought_up
         await until(lambda: in_redis(settings) == folded(running))
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_a_worker_told_to_stop_while_cassandra_is_away_ends_in_time_and_says_what_is_not_stored(
     pipeline: Pipeline, cluster: LocalCluster
 ) -> None:
