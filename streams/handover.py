@@ -122,7 +122,7 @@ class Handover:
         for place, owner in leaving.items():
             if self._leaving.get(place) is owner:
                 del self._leaving[place]
-                if owner.durable == owner.state.offset:
+                if owner.settled:
                     log.info("%s: given up at offset %d after %.1f s", owner.source, owner.durable, time.monotonic() - began)
                 else:
                     log.warning(

@@ -11,9 +11,9 @@ import asyncio
 import logging
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from streams.records import FetchedBatches
 from topologies.settings import WorkerSettings
@@ -59,25 +59,27 @@ class Held:
     """The tables of all owned partitions."""
 
 
+class Store(Protocol):
+    """A cycle that brings what was folded to the durable store."""
+
+    name: str
+    working: asyncio.Event
+    """Set while the store takes what it is given."""
+
+    def hurry(self) -> None:
+        """Come round at once: the fold waits for what is not stored."""
+
+
 class Room:
     """Awaited before each batch is folded: returns when there is room for it."""
 
-    def __init__(
-        self,
-        settings: WorkerSettings,
-        unacked: Callable[[], int],
-        letters: Callable[[], int],
-        working: asyncio.Event,
-        hurry: Callable[[], None],
-    ) -> None:
-        """`unacked` and `letters` tell bytes, as Held has them. `working`: set while the durable store takes what it is given. `hurry` is
-        called when the bound of what is not durable is met."""
+    def __init__(self, settings: WorkerSettings, unacked: Callable[[], int], letters: Callable[[], int], stores: Sequence[Store]) -> None:
+        """`unacked` and `letters` tell bytes, as Held has them. Nothing is acknowledged unless all `stores` take what they are given."""
         self._unacked_most = round(settings.max_unacked_mb * MIB)
         self._letters_most = round(settings.max_buffered_mb * MIB)
         self._unacked = unacked
         self._letters = letters
-        self._working = working
-        self._hurry = hurry
+        self._stores = stores
         self._reported_s = -REPORT_EVERY_S
         self.open = True
         """False while folding waits for room."""
@@ -94,12 +96,13 @@ class Room:
 
     def _full(self) -> str:
         """Why nothing more may be folded; empty if it may."""
-        if not self._working.is_set():
-            return "Cassandra has not taken anything for too long"
+        if away := [store.name for store in self._stores if not store.working.is_set()]:
+            return f"{away[0]} could not be stored for too long"
         if (letters := self._letters()) > self._letters_most:
             return f"{letters:,} bytes of letters wait for Kafka"
         if (unacked := self._unacked()) > self._unacked_most:
-            self._hurry()
+            for store in self._stores:
+                store.hurry()
             return f"{unacked:,} bytes of the log are folded and not yet in Cassandra"
         return ""
 

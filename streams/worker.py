@@ -25,6 +25,7 @@ from connectors.checkpoints import CassandraCheckpoints
 from connectors.kafka import ensure_topics, matching_topics, topic_ids
 from connectors.redis_cache import CellCache
 from streams.app import App, make_app
+from streams.checkpointing import CheckpointCycle, CheckpointFlush
 from streams.ending import bounded, end_within, unless
 from streams.flush import CacheFlush, Cycle, DurableFlush
 from streams.handover import Handover
@@ -148,11 +149,13 @@ class Worker:
         letters = Letters(self._settings.kafka)
         owners = Owners(self._settings, self._views, stores.checkpoints, letters)
         options = self._settings.worker
-        durably = DurableFlush(stores.cells, stores.checkpoints, letters, worker)
         caching = Cycle("Redis", CacheFlush(stores.cache, worker), owners.all, options.redis_flush_s, options, at_once=True)
-        storing = Cycle("Cassandra", durably, owners.all, options.cassandra_flush_s, options, at_once=False)
-        room = Room(options, owners.unacked_bytes, lambda: letters.waiting_bytes, storing.working, storing.hurry)
-        settle = _settling(caching, storing)
+        storing = Cycle("Cassandra", DurableFlush(stores.cells), owners.all, options.cassandra_flush_s, options, at_once=False)
+        flush = CheckpointFlush(stores.checkpoints, letters, worker, cassandra.driver_cpu_s)
+        checkpointing = CheckpointCycle(flush, owners.all, options)
+        cycles = (caching, storing, checkpointing)
+        room = Room(options, owners.unacked_bytes, lambda: letters.waiting_bytes, (storing, checkpointing))
+        settle = _settling(*cycles)
         handover = Handover(owners, settle, self._ready, options.release_s)
         app = make_app(self._settings, self._topics, owners, handover, room)
         watchdog = Watchdog(
@@ -169,8 +172,7 @@ class Worker:
         try:
             await unless(stop, app.start())
             works = (
-                caching.run(),
-                storing.run(),
+                *(cycle.run() for cycle in cycles),
                 owners.tick(_caught_up(app)),
                 watchdog.run(),
                 self._watch_topics(app, owners, settle),
@@ -182,7 +184,7 @@ class Worker:
             if stopping not in done:
                 _report(app, done)
                 return 1
-            await self._drain(app, handover, owners, caching, storing)
+            await self._drain(app, handover, owners, cycles)
             return 0
         finally:
             for task in tasks:
@@ -191,15 +193,15 @@ class Worker:
             if self._ready_file is not None:
                 self._ready_file.unlink(missing_ok=True)
 
-    async def _drain(self, app: App, handover: Handover, owners: Owners, caching: Cycle, storing: Cycle) -> None:
+    async def _drain(self, app: App, handover: Handover, owners: Owners, cycles: tuple[Cycle, ...]) -> None:
         """Stop reading, store what was folded, commit; within DRAIN_S, whoever is away."""
         log.info("draining")
         app.consumer.stop_flow()
         app.flow_control.suspend()
         await handover.close()
-        await bounded("storing what was folded", DRAIN_S, _final_rounds(caching, storing))
+        await bounded("storing what was folded", DRAIN_S, _final_rounds(*cycles))
         for owner in owners.all():
-            if owner.durable < owner.state.offset:
+            if not owner.settled:
                 log.warning("%s: offsets %d to %d are not stored and will be replayed", owner.source, owner.durable, owner.state.offset)
         await bounded("committing", COMMIT_S, app.consumer.commit())
 

@@ -87,7 +87,7 @@ class Scene:
         self.asked.append(owner.source.partition)
         await self.storing.wait()
         self.settled.append(owner.source.partition)
-        owner.durable = owner.state.offset
+        owner.durable = owner.stored = owner.state.offset
         return True
 
     async def crash(self, error: BaseException) -> None:

@@ -14,15 +14,24 @@ from topologies.settings import WorkerSettings
 SETTINGS = WorkerSettings(max_unacked_mb=1.0, max_buffered_mb=1.0)
 
 
-class Scene:
+class Store:
+    """A store that notes how often it was hurried."""
+
+    name = "Cassandra"
+
     def __init__(self) -> None:
-        self.unacked, self.letters, self.hurried = 0, 0, 0
-        self.working = asyncio.Event()
+        self.working, self.hurried = asyncio.Event(), 0
         self.working.set()
-        self.room = Room(SETTINGS, lambda: self.unacked, lambda: self.letters, self.working, self.hurry)
 
     def hurry(self) -> None:
         self.hurried += 1
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.unacked, self.letters = 0, 0
+        self.stores = [Store(), Store()]
+        self.room = Room(SETTINGS, lambda: self.unacked, lambda: self.letters, self.stores)
 
 
 @pytest.mark.parametrize("held", ["unacked", "letters"])
@@ -35,7 +44,7 @@ async def test_folding_waits_at_the_bound_and_goes_on_below_it(held: str, caplog
     done, _ = await asyncio.wait([waiting], timeout=0.2)
     assert not done
     assert not scene.room.open
-    assert (scene.hurried > 0) == (held == "unacked")
+    assert all((store.hurried > 0) == (held == "unacked") for store in scene.stores)
     assert "folding waits: 1,048,577 bytes" in caplog.text
     setattr(scene, held, MIB)
     await asyncio.wait_for(waiting, 1)
@@ -44,11 +53,11 @@ async def test_folding_waits_at_the_bound_and_goes_on_below_it(held: str, caplog
 
 async def test_folding_waits_while_the_durable_store_takes_nothing() -> None:
     scene = Scene()
-    scene.working.clear()
+    scene.stores[1].working.clear()
     waiting = asyncio.create_task(scene.room())
     done, _ = await asyncio.wait([waiting], timeout=0.1)
     assert not done
-    scene.working.set()
+    scene.stores[1].working.set()
     await asyncio.wait_for(waiting, 1)
 
 

@@ -174,7 +174,7 @@ async def test_an_absent_redis_stops_neither_acks_nor_fetching_and_is_brought_up
         cluster.pause("redis")
         try:
             await drive(settings, 4_000)
-            await until(lambda: caught_up(running, settings) and all(owner.durable == owner.state.offset for owner in running.owners.all()))
+            await until(lambda: caught_up(running, settings) and all(owner.settled for owner in running.owners.all()))
         finally:
             cluster.resume("redis")
         await until(lambda: in_redis(settings) == folded(running))
