@@ -2,47 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Final
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, cast
 
 import faust
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
+from connectors.kafka import topic_ids
+from streams.handover import Handover
 from streams.owners import Owners, Place
-from topologies.errors import SourceError
+from streams.room import MIB
+from streams.transport import FETCH_BYTES, Consumer
+from topologies.errors import MarqueeError, SourceError
 from topologies.settings import Settings
 
 BUFFERED_FETCHES: Final = 4
-FETCH_BYTES: Final = 1_048_576
-"""A fetch brings at most so much of a partition, compressed."""
 
 
 class App(faust.App):
     """Faust's app, which tells the transport where to read each partition from."""
 
-    owners: Owners
-    opened: Callable[[Iterable[Place]], None]
+    handover: Handover
+    buffered_bytes: int
+    channel: Any
 
-    async def positions(self, places: Iterable[TP]) -> dict[TP, int]:
-        """Own these partitions; where to read each from. Called by the transport whenever partitions are assigned."""
-        found = await self.owners.open((tp.topic, tp.partition) for tp in places)
-        self.opened(found)
-        return {TP(*place): offset for place, offset in found.items()}
+    @property
+    def batches(self) -> Consumer:
+        """The consumer, as the one that it is."""
+        return cast(Consumer, self.consumer)
+
+    def take_over(self) -> dict[Place, int]:
+        """Own what is assigned; of the partitions that are ready, where to read on. Called by the transport at every assignment."""
+        self.batches.bound_fetches(self.buffered_bytes, BUFFERED_FETCHES)
+        return self.handover.take_over()
+
+    async def read(self, topics: Sequence[str]) -> None:
+        """Subscribe to these topics, in place. The flow stops as it does for a rebalance, and goes on with the new assignment."""
+        self.consumer.stop_flow()
+        self.flow_control.suspend()
+        self.consumer.pause_partitions(self.consumer.assignment())
+        self.flow_control.clear()
+        self.channel.topics = list(topics)
+        conductor: Any = self.topics  # Faust's own way to it waits for 45 s, and forgets a change that meets a rebalance
+        await self.consumer.subscribe(await conductor._update_indices())
 
     def _create_directories(self) -> None:
         """There are no tables, so nothing is kept on disk."""
 
 
-def make_app(
-    settings: Settings,
-    topics: Sequence[str],
-    owners: Owners,
-    room: Callable[[], Awaitable[Any]],
-    opened: Callable[[Iterable[Place]], None],
-) -> App:
-    """The app for these topics. `room` is awaited before each batch: it returns when the worker may fold on. `opened` is called with the
-    partitions whenever they have been assigned and restored."""
+def make_app(settings: Settings, topics: Sequence[str], owners: Owners, handover: Handover, room: Callable[[], Awaitable[Any]]) -> App:
+    """The app for these topics. `room` is awaited before each batch: it returns when the worker may fold on."""
     kafka = settings.kafka
     app = App(
         kafka.group,
@@ -51,13 +62,13 @@ def make_app(
         web_enabled=False,
         topic_disable_leader=True,
         topic_allow_declare=False,
-        consumer_auto_offset_reset="earliest",
+        consumer_auto_offset_reset="none",
         consumer_max_fetch_size=FETCH_BYTES,
         stream_buffer_maxsize=BUFFERED_FETCHES,
         stream_wait_empty=False,
         broker_commit_interval=1.0,
         broker_session_timeout=kafka.session_timeout_s,
-        broker_heartbeat_interval=kafka.session_timeout_s / 4,
+        broker_heartbeat_interval=min(kafka.heartbeat_s, kafka.session_timeout_s / 4),
         broker_request_timeout=kafka.request_timeout_s,
         broker_rebalance_timeout=kafka.request_timeout_s,
         broker_max_poll_interval=86_400.0,
@@ -65,16 +76,17 @@ def make_app(
         producer_acks=-1,
         logging_config=None,
     )
-    app.owners = owners
-    app.opened = opened
+    app.handover = handover
+    app.buffered_bytes = round(settings.worker.max_buffered_mb * MIB)
+    handover.attach(app.batches, app.crash)
+    app.batches.on_lost(_lost(app, owners, settings))
     app.on_rebalance_complete.connect(_idle(app))
-    channel = app.topic(*topics, key_serializer="raw", value_serializer="raw")
+    app.channel = app.topic(*topics, key_serializer="raw", value_serializer="raw")
 
-    async def seek(place: tuple[str, int], offset: int) -> None:
-        await _ensure_held(app, TP(*place), offset)
-        await app.consumer.seek(TP(*place), offset)
+    async def seek(place: Place, offset: int) -> None:
+        await app.batches.read_from(place, offset)
 
-    @app.agent(channel, concurrency=1, name="fold")
+    @app.agent(app.channel, concurrency=1, name="fold")
     async def fold(stream: Any) -> None:
         async for event in stream.noack().events():
             await room()
@@ -84,21 +96,50 @@ def make_app(
     return app
 
 
-async def _ensure_held(app: App, tp: TP, offset: int) -> None:
-    """Raises SourceError if the log does not hold `offset` any more: a seek there would end at the log's beginning, again and again."""
-    try:
-        earliest = (await app.consumer.earliest_offsets(tp))[tp]
-    except KafkaError:  # away; the next batch asks again
-        return
-    if earliest > offset:
-        raise SourceError(f"{tp.topic} partition {tp.partition} begins at offset {earliest} now and is computed up to {offset}: it was cut")
+def _lost(app: App, owners: Owners, settings: Settings) -> Callable[[Place], None]:
+    """What is done about a partition whose log does not hold the offset that was asked for: the worker ends, unless a seek is on its way.
+
+    Never is it read from where the log begins: what stands there now was counted, or is somebody else's.
+    """
+    asking: set[Place] = set()
+
+    async def judge(place: Place) -> None:
+        try:
+            tp = TP(*place)
+            earliest, end = (await app.consumer.earliest_offsets(tp))[tp], (await app.consumer.highwaters(tp))[tp]
+            owner = owners.get(place)
+            if owner is None:  # being opened, which tells it to read where its state stands
+                return
+            offset = owner.state.offset
+            ids = await asyncio.to_thread(topic_ids, settings, [place[0]])
+            if ids[place[0]] != owner.source.topic_id:  # another topic of this name: the worker's look at the topics sees to it
+                return
+            if earliest <= offset <= end:
+                await app.batches.read_from(place, offset)
+                return
+            await app.crash(
+                SourceError(
+                    f"{owner.source}: the log stands from offset {earliest} to {end} now and is computed up to {offset}: it was cut"
+                )
+            )
+        except (KafkaError, MarqueeError):  # away; the next fetch asks again
+            return
+        finally:
+            asking.discard(place)
+
+    def lost(place: Place) -> None:
+        if place not in asking:
+            asking.add(place)
+            app.loop.create_task(judge(place))
+
+    return lost
 
 
 def _idle(app: App) -> Any:
-    """A worker that gets no partition is ready too, and owns none any more: Faust asks for positions only where there are partitions."""
+    """A worker that gets no partition owns none any more: Faust asks for positions only where there are partitions."""
 
     async def idle(_app: Any, **_: Any) -> None:
         if not app.consumer.assignment():
-            await app.positions(())
+            app.take_over()
 
     return idle

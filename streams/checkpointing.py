@@ -113,11 +113,19 @@ class CheckpointCycle(Cycle):
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            owner = self._pace.chosen(self._owners(), time.monotonic())
+            owner = self._pace.chosen(self._owners(), time.monotonic()) or self._hurried_one()
             if owner is None:
                 await asyncio.sleep(LOOK_EVERY_S)
             elif not await self.one(owner):
                 await asyncio.sleep(RETRY_S)
+
+    def _hurried_one(self) -> PartitionOwner | None:
+        """Whose log waits most for its checkpoint, when the fold stands still until there is one, whatever it costs."""
+        if not self._hurried.is_set():
+            return None
+        self._hurried.clear()
+        waiting = [owner for owner in self._owners() if owner.durable != owner.state.offset]
+        return max(waiting, key=lambda owner: owner.unacked_bytes, default=None)
 
     async def one(self, owner: PartitionOwner) -> bool:
         """One partition's checkpoint; False if the store did not take it, which costs what it costs."""

@@ -8,6 +8,7 @@ goes on meanwhile.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -119,6 +120,15 @@ class Cycle:
         self._reported = 0.0
         self.working = asyncio.Event()
         self.working.set()
+        self._hurried = asyncio.Event()
+
+    def hurry(self) -> None:
+        """Come round again at once: somebody waits for what is not stored yet."""
+        self._hurried.set()
+
+    async def settle(self, owner: PartitionOwner) -> bool:
+        """Flush this partition now, whether it is among the owned ones or about to be given up; False if the store did not take it."""
+        return await self._taken(owner)
 
     async def run(self) -> None:
         """Until cancelled. Partitions that are flushed in turn are spread over the interval, so that the fold is never held up for long."""
@@ -126,7 +136,13 @@ class Cycle:
             began, meter = time.monotonic(), CpuMeter()
             ok = await self.round(meter, 0.0 if self._at_once else self._interval_s / 2)
             apart = min(max(self._interval_s, meter.spent_s / self._share), self._interval_s * STRETCH_AT_MOST)
-            await asyncio.sleep(max(apart - (time.monotonic() - began), SHORTEST_PAUSE_S) if ok else RETRY_S)
+            await self._pause(max(apart - (time.monotonic() - began), SHORTEST_PAUSE_S) if ok else RETRY_S)
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurried.wait()
+        self._hurried.clear()
 
     async def round(self, meter: CpuMeter | None = None, spread_s: float = 0.0) -> bool:
         """One flush of every partition, over `spread_s` seconds at least; False if the store did not take it all."""

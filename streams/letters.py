@@ -31,6 +31,8 @@ _HEADERS_BYTES: Final = 65_536
 """Room for a letter's headers in its record."""
 _QUEUE_FULL_WAIT_S: Final = 0.05
 _ANSWER_WAIT_S: Final = 0.01
+_KEPT_BYTES: Final = 1_600
+"""What a letter costs beside its key and value while it waits: its headers, its place here and in librdkafka's queue, about."""
 
 
 class Letters:
@@ -41,6 +43,8 @@ class Letters:
         self._sent = 0
         self._open: dict[int, tuple[str, dict[str, Any]]] = {}
         """Letters that Kafka has not taken yet, by number, oldest first."""
+        self.waiting_bytes = 0
+        """Keys and values of the letters that Kafka has not taken yet, with what keeping one costs."""
         self._refused: deque[int] = deque()
         self._handing = asyncio.Lock()
         """Held while a batch's letters are handed over, so that nobody takes some of them for all."""
@@ -67,6 +71,7 @@ class Letters:
                     headers.append(("cut", str(whole)))
                 self._sent += 1
                 self._open[self._sent] = (topic, {"value": value, "key": key, "headers": headers})
+                self.waiting_bytes += _nbytes(self._open[self._sent][1])
                 await self._produce(self._sent)
         self._producer.poll(0)
 
@@ -107,7 +112,11 @@ class Letters:
 
     def _on_delivery(self, number: int, error: KafkaError | None, _message: Any) -> None:
         if error is None:
-            del self._open[number]
+            self.waiting_bytes -= _nbytes(self._open.pop(number)[1])
         else:
             self._refused.append(number)
             log.error("a letter to %s was not taken (%s); it will be sent again", self._open[number][0], error.str())
+
+
+def _nbytes(letter: dict[str, Any]) -> int:
+    return len(letter["value"] or b"") + len(letter["key"] or b"") + _KEPT_BYTES

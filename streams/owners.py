@@ -1,11 +1,12 @@
-"""The partitions of this worker: opened from their checkpoints, folded into, ticked when silent, settled before they go."""
+"""The partitions of this worker: restored from their checkpoints, folded into, ticked when silent."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from connectors.checkpoints import CheckpointStore
@@ -13,7 +14,7 @@ from connectors.kafka import partition_offsets, topic_ids
 from streams.letters import Letters
 from streams.partition import PartitionOwner, restored
 from streams.records import FetchedBatches
-from topologies.errors import ServerAway, SourceError, StoreError
+from topologies.errors import SourceError
 from topologies.settings import Settings
 from topologies.sources import Source
 from topologies.view import View
@@ -22,13 +23,19 @@ log = logging.getLogger(__name__)
 Place = tuple[str, int]
 """A topic and a partition."""
 TICK_CHECK_S: Final = 0.1
-OPEN_AGAIN_S: Final = 1.0
-OPEN_PATIENCE_S: Final = 25.0
-"""Stores that are away when partitions come are waited for so long; Faust gives up after the brokers' request time-out."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A partition as the broker has it: the offsets between which its log stands."""
+
+    source: Source
+    earliest: int
+    end: int
 
 
 class Owners:
-    """The owned partitions by place. `open` and `fold` are called on the event loop, one after another."""
+    """The owned partitions by place. For the event loop only."""
 
     def __init__(self, settings: Settings, views: Sequence[View], checkpoints: CheckpointStore, letters: Letters) -> None:
         self._settings = settings
@@ -36,40 +43,42 @@ class Owners:
         self._checkpoints = checkpoints
         self._letters = letters
         self._owners: dict[Place, PartitionOwner] = {}
-        self._opening = asyncio.Lock()
 
     def all(self) -> list[PartitionOwner]:
         return list(self._owners.values())
 
-    async def open(self, places: Iterable[Place]) -> Mapping[Place, int]:
-        """Own exactly these partitions: keep what is owned already, restore what is new, forget the rest.
+    def places(self) -> set[Place]:
+        return set(self._owners)
 
-        Returns where to read each from.
+    def get(self, place: Place) -> PartitionOwner | None:
+        """Its owner, or None where it is not owned, or not yet."""
+        return self._owners.get(place)
 
-        Raises SourceError or CheckpointError when a partition cannot be gone on with exactly, ServerAway or StoreError when that
-        cannot be known.
+    def offsets(self, places: Iterable[Place]) -> dict[Place, int]:
+        """Of those that are owned: where to read on."""
+        return {place: self._owners[place].state.offset for place in places if place in self._owners}
+
+    def unacked_bytes(self) -> int:
+        """Of the log, folded and not yet durable, compressed as it was fetched."""
+        return sum(owner.unacked_bytes for owner in self._owners.values())
+
+    def state_bytes(self) -> int:
+        """What the tables of all states take."""
+        return sum(owner.state.nbytes for owner in self._owners.values())
+
+    def keep(self, places: Collection[Place]) -> dict[Place, PartitionOwner]:
+        """Own no others than these any more; those that were, as they are. Nothing more is folded into them."""
+        return {place: self._owners.pop(place) for place in set(self._owners) - set(places)}
+
+    def adopt(self, place: Place, owner: PartitionOwner) -> None:
+        """Own this partition from now on."""
+        self._owners[place] = owner
+
+    def find(self, places: Sequence[Place]) -> dict[Place, Found]:
+        """Ask the broker for the partitions' topics. Blocks.
+
+        Raises SourceError for a live topic that grew, ServerAway or StoreError when it cannot be known.
         """
-        wanted = set(places)
-        async with self._opening:  # Faust may ask twice at once
-            for place in set(self._owners) - wanted:
-                del self._owners[place]
-            await self._open_new(wanted)
-            return {place: self._owners[place].state.offset for place in wanted}
-
-    async def _open_new(self, wanted: set[Place]) -> None:
-        deadline = time.monotonic() + OPEN_PATIENCE_S
-        while new := sorted(wanted - set(self._owners)):
-            try:
-                sources, offsets = await asyncio.to_thread(self._look_up, new)
-                for place in new:
-                    self._owners[place] = await self._opened(sources[place], *offsets[place])
-            except (ServerAway, StoreError) as error:
-                if time.monotonic() > deadline:
-                    raise
-                log.error("the partitions cannot be opened yet: %s", error)
-                await asyncio.sleep(OPEN_AGAIN_S)
-
-    def _look_up(self, places: Sequence[Place]) -> tuple[dict[Place, Source], dict[Place, tuple[int, int]]]:
         topics = sorted({topic for topic, _ in places})
         ids = topic_ids(self._settings, topics)
         spans = {topic: partition_offsets(self._settings, topic) for topic in topics}
@@ -79,14 +88,20 @@ class Owners:
                 f"topic {grown[0]} has {len(spans[grown[0]])} partitions instead of {count}, which splits sessions; cut over to a new topic"
             )
         region = self._settings.worker.region
-        sources = {(topic, partition): Source(region, topic, ids[topic], partition) for topic, partition in places}
-        return sources, {(topic, partition): spans[topic][partition] for topic, partition in places}
+        return {
+            (topic, partition): Found(Source(region, topic, ids[topic], partition), *spans[topic][partition]) for topic, partition in places
+        }
 
-    async def _opened(self, source: Source, earliest: int, end: int) -> PartitionOwner:
-        state, cached = await restored(source, self._views, self._checkpoints, earliest)
-        if state.offset > end:
+    async def restore(self, found: Found) -> PartitionOwner:
+        """The partition as its newest checkpoint has it; nobody owns it yet.
+
+        Raises SourceError or CheckpointError when it cannot be gone on with exactly, ServerAway or StoreError when that cannot be known.
+        """
+        source = found.source
+        state, cached = await restored(source, self._views, self._checkpoints, found.earliest)
+        if state.offset > found.end:
             raise SourceError(
-                f"{source}: its checkpoint stands at offset {state.offset} and the log ends at {end}; "
+                f"{source}: its checkpoint stands at offset {state.offset} and the log ends at {found.end}; "
                 "the log was cut, so nothing is read from it"
             )
         live = source.topic in self._settings.kafka.topics
@@ -112,7 +127,7 @@ class Owners:
     async def _fold(self, owner: PartitionOwner, fetched: FetchedBatches, event: Any) -> None:
         block, refused = owner.fold(fetched, time.monotonic())
         event.value = event.message.value = None  # what waits for its ack need not keep what it brought
-        owner.pending.append((fetched.next_offset, event))
+        owner.await_durable(fetched.next_offset, event, fetched.nbytes)
         if refused:
             await self._letters.send(owner.source, block, refused)
 
@@ -128,3 +143,8 @@ class Owners:
                 if caught_up(place, owner.state.offset) or now - owner.folded_s < patience:
                     owner.clock_moved_s = now
                     self._letters.tick(*place)
+
+
+def sources(owners: Mapping[Place, PartitionOwner]) -> str:
+    """Their names, for a log line."""
+    return ", ".join(sorted(str(owner.source) for owner in owners.values()))

@@ -33,7 +33,7 @@ class CheckpointFigures:
 
 @dataclass(eq=False)
 class PartitionOwner:
-    """`pending`: (next offset, Faust event) of batches folded and not durable, oldest first."""
+    """`pending`: (next offset, Faust event, bytes as fetched) of batches folded and not durable, oldest first."""
 
     source: Source
     state: PartitionState
@@ -47,7 +47,9 @@ class PartitionOwner:
     """Offset up to which the cells are in the durable store; None when that is to be found out by storing what is marked."""
     storing: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while cells are on their way to the durable store: what is taken then is marked neither as lacking nor yet there."""
-    pending: deque[tuple[int, Any]] = field(default_factory=deque)
+    pending: deque[tuple[int, Any, int]] = field(default_factory=deque)
+    unacked_bytes: int = 0
+    """Of the pending batches, as fetched."""
     clock_moved_s: float = 0.0
     """When (monotonic) the clock last moved or a tick was sent."""
     folded_s: float = 0.0
@@ -68,11 +70,23 @@ class PartitionOwner:
             self.clock_moved_s = now_s
         return block, refused
 
+    @property
+    def settled(self) -> bool:
+        """Whether cells and checkpoint are durable as the state stands: who gets the partition replays nothing."""
+        return self.durable == self.stored == self.state.offset
+
+    def await_durable(self, next_offset: int, event: Any, nbytes: int) -> None:
+        """The batch of this event has been folded: it is acknowledged when everything below `next_offset` is durable."""
+        self.pending.append((next_offset, event, nbytes))
+        self.unacked_bytes += nbytes
+
     def acknowledge(self) -> None:
         """Tell Faust, which commits it, of everything of which cells and checkpoint are durable."""
         upto = min(self.durable, self.stored or 0)
         while self.pending and self.pending[0][0] <= upto:
-            self.pending.popleft()[1].ack()
+            _, event, nbytes = self.pending.popleft()
+            self.unacked_bytes -= nbytes
+            event.ack()
 
 
 async def restored(source: Source, views: Sequence[View], checkpoints: CheckpointStore, earliest: int) -> tuple[PartitionState, int | None]:

@@ -1,39 +1,52 @@
 """The batch transport: one Faust message is a partition's whole fetch, not a record.
 
-`marquee://` under Faust's entry-point group `faust.transports`. It subclasses the aiokafka driver and changes three things: a
-fetch is handed on as FetchedBatches; acks are a prefix of batches in order; and where a partition is read from is the
-application's word (`App.positions`), never the group's committed offset.
+`marquee://` under Faust's entry-point group `faust.transports`. It subclasses the aiokafka driver and changes four things: a
+fetch is handed on as FetchedBatches; acks are a prefix of batches in order; partitions move incrementally (streams/assignor.py);
+and where a partition is read from is the application's word (streams/handover.py), never the group's committed offset.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final
 
 from aiokafka.consumer.fetcher import FetchResult
-from aiokafka.errors import ConsumerStoppedError
+from aiokafka.errors import ConsumerStoppedError, IllegalStateError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from streams.assignor import Assignor, Place
 from streams.records import FetchedBatches, keep_fetched_bytes, take_batches
-from topologies.errors import ServerAway
+from streams.room import Afloat
 
 FETCH_MAX_WAIT_MS = 100
 """A broker with nothing new answers after so long; what is new it answers at once."""
-
-OPENING_MARGIN_S = 2.0
-"""So long before Faust's own patience ends, opening partitions is given up."""
+FETCH_BYTES: Final = 1_048_576
+"""A fetch brings at most so much of a partition, compressed; less where many partitions would pass the bound of all together."""
+LEAST_FETCH_BYTES: Final = 65_536
+FETCHES_A_PARTITION: Final = 2
+"""How many fetches of a partition may be held at once beside the fold's buffer: one in aiokafka, one being handed on."""
+IDLE_S: Final = 0.05
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Fetches in a thread of its own, as the driver does; takes fetches whole."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.assignor = Assignor()
+        self.afloat = Afloat()
+        self.lost: Callable[[Place], None] = lambda _place: None
+        """Called in the event loop with a partition whose offset the log does not hold."""
+
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
         consumer._isolation_level = "read_committed"
+        consumer._partition_assignment_strategy = (self.assignor,)
         return consumer
 
     async def _fetch_records(
@@ -49,10 +62,36 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if consumer._closed or fetcher._closed:
             raise ConsumerStoppedError
         with fetcher._subscriptions.fetch_context():
-            return await _fetched(fetcher, active_partitions, timeout or 0.0)
+            fetched = await _fetched(fetcher, active_partitions, timeout or 0.0, self._out_of_range)
+        for tp, batches in fetched.items():
+            for batch in batches:
+                self.afloat.add((tp.topic, tp.partition), batch)
+        return fetched
+
+    def _out_of_range(self, tp: Any) -> None:
+        self.parent_loop.call_soon_threadsafe(self.lost, (tp.topic, tp.partition))
+
+    async def seek_if_assigned(self, place: Place, offset: int) -> bool:
+        """Read on at `offset`; False if the partition is not assigned (any more). In the consumer's thread, where its fetches are."""
+        consumer, tp = self._ensure_consumer(), TopicPartition(*place)
+        try:
+            consumer.seek(tp, offset)
+        except IllegalStateError:
+            return False
+        if tp in consumer.paused():
+            consumer.resume(tp)
+        return True
+
+    async def rejoin(self) -> None:
+        """Ask the group for a new round."""
+        self._ensure_consumer()._coordinator.request_rejoin()
+
+    async def here(self, work: Any) -> Any:
+        """Run a coroutine in the consumer's thread and wait for it, past the queue in which fetches wait."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.thread_loop))
 
 
-async def _fetched(fetcher: Any, partitions: set[TP], timeout_s: float) -> dict[TP, list[FetchedBatches]]:
+async def _fetched(fetcher: Any, partitions: set[TP], timeout_s: float, lost: Callable[[Any], None]) -> dict[TP, list[FetchedBatches]]:
     """What has been fetched of these partitions, one item each; waits up to `timeout_s` for the first."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -64,15 +103,14 @@ async def _fetched(fetcher: Any, partitions: set[TP], timeout_s: float) -> dict[
                 if not fetcher._subscriptions.is_assigned(tp):
                     fetcher._records.pop(tp, None)
                 continue
-            result = fetcher._records.get(tp)
-            if result is None:  # a seek in the other thread took it away
-                continue
+            result = fetcher._records[tp]
             if type(result) is not FetchResult and drained:
                 return drained
-            fetcher._records.pop(tp, None)
+            fetcher._records.pop(tp)
             fetcher._notify(fetcher._wait_consume_future)
             if type(result) is not FetchResult:
-                result.check_raise()
+                _raise(result, tp, lost)
+                continue
             taken = _take(result, tp)
             if taken is not None:
                 drained[TP(tp.topic, tp.partition)] = [taken]
@@ -87,6 +125,14 @@ async def _fetched(fetcher: Any, partitions: set[TP], timeout_s: float) -> dict[
         waiter.result()
 
 
+def _raise(error: Any, tp: Any, lost: Callable[[Any], None]) -> None:
+    """What the broker answered instead of records: a partition whose offset it does not hold is told to `lost`, all else is raised."""
+    try:
+        error.check_raise()
+    except (OffsetOutOfRangeError, NoOffsetForPartitionError):
+        lost(tp)
+
+
 def _take(result: Any, tp: Any) -> FetchedBatches | None:
     if not result.check_assignment(tp) or not result.has_more():
         return None
@@ -99,8 +145,80 @@ def _take(result: Any, tp: Any) -> FetchedBatches | None:
 class Consumer(driver.Consumer):
     """Faust's consumer, whose messages are fetches. A message's offset is that of the last record it covers."""
 
+    _thread: ConsumerThread
+
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    @property
+    def assignor(self) -> Assignor:
+        return self._thread.assignor
+
+    def on_lost(self, lost: Callable[[Place], None]) -> None:
+        """Call `lost` with a partition of which an offset was asked for that the log does not hold."""
+        self._thread.lost = lost
+
+    # -- what streams hold of the log ---------------------------------------------------------------------------
+
+    def bound_fetches(self, buffered_bytes: int, buffers: int) -> None:
+        """Let all fetches of the partitions assigned now, and `buffers` more that wait for the fold, stay below `buffered_bytes`."""
+        consumer = self._thread._ensure_consumer()
+        most = max(len(consumer.assignment()), 1) * FETCHES_A_PARTITION + buffers
+        consumer._fetcher._max_partition_fetch_bytes = min(FETCH_BYTES, max(LEAST_FETCH_BYTES, buffered_bytes // most))
+
+    def fetched_bytes(self) -> int:
+        """Bytes of the log fetched and not yet folded, compressed as they are."""
+        return self._thread.afloat.nbytes() + sum(
+            _nbytes(result) for result in list(self._thread._ensure_consumer()._fetcher._records.values())
+        )
+
+    def waits_for_fold(self, place: Place) -> bool:
+        """Whether something of the partition has been handed on and is not folded yet."""
+        return self._thread.afloat.has(place)
+
+    def fetching(self, place: Place, offset: int, within_s: float) -> bool:
+        """Whether the broker has answered, within the last so many seconds, that it has nothing beyond `offset`, where the state stands."""
+        fetcher = self._thread._ensure_consumer()._fetcher
+        tp = TopicPartition(*place)
+        assignment = fetcher._subscriptions.subscription and fetcher._subscriptions.subscription.assignment
+        if assignment is None or tp not in assignment.tps or tp in fetcher._records:
+            return False
+        state = assignment.state_value(tp)
+        answered_s = (state.timestamp or 0) / 1000
+        return bool(state.has_valid_position and state.position == offset and time.time() - answered_s < within_s)
+
+    # -- moving -------------------------------------------------------------------------------------------------
+
+    async def read_from(self, place: Place, offset: int) -> bool:
+        """Read the partition on at `offset`, whatever was fetched or paused of it; False if it is not assigned (any more)."""
+        tp = TP(*place)
+        if not await self._thread.here(self._thread.seek_if_assigned(place, offset)):
+            return False
+        self._acked[tp].clear()
+        self._acked_index[tp].clear()
+        self._read_offset[tp] = None
+        self._committed_offset[tp] = None
+        self.resume_partitions({tp})
+        return True
+
+    async def rejoin(self) -> None:
+        """Ask the group for a new round of assignments."""
+        await self._thread.here(self._thread.rejoin())
+
+    async def perform_seek(self) -> None:
+        """Read each partition from where its state stands; those without one yet are read when they have been opened."""
+        app: Any = self.app
+        held: Mapping[Place, int] = app.take_over()
+        self.pause_partitions(self.assignment() - {TP(*place) for place in held})
+        for place, offset in held.items():
+            await self.read_from(place, offset)
+
+    async def _wait_next_records(self, timeout: float) -> Any:
+        """Faust would sleep for a second where no partition is active, which is so while all of them are being opened."""
+        if self.flow_active and not self._get_active_partitions():
+            await self.sleep(IDLE_S)
+            return {}, set()
+        return await super()._wait_next_records(timeout)
 
     def _to_message(self, tp: TP, record: FetchedBatches) -> ConsumerMessage:
         value: Any = record  # Faust's type asks for bytes; the raw codec hands on what it gets
@@ -123,24 +241,6 @@ class Consumer(driver.Consumer):
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """A batch covers what it skipped, so there is never a gap."""
 
-    async def perform_seek(self) -> None:
-        """Read each partition from where its state stands."""
-        app: Any = self.app
-        patience_s = app.conf.broker_request_timeout - OPENING_MARGIN_S
-        positions: Mapping[TP, int] = {}
-        try:
-            async with asyncio.timeout(patience_s):
-                while set(positions) != (assigned := self.assignment()):  # which may change while partitions are restored
-                    positions = await app.positions(assigned)
-        except TimeoutError as error:  # Faust would end its wait silently and leave a worker that reads nothing
-            raise ServerAway(f"the partitions could not be restored within {patience_s:g} s; see whether Cassandra keeps up") from error
-        for tp, offset in positions.items():
-            self._acked[tp].clear()
-            self._acked_index[tp].clear()
-            await self.seek(tp, offset)
-            self._read_offset[tp] = None
-            self._committed_offset[tp] = None
-
     async def on_task_error(self, exc: BaseException) -> None:
         """The agent raised: the worker ends. Faust would start the agent anew, at the batch behind the one that failed."""
         app: Any = self.app
@@ -153,7 +253,12 @@ class Consumer(driver.Consumer):
         """See on_buffer_full."""
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Faust would look for one committed offset a record; `marquee status` shows what stands still."""
+        """Faust would look for one committed offset a record; streams/watchdog.py looks for what stands still."""
+
+
+def _nbytes(result: Any) -> int:
+    records = getattr(getattr(result, "_partition_records", None), "_records", None)
+    return len(records.fetched) if records is not None else 0
 
 
 class Transport(driver.Transport):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
@@ -27,9 +26,14 @@ from connectors.kafka import ensure_topics, matching_topics, topic_ids
 from connectors.redis_cache import CellCache
 from streams.app import App, make_app
 from streams.checkpointing import CheckpointCycle, CheckpointFlush
+from streams.ending import bounded, end_within, unless
 from streams.flush import CacheFlush, Cycle, DurableFlush
+from streams.handover import Handover
 from streams.letters import Letters
 from streams.owners import Owners, Place
+from streams.partition import PartitionOwner
+from streams.room import Held, Room
+from streams.watchdog import Watchdog
 from topologies.errors import MarqueeError, ServerAway, StoreError
 from topologies.settings import Settings
 from topologies.view import View
@@ -38,9 +42,15 @@ from topologies.warm import warm
 
 log = logging.getLogger(__name__)
 TOPICS_EVERY_S: Final = 3.0
-DRAIN_S: Final = 20.0
-AGAIN: Final = 75
-"""What `serve` returns when the worker should begin anew: there is a topic that it does not read yet."""
+DRAIN_S: Final = 15.0
+COMMIT_S: Final = 3.0
+LEAVE_S: Final = 5.0
+CLOSE_S: Final = 2.0
+"""How long each step of ending may take; together less than ending.END_S."""
+
+
+Settle = Callable[[PartitionOwner], Awaitable[bool]]
+"""Brings a partition to the stores; False if one did not take it."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +63,32 @@ class Stores:
     checkpoints: CassandraCheckpoints
 
 
+@dataclass(frozen=True)
+class Running:
+    """The parts of a worker that works, for whoever asks how it is."""
+
+    app: App
+    owners: Owners
+    letters: Letters
+    room: Room
+    watchdog: Watchdog
+
+    def held(self) -> Held:
+        """What the worker holds now, in bytes."""
+        return Held(
+            fetched_bytes=self.app.batches.fetched_bytes(),
+            unacked_bytes=self.owners.unacked_bytes(),
+            letters_bytes=self.letters.waiting_bytes,
+            state_bytes=self.owners.state_bytes(),
+        )
+
+
 def run(settings: Settings, ready_file: Path | None) -> int:
     """Work until SIGTERM or SIGINT; returns the exit code. Raises MarqueeError when the servers are away at the start."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr, force=True)
     for noisy in ("aiokafka", "faust", "mode", "cassandra"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    code = asyncio.run(Worker(settings, ready_file).serve())
-    if code == AGAIN:
-        logging.shutdown()
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-    return code
+    return asyncio.run(Worker(settings, ready_file).serve())
 
 
 def worker_name(settings: Settings) -> str:
@@ -77,22 +103,34 @@ class Worker:
         self._ready_file = ready_file
         self._views: tuple[View, ...] = selected(settings.worker.views)
         self._topics: list[str] = []
+        self.running: Running | None = None
+        """Its parts, from when the app starts."""
+        self._begun_cpu_s = 0.0
+        """What it had cost when it was first ready: before the first event."""
 
     async def serve(self) -> int:
-        """Until a signal, a crash, or a new topic."""
+        """Until a signal or a crash."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
+
+        def on_signal() -> None:
+            if not stop.is_set():  # a second signal does nothing worse than the first
+                end_within()
+                stop.set()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        await asyncio.to_thread(warm)
-        stores = await self._open_stores()
+            loop.add_signal_handler(number, on_signal)
+        stores = await unless(stop, self._open_stores())
+        if stores is None:
+            log.info("asked to stop before the stores were open: nothing was read")
+            return 0
         try:
             return await self._work(stores, stop)
         finally:
-            await stores.cache.close()
-            cassandra.close(stores.session)
+            await bounded("closing the stores", CLOSE_S, _close(stores))
 
     async def _open_stores(self) -> Stores:
+        await asyncio.to_thread(warm)
         await asyncio.to_thread(ensure_topics, self._settings)
         self._topics = await asyncio.to_thread(matching_topics, self._settings)
         session = await asyncio.to_thread(cassandra.connect, self._settings.cassandra)
@@ -115,45 +153,61 @@ class Worker:
         storing = Cycle("Cassandra", DurableFlush(stores.cells), owners.all, options.cassandra_flush_s, options, at_once=False)
         flush = CheckpointFlush(stores.checkpoints, letters, worker, cassandra.driver_cpu_s)
         checkpointing = CheckpointCycle(flush, owners.all, options)
-        app = make_app(self._settings, self._topics, owners, _all_working(storing, checkpointing), self._ready)
-        app.on_partitions_revoked.connect(_settling(caching, storing, checkpointing))
-        again = asyncio.Event()
+        cycles = (caching, storing, checkpointing)
+        room = Room(options, owners.unacked_bytes, lambda: letters.waiting_bytes, (storing, checkpointing))
+        settle = _settling(*cycles)
+        handover = Handover(owners, settle, self._ready, options.release_s)
+        app = make_app(self._settings, self._topics, owners, handover, room)
+        watchdog = Watchdog(
+            app.batches,
+            owners,
+            lambda: room.open,
+            lambda: app.rebalancing or not app.batches.flow_active,
+            app.crash,
+            stalled_s=options.stalled_s,
+            moving_s=2 * self._settings.kafka.request_timeout_s,
+        )
+        self.running = Running(app, owners, letters, room, watchdog)
         tasks: list[asyncio.Task[Any]] = []
         try:
-            await app.start()
+            await unless(stop, app.start())
             works = (
-                caching.run(),
-                storing.run(),
-                checkpointing.run(),
+                *(cycle.run() for cycle in cycles),
                 owners.tick(_caught_up(app)),
-                self._watch_topics(owners, again),
+                watchdog.run(),
+                self._watch_topics(app, owners, settle),
                 app.wait_until_stopped(),
             )
-            ends = [asyncio.create_task(stop.wait()), asyncio.create_task(again.wait())]
-            tasks = [*ends, *(asyncio.create_task(work) for work in works)]
+            stopping = asyncio.create_task(stop.wait())
+            tasks = [stopping, *(asyncio.create_task(work) for work in works)]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if not any(end in done for end in ends):
+            if stopping not in done:
                 _report(app, done)
                 return 1
-            await self._drain(app, caching, storing, checkpointing)
-            return 0 if stop.is_set() else AGAIN
+            await self._drain(app, handover, owners, cycles)
+            return 0
         finally:
             for task in tasks:
                 task.cancel()
-            await app.stop()  # else its threads would keep the process alive
+            await bounded("leaving the group", LEAVE_S, app.stop())  # else its threads would keep the process alive
             if self._ready_file is not None:
                 self._ready_file.unlink(missing_ok=True)
 
-    async def _drain(self, app: App, *cycles: Cycle) -> None:
-        """Stop reading, store what was folded, commit."""
+    async def _drain(self, app: App, handover: Handover, owners: Owners, cycles: tuple[Cycle, ...]) -> None:
+        """Stop reading, store what was folded, commit; within DRAIN_S, whoever is away."""
         log.info("draining")
         app.consumer.stop_flow()
         app.flow_control.suspend()
-        await _final_rounds(*cycles)
-        await app.consumer.commit()
+        await handover.close()
+        await bounded("storing what was folded", DRAIN_S, _final_rounds(*cycles))
+        for owner in owners.all():
+            if not owner.settled:
+                log.warning("%s: offsets %d to %d are not stored and will be replayed", owner.source, owner.durable, owner.state.offset)
+        await bounded("committing", COMMIT_S, app.consumer.commit())
 
-    async def _watch_topics(self, owners: Owners, again: asyncio.Event) -> None:
-        """Sets `again` when there is a topic that is not read yet, or another one under the name of one that is."""
+    async def _watch_topics(self, app: App, owners: Owners, settle: Settle) -> None:
+        """Reads new topics, in place. Another topic under the name of one that is read is another source: the old one is stored as it is
+        and owned no more."""
         while True:
             await asyncio.sleep(TOPICS_EVERY_S)
             try:
@@ -162,51 +216,52 @@ class Worker:
             except MarqueeError as error:
                 log.warning("the topics cannot be listed: %s", error)
                 continue
-            sources = [owner.source for owner in owners.all()]
-            replaced = {source.topic for source in sources if ids.get(source.topic, source.topic_id) != source.topic_id}
-            if changed := sorted(set(topics) - set(self._topics) | replaced):
-                log.info("new topics %s: beginning anew with them", changed)
-                again.set()
+            old = {
+                place: owner
+                for place in owners.places()
+                if (owner := owners.get(place)) and ids.get(place[0], owner.source.topic_id) != owner.source.topic_id
+            }
+            new = sorted(set(topics) - set(self._topics))
+            if app.rebalancing or not (new or old):
+                continue
+            log.info("reading new topics %s, made anew %s", new, sorted({topic for topic, _ in old}))
+            self._topics = sorted({*topics, *self._topics})
+            owners.keep(owners.places() - set(old))
+            await bounded("storing the old topics' partitions", DRAIN_S, asyncio.gather(*map(settle, old.values())))
+            await app.read(self._topics)
 
     def _ready(self, places: Iterable[Place]) -> None:
         """The worker computes: say so in the log and in the ready file."""
         names = sorted(f"{topic}/{partition}" for topic, partition in places)
         log.info("ready with %d partitions", len(names))
+        self._begun_cpu_s = self._begun_cpu_s or time.process_time()
         if self._ready_file is not None:
             partial = self._ready_file.with_suffix(".partial")
-            partial.write_text(json.dumps({"pid": os.getpid(), "topics": self._topics, "partitions": names, "cpu_s": time.process_time()}))
+            partial.write_text(json.dumps({"pid": os.getpid(), "topics": self._topics, "partitions": names, "cpu_s": self._begun_cpu_s}))
             partial.rename(self._ready_file)
 
 
-def _all_working(*cycles: Cycle) -> Callable[[], Awaitable[None]]:
-    """Returns, awaited, when the stores take what these cycles bring: until then nothing is acknowledged, so nothing is to be folded."""
+def _settling(*cycles: Cycle) -> Settle:
+    """Before a partition goes: bring the stores to what was folded, so that whoever gets it goes on from there."""
 
-    async def working() -> None:
-        for cycle in cycles:
-            await cycle.working.wait()
-
-    return working
-
-
-def _settling(*cycles: Cycle) -> Any:
-    """Before partitions move: bring the stores to what was folded, so that whoever gets them goes on from there."""
-
-    async def settle(_app: Any, _revoked: Any, **_: Any) -> None:
-        await _final_rounds(*cycles)
+    async def settle(owner: PartitionOwner) -> bool:
+        return all(await asyncio.gather(*(cycle.settle(owner) for cycle in cycles)))
 
     return settle
 
 
 async def _final_rounds(*cycles: Cycle) -> None:
-    for cycle in cycles:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_S / len(cycles)):
-                await cycle.round()
+    await asyncio.gather(*(cycle.round() for cycle in cycles))
+
+
+async def _close(stores: Stores) -> None:
+    await stores.cache.close()
+    await asyncio.to_thread(cassandra.close, stores.session)
 
 
 def _caught_up(app: App) -> Any:
     def caught_up(place: tuple[str, int], offset: int) -> bool:
-        if app.rebalancing:  # the partition may be another worker's already; aiokafka knows the end only of what is assigned
+        if app.rebalancing or not app.batches.flow_active:  # it may be another's already; aiokafka knows the end only of what is assigned
             return False
         end: int | None = app.consumer.highwater(TP(*place))
         return end is not None and offset >= end

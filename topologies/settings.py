@@ -30,6 +30,7 @@ class KafkaSettings:
     compression: str = setting("lz4", "producer compression: none, gzip, snappy, lz4, zstd")
     group: str = setting("marquee", "consumer group of the workers")
     session_timeout_s: float = setting(10.0, "a worker not heard of for so long loses its partitions, seconds")
+    heartbeat_s: float = setting(0.5, "a worker asks the group so often whether partitions are to move, seconds")
     request_timeout_s: float = setting(40.0, "a request to a broker gives up after, seconds")
 
 
@@ -64,6 +65,14 @@ class WorkerSettings:
     flush_share: float = setting(0.2, "flushing may take at most this share of the worker's CPU")
     tick_after_s: float = setting(1.0, "a live partition whose clock has stood for so long gets a tick, seconds")
     max_unacked_s: float = setting(60.0, "a partition whose cells could not be stored for so long stops fetching, seconds")
+    max_unacked_mb: float = setting(
+        2048.0, "so much of the log, as it was fetched, may be folded and not yet durable; then fetching stops until Cassandra has it, MiB"
+    )
+    max_buffered_mb: float = setting(
+        256.0, "fetches that wait for the fold take at most so much, and letters that wait for Kafka too; then fetching stops, MiB"
+    )
+    release_s: float = setting(10.0, "a partition that another worker is to get is stored within, or given up as it is, seconds")
+    stalled_s: float = setting(10.0, "a partition behind its log's end that has brought nothing for so long is read anew, seconds")
     views: tuple[str, ...] = setting((), "views to compute; all that are declared when empty")
 
 

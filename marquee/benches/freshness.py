@@ -2,61 +2,27 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from bisect import bisect_right
 from typing import Any, Final
 
 import click
 import numpy as np
-import redis
 from confluent_kafka import Consumer, TopicPartition
 
 from cluster.supervisor import Workers
-from connectors.kafka import client_options, partition_offsets, topic_ids
-from connectors.redis import RedisKeys
+from connectors.kafka import client_options, partition_offsets
 from loadgen.ledger import Run
 from loadgen.load import LoadOptions, run_load, shape_of
+from marquee.applied import AppliedWatch
 from marquee.arena import arena, cluster_option, show
 from marquee.catching_up import catch_up
 from marquee.invocation import Invocation, pass_invocation
 from marquee.output import json_option, say
 from topologies.events import Malformed, decode_event
 from topologies.settings import Settings
-from topologies.sources import Source
 
-POLL_S: Final = 0.01
 WARM_UP_S: Final = 5.0
 """Events intended earlier than this after the run began are not counted: producers connect, workers see the topic."""
-
-
-class AppliedWatch(threading.Thread):
-    """Reads, a hundred times a second, up to which offset Redis holds each source's cells."""
-
-    def __init__(self, settings: Settings, sources: list[str]) -> None:
-        super().__init__(daemon=True)
-        self._client = redis.Redis.from_url(settings.redis.url)
-        self._keys = [RedisKeys(settings.redis.prefix).status(source) for source in sources]
-        self._ending = threading.Event()
-        self.offsets: list[list[int]] = [[] for _ in sources]
-        self.seen_ms: list[list[float]] = [[] for _ in sources]
-
-    def run(self) -> None:
-        while not self._ending.wait(POLL_S):
-            pipe = self._client.pipeline(transaction=False)
-            for key in self._keys:
-                pipe.hget(key, "applied")
-            answers = pipe.execute()
-            now = time.time() * 1000
-            for place, answer in enumerate(answers):
-                applied = int(answer or 0)
-                if not self.offsets[place] or applied > self.offsets[place][-1]:
-                    self.offsets[place].append(applied)
-                    self.seen_ms[place].append(now)
-
-    def end(self) -> None:
-        self._ending.set()
-        self.join()
 
 
 @click.command()
@@ -82,9 +48,8 @@ def freshness(invocation: Invocation, rate: float, duration_s: float, workers: i
         with Workers(settings, workers, directory) as running:
             running.wait_ready()
             topic = settings.kafka.topics[0]
-            identity = topic_ids(settings, [topic])[topic]
             partitions = sorted(partition_offsets(settings, topic))
-            watch = AppliedWatch(settings, [str(Source(settings.worker.region, topic, identity, number)) for number in partitions])
+            watch = AppliedWatch.of(settings, topic)
             watch.start()
             cpu_before = sum(running.cpu_seconds(index) for index in range(workers))
             run = run_load(settings, load, lambda _: None)
@@ -116,8 +81,9 @@ def _latencies_ms(settings: Settings, run: Run, watch: AppliedWatch, partitions:
     found: list[float] = []
     for place, offset, ts in events:
         if ts >= counted_from:
-            at = bisect_right(watch.offsets[place], offset)
-            found.append(watch.seen_ms[place][at] - ts if at < len(watch.offsets[place]) else float("inf"))
+            course = watch.courses[place]
+            at = bisect_right(course.offsets, offset)
+            found.append(course.seen_ms[at] - ts if at < len(course.offsets) else float("inf"))
     return np.array(found)
 
 

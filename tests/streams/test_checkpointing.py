@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,8 +75,10 @@ class Batch:
 
 
 def owner_of(state: PartitionState, batch: Any = None) -> PartitionOwner:
-    pending = deque([(state.offset, batch)] if batch is not None else [])
-    return PartitionOwner(state.source, state, live=True, durable=0, cached=None, pending=pending)
+    owner = PartitionOwner(state.source, state, live=True, durable=0, cached=None)
+    if batch is not None:
+        owner.await_durable(state.offset, batch, 1000)
+    return owner
 
 
 def watched(titles: int) -> PartitionState:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from connectors.checkpoints import Checkpoint
 from streams import owners as owners_module
 from streams.app import make_app
+from streams.handover import Handover
 from streams.letters import Letters
 from streams.owners import Owners, Place
 from streams.partition import PartitionOwner
@@ -52,28 +52,18 @@ def owners(monkeypatch: pytest.MonkeyPatch, checkpoints: NoCheckpoints) -> Owner
     return Owners(settings, tuple(VIEWS.values()), checkpoints, Letters(settings.kafka))
 
 
-async def test_a_partition_that_is_asked_for_twice_at_once_is_restored_once(owners: Owners, checkpoints: NoCheckpoints) -> None:
-    first, second = await asyncio.gather(owners.open([PLACE]), owners.open([PLACE]))
-    assert first == second == {PLACE: 0}
-    assert checkpoints.asked == 1
-
-
-async def test_partitions_that_went_are_owned_no_more(owners: Owners) -> None:
-    await owners.open([PLACE, ("viewing-events", 1)])
-    await owners.open([PLACE])
-    assert [owner.source.partition for owner in owners.all()] == [0]
-    await owners.open(())
-    assert owners.all() == []
+async def opened(owners: Owners) -> None:
+    owners.adopt(PLACE, await owners.restore(owners.find([PLACE])[PLACE]))
 
 
 async def test_a_topic_that_grew_is_not_read_on(owners: Owners, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(owners_module, "partition_offsets", lambda _settings, _topic: dict.fromkeys(range(9), (0, 10)))
     with pytest.raises(SourceError, match="cut over"):
-        await owners.open([PLACE])
+        owners.find([PLACE])
 
 
 async def test_a_batch_that_fails_half_way_leaves_no_state_to_store(owners: Owners, monkeypatch: pytest.MonkeyPatch) -> None:
-    await owners.open([PLACE])
+    await opened(owners)
 
     def half(_owner: PartitionOwner, _fetched: FetchedBatches, _now_s: float) -> None:
         raise MemoryError
@@ -91,10 +81,10 @@ async def test_an_error_of_the_agent_ends_the_worker(owners: Owners) -> None:
     async def room() -> None:
         """There always is some."""
 
-    def opened(_places: Mapping[Place, int] | Any) -> None:
-        """Nobody waits."""
+    async def settle(_owner: PartitionOwner) -> bool:
+        return True
 
-    app = make_app(Settings(), ["viewing-events"], owners, room, opened)
+    app = make_app(Settings(), ["viewing-events"], owners, Handover(owners, settle, lambda _places: None, 1.0), room)
     error = SourceError("the log was cut")
     assert isinstance(app.consumer, Consumer)
     await app.agents["fold"]._on_error(app.agents["fold"], error)

@@ -1,0 +1,124 @@
+"""Watching how far Redis and the log have got, many times a second, for benchmarks that ask when something was fresh."""
+
+from __future__ import annotations
+
+import threading
+import time
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Final
+
+import redis
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from connectors.kafka import client_options, partition_offsets, topic_ids
+from connectors.redis import RedisKeys
+from topologies.settings import Settings
+from topologies.sources import Source
+
+POLL_S: Final = 0.01
+ENDS_EVERY_S: Final = 0.1
+
+
+@dataclass
+class Course:
+    """One partition over time: `offsets[i]` was first seen at `seen_ms[i]` (epoch ms); both rise.
+
+    `workers`: from when on who had applied it.
+    """
+
+    offsets: list[int] = field(default_factory=list)
+    seen_ms: list[float] = field(default_factory=list)
+    workers: list[tuple[float, str]] = field(default_factory=list)
+
+    def note(self, offset: int, now_ms: float, worker: str = "") -> None:
+        """The partition stands at `offset` now; kept where it moved."""
+        if not self.offsets or offset > self.offsets[-1]:
+            self.offsets.append(offset)
+            self.seen_ms.append(now_ms)
+            if worker and (not self.workers or self.workers[-1][1] != worker):
+                self.workers.append((now_ms, worker))
+
+    def at(self, when_ms: float) -> int:
+        """The offset at that time; 0 before the first."""
+        place = bisect_right(self.seen_ms, when_ms)
+        return self.offsets[place - 1] if place else 0
+
+    def worker_at(self, when_ms: float) -> str:
+        """Who had applied last at that time."""
+        return next((worker for since, worker in reversed(self.workers) if since <= when_ms), "")
+
+    def longest_pause_s(self, from_ms: float, to_ms: float) -> float:
+        """The longest time without progress within the span, seconds."""
+        inside = [seen for seen in self.seen_ms if from_ms <= seen <= to_ms]
+        edges = [from_ms, *inside, to_ms]
+        return max(after - before for before, after in pairwise(edges)) / 1000
+
+
+class AppliedWatch(threading.Thread):
+    """Reads, a hundred times a second, up to which offset Redis holds each source's cells and who wrote them."""
+
+    def __init__(self, settings: Settings, sources: list[str]) -> None:
+        super().__init__(daemon=True)
+        self._client = redis.Redis.from_url(settings.redis.url)
+        self._keys = [RedisKeys(settings.redis.prefix).status(source) for source in sources]
+        self._ending = threading.Event()
+        self.courses = [Course() for _ in sources]
+
+    @classmethod
+    def of(cls, settings: Settings, topic: str) -> AppliedWatch:
+        """Of a topic's partitions, in their order."""
+        identity = topic_ids(settings, [topic])[topic]
+        partitions = sorted(partition_offsets(settings, topic))
+        return cls(settings, [str(Source(settings.worker.region, topic, identity, number)) for number in partitions])
+
+    def run(self) -> None:
+        while not self._ending.wait(POLL_S):
+            pipe = self._client.pipeline(transaction=False)
+            for key in self._keys:
+                pipe.hmget(key, "applied", "worker")
+            answers = pipe.execute()
+            now_ms = time.time() * 1000
+            for course, (applied, worker) in zip(self.courses, answers, strict=True):
+                course.note(int(applied or 0), now_ms, (worker or b"").decode())
+
+    def end(self) -> None:
+        self._ending.set()
+        self.join()
+
+
+class EndsWatch(threading.Thread):
+    """Reads, ten times a second, where each partition of a topic ends. A reading counts from when it was asked for."""
+
+    def __init__(self, settings: Settings, topic: str) -> None:
+        super().__init__(daemon=True)
+        self._admin = AdminClient(client_options(settings.kafka))
+        self._asked: dict[TopicPartition, Any] = {
+            TopicPartition(topic, number): OffsetSpec.latest() for number in sorted(partition_offsets(settings, topic))
+        }
+        self._ending = threading.Event()
+        self.courses = [Course() for _ in self._asked]
+
+    def run(self) -> None:
+        while not self._ending.wait(ENDS_EVERY_S):
+            now_ms = time.time() * 1000
+            for place, answer in self._admin.list_offsets(self._asked).items():
+                self.courses[place.partition].note(answer.result().offset, now_ms)
+
+    def end(self) -> None:
+        self._ending.set()
+        self.join()
+
+
+def stale_until_ms(applied: Course, ends: Course, from_ms: float, to_ms: float, fresh_ms: float) -> float:
+    """The last time within the span at which Redis lacked something that had stood in the log for `fresh_ms`; `from_ms` if it never did."""
+    stale = from_ms
+    for number, seen_ms in enumerate(ends.seen_ms):
+        due_ms = seen_ms + fresh_ms
+        place = bisect_right(applied.offsets, ends.offsets[number] - 1)
+        had_ms = applied.seen_ms[place] if place < len(applied.offsets) else float("inf")
+        if from_ms <= seen_ms + fresh_ms <= to_ms and had_ms > due_ms:
+            stale = max(stale, min(had_ms, to_ms))
+    return stale

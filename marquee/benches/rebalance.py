@@ -1,0 +1,114 @@
+"""`marquee bench rebalance`: how long partitions that stay with their worker stand still when another worker comes, leaves or dies."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from cluster.supervisor import Workers
+from loadgen.audit import audit
+from loadgen.load import LoadOptions, run_load, shape_of
+from marquee.applied import AppliedWatch, Course
+from marquee.arena import arena, cluster_option, show
+from marquee.catching_up import catch_up
+from marquee.invocation import Invocation, pass_invocation
+from marquee.output import json_option, say
+from topologies.settings import Settings
+
+WARM_UP_S: Final = 15.0
+READY_S: Final = 180.0
+APART_S: Final = 15.0
+"""Between one event and the next: a session time-out, and the moves after it."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """What happened, and the time within which it is to be seen (epoch ms)."""
+
+    kind: str
+    from_ms: float
+    to_ms: float
+
+
+@click.command()
+@click.option("--rate", type=click.FloatRange(min=1), default=20_000.0, show_default=True, help="Events a second.")
+@click.option("--session-timeout", "session_s", type=click.FloatRange(min=1), default=6.0, show_default=True, help="Seconds.")
+@cluster_option
+@json_option
+@pass_invocation
+def rebalance(invocation: Invocation, rate: float, session_s: float, given: bool, as_json: bool) -> int:
+    """Two workers under load in open loop: a third joins, leaves by SIGTERM, another joins and is killed by SIGKILL.
+
+    For each: the longest time without progress in Redis of a partition that stayed with its worker, and of one that moved. Without any
+    event a partition moves as often as cells are flushed.
+
+    \b
+    Examples:
+      marquee bench rebalance --rate 20000
+    """
+    load = LoadOptions(rate=rate, duration_s=WARM_UP_S + 5 * APART_S)
+    shape_of(load)
+    settings = replace(invocation.settings, kafka=replace(invocation.settings.kafka, session_timeout_s=session_s))
+    with arena(settings, "rebalance", given) as (running, directory, _):
+        document = {"rate": rate, "session_timeout_s": session_s, **_measured(running, directory, load)}
+    show(document, as_json)
+    return 0 if document["exact"] else 1
+
+
+def _measured(settings: Settings, directory: Path, load: LoadOptions) -> dict[str, Any]:
+    topic = settings.kafka.topics[0]
+    with Workers(settings, 2, directory) as workers, ThreadPoolExecutor(1) as driver:
+        workers.wait_ready(READY_S)
+        applied = AppliedWatch.of(settings, topic)
+        applied.start()
+        driven = driver.submit(run_load, settings, load, lambda _: None)
+        time.sleep(WARM_UP_S)
+        spans = [
+            _span("quiet", lambda: None),
+            _span("join", lambda: workers.add()),
+            _span("leave", lambda: workers.stop(2)),
+            _span("join_again", lambda: workers.add()),
+            _span("kill", lambda: workers.kill(3)),
+        ]
+        run = driven.result()
+        catch_up(settings, topic, lambda _: None)
+        applied.end()
+        say("auditing")
+        result = audit(settings, run.name, say)
+    return {
+        **{f"{span.kind}_pause_s": _pause_s(applied.courses, span, stayed=True) for span in spans},
+        **{f"{span.kind}_moved_s": _pause_s(applied.courses, span, stayed=False) for span in spans if span.kind != "quiet"},
+        "exact": result.proven,
+        "events": run.generated,
+        "late_sends": run.late_sends,
+    }
+
+
+def _span(kind: str, event: Callable[[], object]) -> Span:
+    say(kind)
+    begun = time.time() * 1000
+    happening = threading.Thread(target=event)
+    happening.start()
+    time.sleep(APART_S)
+    happening.join()
+    return Span(kind, begun, time.time() * 1000)
+
+
+def _pause_s(courses: list[Course], span: Span, *, stayed: bool) -> float | None:
+    """The longest pause of a partition whose worker did not change within the span, or of one whose worker did; None without any."""
+    pauses = [
+        course.longest_pause_s(span.from_ms, span.to_ms)
+        for course in courses
+        if (course.worker_at(span.from_ms) == course.worker_at(span.to_ms)) == stayed
+    ]
+    return round(max(pauses), 2) if pauses else None
+
+
+COMMAND = rebalance

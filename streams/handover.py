@@ -1,0 +1,164 @@
+"""What a worker does when partitions move: keeps what stays, opens what comes, stores what goes before it gives it up.
+
+assignment ─► stays   read on at once, from where its state stands
+              comes   restored beside the fold, some at a time, each read as soon as it is ready
+              goes    flushed to both stores and checkpointed; then another round gives it to somebody (streams/assignor.py)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import Any, Final, Protocol
+
+from streams.assignor import Assignor, Place
+from streams.owners import Found, Owners, sources
+from streams.partition import PartitionOwner
+from topologies.errors import ServerAway, StoreError
+
+log = logging.getLogger(__name__)
+OPEN_AT_ONCE: Final = 4
+OPEN_AGAIN_S: Final = 1.0
+REPORT_EVERY_S: Final = 10.0
+
+
+class Reader(Protocol):
+    """The consumer, as far as it is needed here."""
+
+    @property
+    def assignor(self) -> Assignor: ...
+
+    async def read_from(self, place: Place, offset: int) -> bool:
+        """Read the partition on at `offset`; False if it is not assigned."""
+
+    async def rejoin(self) -> None:
+        """Ask the group for a new round of assignments."""
+
+
+class Handover:
+    """The worker's part in a rebalance. For the event loop only."""
+
+    def __init__(
+        self,
+        owners: Owners,
+        settle: Callable[[PartitionOwner], Awaitable[bool]],
+        ready: Callable[[Iterable[Place]], None],
+        release_s: float,
+    ) -> None:
+        """`settle` brings a partition to the stores, False if it could not. `ready` is called whenever all that is assigned is owned and no
+        partition of the group waits to be moved."""
+        self._owners = owners
+        self._settle = settle
+        self._ready = ready
+        self._release_s = release_s
+        self._assigned: frozenset[Place] = frozenset()
+        self._leaving: dict[Place, PartitionOwner] = {}
+        self._opening: set[Place] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reader: Reader
+        self._crash: Callable[[BaseException], Coroutine[Any, Any, None]]
+
+    def attach(self, reader: Reader, crash: Callable[[BaseException], Coroutine[Any, Any, None]]) -> None:
+        """Where partitions are read, and what ends the worker when one cannot be gone on with."""
+        self._reader, self._crash = reader, crash
+
+    def take_over(self) -> dict[Place, int]:
+        """Own exactly what is assigned now. Returns, for the partitions whose state is here, where to read on; the others are opened
+        meanwhile and read when they are. The same assignment again changes nothing."""
+        self._assigned, share = self._reader.assignor.current()
+        for place in self._assigned & set(self._leaving):  # given back before it was given up
+            self._owners.adopt(place, self._leaving.pop(place))
+        gone = self._owners.keep(self._assigned)
+        going = share.release - set(self._leaving)
+        self._leaving |= {place: owner for place, owner in gone.items() if place in going}
+        if lost := {place: owner for place, owner in gone.items() if place not in going}:
+            log.warning("%s: another worker owns it by now; what was not stored of it is replayed there", sources(lost))
+        if going:
+            self._start(self._release(going))
+        held = self._owners.offsets(self._assigned)
+        if new := sorted(self._assigned - set(held) - self._opening):
+            self._opening.update(new)
+            self._start(self._open(new))
+        self._tell_if_ready()
+        return held
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._start(self._crash(error.exceptions[0] if isinstance(error, ExceptionGroup) else error))
+
+    async def close(self) -> None:
+        """Stop opening and releasing; what was being released is owned again, so that the worker's last round stores it."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for place, owner in self._leaving.items():
+            self._owners.adopt(place, owner)
+        self._leaving.clear()
+
+    def _tell_if_ready(self) -> None:
+        assigned, share = self._reader.assignor.current()
+        if share.settled and assigned == self._assigned and len(self._owners.offsets(self._assigned)) == len(self._assigned):
+            self._ready(self._assigned)
+
+    # -- what goes ----------------------------------------------------------------------------------------------
+
+    async def _release(self, places: Iterable[Place]) -> None:
+        leaving = {place: self._leaving[place] for place in places if place in self._leaving}
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self._release_s):
+                await asyncio.gather(*(self._settle(owner) for owner in leaving.values()))
+        except TimeoutError:
+            log.warning("%s: not stored within %g s", sources(leaving), self._release_s)
+        for place, owner in leaving.items():
+            if self._leaving.get(place) is owner:
+                del self._leaving[place]
+                if owner.settled:
+                    log.info("%s: given up at offset %d after %.1f s", owner.source, owner.durable, time.monotonic() - began)
+                else:
+                    log.warning(
+                        "%s: given up at offset %d, durable is %d: the rest is replayed", owner.source, owner.state.offset, owner.durable
+                    )
+        if self._reader.assignor.released(places):
+            await self._reader.rejoin()
+
+    # -- what comes ---------------------------------------------------------------------------------------------
+
+    async def _open(self, new: Sequence[Place]) -> None:
+        try:
+            found = await self._patiently(lambda: asyncio.to_thread(self._owners.find, new))
+            gate = asyncio.Semaphore(OPEN_AT_ONCE)
+            async with asyncio.TaskGroup() as group:
+                for place in new:
+                    group.create_task(self._open_one(place, found[place], gate))
+        finally:
+            self._opening.difference_update(new)
+        self._tell_if_ready()
+
+    async def _open_one(self, place: Place, found: Found, gate: asyncio.Semaphore) -> None:
+        async with gate:
+            owner = await self._patiently(lambda: self._owners.restore(found))
+        if place in self._assigned:
+            self._owners.adopt(place, owner)
+            await self._reader.read_from(place, owner.state.offset)
+
+    async def _patiently(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+        """What it returns, as soon as the servers answer; the partitions that are open go on meanwhile."""
+        reported_s = -REPORT_EVERY_S
+        while True:
+            try:
+                return await ask()
+            except (ServerAway, StoreError) as error:
+                if time.monotonic() - reported_s > REPORT_EVERY_S:
+                    reported_s = time.monotonic()
+                    log.error("partitions cannot be opened yet: %s", error)
+                await asyncio.sleep(OPEN_AGAIN_S)

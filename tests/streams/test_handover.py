@@ -1,0 +1,199 @@
+"""Partitions that move: what stays is not put down, what comes is opened beside it, what goes is stored before it is given up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from connectors.checkpoints import Checkpoint
+from streams import owners as owners_module
+from streams.assignor import Assignor, Place, Share
+from streams.handover import Handover
+from streams.letters import Letters
+from streams.owners import Owners
+from streams.partition import PartitionOwner
+from topologies.errors import CheckpointError, ServerAway
+from topologies.settings import Settings
+from topologies.sources import Source
+
+A, B, C = ("viewing-events", 0), ("viewing-events", 1), ("viewing-events", 2)
+SETTINGS = Settings()
+
+
+class Group(Assignor):
+    """An assignor that is told its share by the test."""
+
+    def give(self, assigned: Iterable[Place], release: Iterable[Place] = (), *, settled: bool = True) -> None:
+        self._assigned = frozenset(assigned)
+        self._claims = type(self._claims)(self._claims.round + 1, self._assigned | frozenset(release))
+        self._share = Share(self._claims.round, frozenset(release), settled)
+
+
+class Reader:
+    """A consumer that only writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.assignor = Group()
+        self.read: list[tuple[Place, int]] = []
+        self.rejoined = 0
+
+    async def read_from(self, place: Place, offset: int) -> bool:
+        self.read.append((place, offset))
+        return True
+
+    async def rejoin(self) -> None:
+        self.rejoined += 1
+
+
+class Checkpoints:
+    """A CheckpointStore whose answers wait until `answers` is set, and raise `error` if there is one."""
+
+    def __init__(self) -> None:
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.asked: list[Source] = []
+        self.error: Exception | None = None
+
+    async def write(self, *_: Any, **__: Any) -> None:
+        raise AssertionError("nothing is written here")
+
+    async def newest(self, source: Source) -> Checkpoint | None:
+        self.asked.append(source)
+        await self.answers.wait()
+        if self.error is not None:
+            raise self.error
+        return None
+
+
+class Scene:
+    """A handover over owners without servers."""
+
+    def __init__(self) -> None:
+        self.checkpoints, self.reader = Checkpoints(), Reader()
+        self.owners = Owners(SETTINGS, (), self.checkpoints, Letters(SETTINGS.kafka))
+        self.asked: list[int] = []
+        self.settled: list[int] = []
+        self.storing = asyncio.Event()
+        self.storing.set()
+        self.ready: list[set[Place]] = []
+        self.crashes: list[BaseException] = []
+        self.handover = Handover(self.owners, self.settle, lambda places: self.ready.append(set(places)), release_s=0.2)
+        self.handover.attach(self.reader, self.crash)
+
+    async def settle(self, owner: PartitionOwner) -> bool:
+        self.asked.append(owner.source.partition)
+        await self.storing.wait()
+        self.settled.append(owner.source.partition)
+        owner.durable = owner.stored = owner.state.offset
+        return True
+
+    async def crash(self, error: BaseException) -> None:
+        self.crashes.append(error)
+
+    def give(self, *assigned: Place, release: Iterable[Place] = (), settled: bool = True) -> dict[Place, int]:
+        self.reader.assignor.give(assigned, release, settled=settled)
+        return self.handover.take_over()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110  # of whatever the condition looks at
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
+    monkeypatch.setattr(owners_module, "topic_ids", lambda _settings, topics: dict.fromkeys(topics, "A" * 22))
+    monkeypatch.setattr(owners_module, "partition_offsets", lambda _settings, _topic: dict.fromkeys(range(8), (0, 10)))
+    return Scene()
+
+
+async def test_what_stays_is_read_on_while_what_comes_is_still_being_opened(scene: Scene) -> None:
+    scene.give(A)
+    await until(lambda: scene.owners.get(A))
+    scene.checkpoints.answers.clear()
+    kept = scene.owners.get(A)
+    assert scene.give(A, B) == {A: 0}
+    assert scene.owners.get(A) is kept
+    assert scene.give(A, B) == {A: 0}
+    assert scene.reader.read == [(A, 0)]
+    scene.checkpoints.answers.set()
+    await until(lambda: len(scene.reader.read) == 2)
+    assert [source.partition for source in scene.checkpoints.asked] == [0, 1]
+    await until(lambda: scene.ready[-1:] == [{A, B}])
+
+
+async def test_what_goes_is_stored_before_another_round_gives_it_away(scene: Scene) -> None:
+    scene.give(A, B)
+    await until(lambda: len(scene.owners.all()) == 2)
+    scene.storing.clear()
+    scene.give(A, release=[B], settled=False)
+    await asyncio.sleep(0)
+    assert scene.owners.get(B) is None
+    assert B in scene.reader.assignor._claims.places
+    assert scene.reader.rejoined == 0
+    scene.storing.set()
+    await until(lambda: scene.reader.rejoined == 1)
+    assert scene.settled == [1]
+    assert scene.reader.assignor._claims.places == {A}
+
+
+async def test_what_cannot_be_stored_in_time_is_given_up_as_it_is(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    scene.give(A)
+    await until(lambda: scene.owners.get(A))
+    scene.storing.clear()
+    scene.give(release=[A], settled=False)
+    await until(lambda: scene.reader.rejoined == 1)
+    assert "not stored within 0.2 s" in caplog.text
+
+
+async def test_a_partition_that_is_given_back_before_it_was_given_up_keeps_its_state(scene: Scene) -> None:
+    scene.give(A)
+    await until(lambda: scene.owners.get(A))
+    kept = scene.owners.get(A)
+    scene.storing.clear()
+    scene.give(release=[A], settled=False)
+    await until(lambda: scene.asked)
+    assert scene.give(A) == {A: 0}
+    assert scene.owners.get(A) is kept
+    scene.storing.set()
+    await until(lambda: scene.settled == [0])
+    await until(lambda: not scene.handover._tasks)
+    assert scene.owners.get(A) is kept
+    assert A in scene.reader.assignor._claims.places
+
+
+async def test_what_another_owns_by_now_is_dropped_and_not_stored_over_it(scene: Scene) -> None:
+    scene.give(A, B)
+    await until(lambda: len(scene.owners.all()) == 2)
+    scene.give(A)
+    await until(lambda: not scene.handover._tasks)
+    assert scene.owners.places() == {A}
+    assert scene.settled == []
+    assert scene.reader.rejoined == 0
+
+
+async def test_what_was_taken_away_while_it_was_opened_is_not_owned(scene: Scene) -> None:
+    scene.checkpoints.answers.clear()
+    scene.give(A, B)
+    await until(lambda: len(scene.checkpoints.asked) == 2)
+    scene.give(A)
+    scene.checkpoints.answers.set()
+    await until(lambda: not scene.handover._tasks)
+    assert scene.owners.places() == {A}
+
+
+async def test_stores_that_are_away_are_waited_for_and_a_broken_checkpoint_ends_the_worker(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.handover.OPEN_AGAIN_S", 0.001)
+    scene.checkpoints.error = ServerAway("gone")
+    scene.give(A)
+    await until(lambda: len(scene.checkpoints.asked) > 3)
+    assert not scene.crashes
+    scene.checkpoints.error = CheckpointError("broken")
+    await until(lambda: scene.crashes)
+    assert str(scene.crashes[0]) == "broken"

@@ -1,0 +1,221 @@
+"""A worker inside the test, on the real broker: partitions that stop, a log that is cut, a topic that comes, a store that is away."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from aiokafka.structs import TopicPartition
+from confluent_kafka import TopicPartition as Place
+from confluent_kafka.admin import AdminClient
+
+from cluster.local import LocalCluster
+from connectors.kafka import client_options, ensure_topics, partition_offsets, produce_bytes
+from loadgen.audit import audit
+from loadgen.load import LoadOptions, run_load
+from marquee.catching_up import catch_up
+from serving.stores import Stores
+from streams.room import MIB
+from streams.worker import Running, Worker
+from tests.streams.conftest import Pipeline, assert_exact
+from tests.topologies.logs import event
+from topologies.errors import SourceError
+from topologies.settings import Settings
+
+
+async def until(condition: Callable[[], object], timeout_s: float = 90.0) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # noqa: ASYNC110  # of whatever the condition looks at
+            await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def working(settings: Settings) -> AsyncIterator[tuple[Running, asyncio.Task[int]]]:
+    """A worker that has all partitions of the live topic."""
+    await asyncio.to_thread(ensure_topics, settings)
+    worker = Worker(settings, None)
+    serving = asyncio.create_task(worker.serve())
+    try:
+        await until(lambda: serving.done() or (worker.running and len(worker.running.owners.all()) == settings.kafka.partitions))
+        assert worker.running
+        yield worker.running, serving
+    finally:
+        serving.cancel()
+        await asyncio.wait([serving])
+
+
+async def caught_up(running: Running, settings: Settings, timeout_s: float = 90.0) -> None:
+    """Returns when every partition's state stands where its log ended as of the call. The log is asked from another thread: the worker
+    works in this one."""
+    ends = await asyncio.to_thread(partition_offsets, settings, settings.kafka.topics[0])
+    mine = [owner for owner in running.owners.all() if owner.source.topic == settings.kafka.topics[0]]
+    await until(lambda: all(owner.state.offset >= ends[owner.source.partition][1] for owner in mine), timeout_s)
+
+
+async def drive(settings: Settings, events: int) -> None:
+    """Append so many valid events, each a session of its own, to all partitions of the live topic."""
+    now_ms = int(time.time() * 1000)
+    mark = uuid.uuid4().hex
+    records = [(f"{mark}{at}".encode(), event(now_ms, session=f"{mark}{at}", account=f"{mark}{at}").value, ()) for at in range(events)]
+    await asyncio.to_thread(produce_bytes, settings, settings.kafka.topics[0], records)
+
+
+@pytest.mark.timeout(400)
+async def test_a_partition_paused_behind_fausts_back_is_seen_and_read_anew(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    settings = replace(settings, worker=replace(settings.worker, stalled_s=2.0))
+    async with working(settings) as (running, serving):
+        await drive(settings, 500)
+        await caught_up(running, settings)
+        consumer = running.app.batches._thread._consumer
+        assert consumer is not None
+        topic = settings.kafka.topics[0]
+        consumer.pause(TopicPartition(topic, 3))
+        running.app.batches.pause_partitions({running.app.batches._new_topicpartition(topic, 5)})
+        await drive(settings, 2000)
+        await caught_up(running, settings)
+        assert running.watchdog.recoveries >= 2
+        assert f"{topic} partition 3 has brought nothing for" in caplog.text
+        assert f"{topic} partition 5 has brought nothing for" in caplog.text
+        assert not serving.done()
+
+
+@pytest.mark.timeout(400)
+async def test_a_log_that_is_cut_below_a_running_worker_ends_it_and_is_not_counted_again(settings: Settings) -> None:
+    settings = replace(settings, worker=replace(settings.worker, stalled_s=600.0))  # the partition is held back on purpose
+    async with working(settings) as (running, serving):
+        await drive(settings, 500)
+        await caught_up(running, settings)
+        topic = settings.kafka.topics[0]
+        place = (topic, 0)
+        owner = running.owners.get(place)
+        assert owner is not None
+        consumer = running.app.batches._thread._consumer
+        assert consumer is not None
+        consumer.pause(TopicPartition(topic, 0))
+        await until(lambda: not running.app.batches.waits_for_fold(place))
+        before = owner.state.status()
+        await drive(settings, 2000)
+        end = (await asyncio.to_thread(partition_offsets, settings, topic))[0][1]
+        for answer in AdminClient(client_options(settings.kafka)).delete_records([Place(topic, 0, end)]).values():
+            await asyncio.to_thread(answer.result)
+        consumer.resume(TopicPartition(topic, 0))
+        await until(serving.done)
+        assert serving.result() == 1
+        assert isinstance(running.app.crash_reason, SourceError)
+        said = rf"the log stands from offset {end} to \d+ now and is computed up to {before.offset}: it was cut"
+        assert re.search(said, str(running.app.crash_reason))
+        assert owner.state.status() == before
+
+
+@pytest.mark.timeout(400)
+async def test_a_topic_that_comes_is_read_in_place_and_what_is_owned_stays(settings: Settings) -> None:
+    async with working(settings) as (running, serving):
+        await drive(settings, 500)
+        await caught_up(running, settings)
+        owned = {owner.source: owner for owner in running.owners.all()}
+        load = LoadOptions(events=3000, backfill_s=60.0, processes=1)
+        run = await asyncio.to_thread(run_load, settings, load, lambda _: None)
+        await asyncio.to_thread(catch_up, settings, run.topic, lambda _: None, 60.0)
+        assert {owner.source: owner for owner in running.owners.all() if owner.source.topic != run.topic} == owned
+        assert not serving.done()
+        await drive(settings, 500)
+        await caught_up(running, settings)
+
+
+def folded(running: Running) -> int:
+    return sum(owner.state.offset for owner in running.owners.all())
+
+
+async def in_redis(settings: Settings, offset: int) -> None:
+    """Returns when Redis has so many records of all partitions together, or more."""
+
+    def applied() -> int:
+        with Stores(settings) as stores:
+            return sum(status.offset for status in stores.known().cached.values())
+
+    async with asyncio.timeout(90):
+        while await asyncio.to_thread(applied) < offset:  # noqa: ASYNC110  # another process is asked
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.timeout(400)
+async def test_an_absent_cassandra_stops_fetching_at_the_bound_and_a_slow_one_harms_nothing(
+    settings: Settings, cluster: LocalCluster
+) -> None:
+    worker = replace(settings.worker, max_unacked_mb=0.25, max_buffered_mb=1.0)
+    settings = replace(settings, worker=worker, cassandra=replace(settings.cassandra, timeout_s=3.0))
+    async with working(settings) as (running, serving):
+        load = LoadOptions(events=40_000, rate=4_000.0, processes=1)
+        driving = asyncio.create_task(asyncio.to_thread(run_load, settings, load, lambda _: None))
+        await until(lambda: folded(running) > 8_000)
+        cluster.pause("cassandra")
+        try:
+            await until(lambda: not running.room.open)
+            stood, held = folded(running), running.held()
+            assert MIB // 4 < held.unacked_bytes < MIB
+            await until(driving.done)
+            assert folded(running) == stood
+            assert running.held().unacked_bytes == held.unacked_bytes
+            assert running.held().state_bytes == held.state_bytes
+            assert 0 < running.held().fetched_bytes < MIB
+            ends = await asyncio.to_thread(partition_offsets, settings, settings.kafka.topics[0])
+            assert stood < sum(end for _, end in ends.values())
+            await in_redis(settings, stood)
+            assert len(running.app.consumer.assignment()) == settings.kafka.partitions
+            assert not running.app.rebalancing
+        finally:
+            cluster.resume("cassandra")
+        for _ in range(5):  # awake for a fifth of the time
+            cluster.pause("cassandra")
+            await asyncio.sleep(0.8)
+            cluster.resume("cassandra")
+            await asyncio.sleep(0.2)
+            assert running.held().unacked_bytes < MIB
+        await caught_up(running, settings)
+        run = driving.result()
+        await asyncio.to_thread(catch_up, settings, run.topic, lambda _: None, 60.0)
+        assert_exact(await asyncio.to_thread(audit, settings, run.name, lambda _: None))
+        assert not serving.done()
+
+
+@pytest.mark.timeout(400)
+async def test_an_absent_redis_stops_neither_acks_nor_fetching_and_is_brought_up_to_date(settings: Settings, cluster: LocalCluster) -> None:
+    async with working(settings) as (running, _):
+        cluster.pause("redis")
+        try:
+            await drive(settings, 4_000)
+            await caught_up(running, settings)
+            await until(lambda: all(owner.durable >= 300 for owner in running.owners.all()))
+        finally:
+            cluster.resume("redis")
+        await in_redis(settings, folded(running))
+
+
+@pytest.mark.timeout(400)
+def test_a_worker_told_to_stop_while_cassandra_is_away_ends_in_time_and_says_what_is_not_stored(
+    pipeline: Pipeline, cluster: LocalCluster
+) -> None:
+    reached = threading.Event()
+    with ThreadPoolExecutor(1) as driver:
+        driven = driver.submit(pipeline.drive, LoadOptions(events=24_000, rate=3_000.0, processes=1), when=(6_000, reached))
+        assert reached.wait(90)
+        cluster.pause("cassandra")
+        try:
+            began = time.monotonic()
+            ended = pipeline.workers.stop(0)
+            assert time.monotonic() - began < 30
+        finally:
+            cluster.resume("cassandra")
+        assert ended.status == 0
+        assert "are not stored and will be replayed" in pipeline.workers[0].log.read_text()
+        pipeline.workers.restart(0)
+        run = driven.result()
+    assert_exact(pipeline.audited(run))
