@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from connectors.checkpoints import CheckpointStore
+from streams import metrics
 from streams.records import FetchedBatches
 from topologies.errors import CheckpointError, OutdatedState
 from topologies.fold import PartitionState, RecordBlock, Refused
@@ -53,6 +55,8 @@ class PartitionOwner:
     clock_moved_s: float = 0.0
     """When (monotonic) the clock last moved or a tick was sent."""
     folded_s: float = 0.0
+    lost: int = 0
+    """Records that were gone from the log before they could be folded, ever."""
     cache_seen_s: float = 0.0
     """When (monotonic) the cache was last written or asked whether it still has what it was given."""
     checkpointed_s: float = 0.0
@@ -62,12 +66,14 @@ class PartitionOwner:
 
     def fold(self, fetched: FetchedBatches, now_s: float) -> tuple[RecordBlock, list[Refused]]:
         """Fold the next batch in. Raises SourceError when it does not follow the state."""
-        clock = self.state.status().clock_ms
+        before = self.state.status()
         block = fetched.block()
         refused = self.state.apply(block)
         self.folded_s = now_s
-        if self.state.status().clock_ms > clock:
+        after = self.state.status()
+        if after.clock_ms > before.clock_ms:
             self.clock_moved_s = now_s
+        metrics.count(before, after, len(block), block.buffer.nbytes, time.monotonic() - now_s)
         return block, refused
 
     @property

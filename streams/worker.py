@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from cassandra.cluster import Session
-from faust.types import TP
 
 from connectors import cassandra
 from connectors.cassandra_schema import ensure_schema
@@ -27,9 +25,13 @@ from connectors.redis_cache import CellCache
 from streams.app import App, make_app
 from streams.checkpointing import CheckpointCycle, CheckpointFlush
 from streams.ending import bounded, end_within, unless
+from streams.endpoint import Endpoint
 from streams.flush import CacheFlush, Cycle, DurableFlush
 from streams.handover import Handover
+from streams.health import Health
 from streams.letters import Letters
+from streams.logs import set_up
+from streams.observing import counting, log_end, observe
 from streams.owners import Owners, Place
 from streams.partition import PartitionOwner
 from streams.room import Held, Room
@@ -85,9 +87,7 @@ class Running:
 
 def run(settings: Settings, ready_file: Path | None) -> int:
     """Work until SIGTERM or SIGINT; returns the exit code. Raises MarqueeError when the servers are away at the start."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr, force=True)
-    for noisy in ("aiokafka", "faust", "mode", "cassandra"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    set_up(settings.worker.log_format, worker_name(settings))
     return asyncio.run(Worker(settings, ready_file).serve())
 
 
@@ -107,6 +107,8 @@ class Worker:
         """Its parts, from when the app starts."""
         self._begun_cpu_s = 0.0
         """What it had cost when it was first ready: before the first event."""
+        self._health = Health()
+        self._address = ""
 
     async def serve(self) -> int:
         """Until a signal or a crash."""
@@ -120,6 +122,17 @@ class Worker:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal)
+        endpoint = Endpoint(self._settings.worker, self._health)
+        self._address = endpoint.start()
+        log.info("metrics, health and readiness at %s", self._address)
+        beating = asyncio.create_task(self._health.beat())
+        try:
+            return await self._serve(stop)
+        finally:
+            beating.cancel()
+            endpoint.close()
+
+    async def _serve(self, stop: asyncio.Event) -> int:
         stores = await unless(stop, self._open_stores())
         if stores is None:
             log.info("asked to stop before the stores were open: nothing was read")
@@ -168,6 +181,8 @@ class Worker:
             moving_s=2 * self._settings.kafka.request_timeout_s,
         )
         self.running = Running(app, owners, letters, room, watchdog)
+        app.on_rebalance_complete.connect(counting())
+        observe(self._health, app, owners, {"redis": caching, "cassandra": storing, "checkpoints": checkpointing}, room)
         tasks: list[asyncio.Task[Any]] = []
         try:
             await unless(stop, app.start())
@@ -196,6 +211,7 @@ class Worker:
     async def _drain(self, app: App, handover: Handover, owners: Owners, cycles: tuple[Cycle, ...]) -> None:
         """Stop reading, store what was folded, commit; within DRAIN_S, whoever is away."""
         log.info("draining")
+        self._health.stage = "draining"
         app.consumer.stop_flow()
         app.flow_control.suspend()
         await handover.close()
@@ -235,9 +251,11 @@ class Worker:
         names = sorted(f"{topic}/{partition}" for topic, partition in places)
         log.info("ready with %d partitions", len(names))
         self._begun_cpu_s = self._begun_cpu_s or time.process_time()
+        self._health.partitions, self._health.stage = tuple(names), "working"
         if self._ready_file is not None:
             partial = self._ready_file.with_suffix(".partial")
-            partial.write_text(json.dumps({"pid": os.getpid(), "topics": self._topics, "partitions": names, "cpu_s": self._begun_cpu_s}))
+            about = {"pid": os.getpid(), "http": self._address, "cpu_s": self._begun_cpu_s}
+            partial.write_text(json.dumps({**about, "topics": self._topics, "partitions": names}))
             partial.rename(self._ready_file)
 
 
@@ -263,7 +281,7 @@ def _caught_up(app: App) -> Any:
     def caught_up(place: tuple[str, int], offset: int) -> bool:
         if app.rebalancing or not app.batches.flow_active:  # it may be another's already; aiokafka knows the end only of what is assigned
             return False
-        end: int | None = app.consumer.highwater(TP(*place))
+        end = log_end(app, place)
         return end is not None and offset >= end
 
     return caught_up
