@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from connectors.checkpoints import CheckpointStore
 from streams import metrics
+from streams.logs import at
 from streams.records import FetchedBatches
 from topologies.errors import CheckpointError, OutdatedState
 from topologies.fold import PartitionState, RecordBlock, Refused
@@ -101,13 +102,21 @@ async def restored(source: Source, views: Sequence[View], checkpoints: Checkpoin
 
     Raises CheckpointError when there are checkpoints and none can be used; ServerAway or StoreError when it cannot be known.
     """
+    with metrics.RESTORE_SECONDS.time():
+        return await _restored(source, views, checkpoints, earliest)
+
+
+async def _restored(
+    source: Source, views: Sequence[View], checkpoints: CheckpointStore, earliest: int
+) -> tuple[PartitionState, int | None]:
     checkpoint = await checkpoints.newest(source)
     if checkpoint is None:
         if earliest > 0:
             log.error("%s: the log begins at offset %d and there is no checkpoint: %d records are lost to it", source, earliest, earliest)
         return PartitionState(source, views, earliest), None
     for sentence in checkpoint.skipped:
-        log.error("%s: %s", source, sentence)
+        log.error("%s: %s", source, sentence, extra=at(source, checkpoint.offset))
+        metrics.CHECKPOINTS_SKIPPED.inc()
     try:
         state = await asyncio.to_thread(load_state, checkpoint.payload, source, views)
     except OutdatedState as outdated:
@@ -123,5 +132,5 @@ async def restored(source: Source, views: Sequence[View], checkpoints: Checkpoin
             f"{source}: its checkpoint stands at offset {state.offset} and the log begins at {earliest}: "
             f"{earliest - state.offset} records are gone; raise the topic's retention, or drop the checkpoint to go on without them"
         )
-    log.info("%s: restored at offset %d", source, state.offset)
+    log.info("%s: restored at offset %d", source, state.offset, extra=at(source, state.offset))
     return state, state.offset
