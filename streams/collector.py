@@ -16,7 +16,7 @@ from streams.partition import FOREIGN, PartitionOwner
 Sample = tuple[tuple[str, ...], float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SourceCollector(Collector):
     """What it reads. To be collected on the event loop's thread, so that every source is seen between two batches.
 

@@ -22,6 +22,7 @@ from connectors.cassandra_store import CellStore
 from connectors.checkpoints import CassandraCheckpoints
 from connectors.kafka import ensure_topics, matching_topics, topic_ids
 from connectors.redis_cache import CellCache
+from connectors.source_notes import SourceNotes
 from streams.app import App, make_app
 from streams.checkpointing import CheckpointCycle, CheckpointFlush
 from streams.ending import bounded, end_within, unless
@@ -63,6 +64,7 @@ class Stores:
     cache: CellCache
     cells: CellStore
     checkpoints: CassandraCheckpoints
+    notes: SourceNotes
 
 
 @dataclass(frozen=True)
@@ -150,17 +152,18 @@ class Worker:
         await asyncio.to_thread(ensure_schema, session, self._settings.cassandra, self._views)
         cells = await asyncio.to_thread(CellStore, session, self._settings.cassandra, self._views)
         checkpoints = await asyncio.to_thread(CassandraCheckpoints, session, self._settings.cassandra)
+        notes = await asyncio.to_thread(SourceNotes, session, self._settings.cassandra)
         cache = CellCache(self._settings.redis, tuple(VIEWS.values()))
         try:
             await cache.connect()
         except (ServerAway, StoreError) as error:
             log.error("%s; going on without the cache", error)
-        return Stores(session, cache, cells, checkpoints)
+        return Stores(session, cache, cells, checkpoints, notes)
 
     async def _work(self, stores: Stores, stop: asyncio.Event) -> int:
         worker = worker_name(self._settings)
         letters = Letters(self._settings.kafka)
-        owners = Owners(self._settings, self._views, stores.checkpoints, letters)
+        owners = Owners(self._settings, self._views, stores.checkpoints, stores.notes, letters)
         options = self._settings.worker
         caching = Cycle("Redis", CacheFlush(stores.cache, worker), owners.all, options.redis_flush_s, options, at_once=True)
         storing = Cycle("Cassandra", DurableFlush(stores.cells), owners.all, options.cassandra_flush_s, options, at_once=False)

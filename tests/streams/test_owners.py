@@ -16,6 +16,7 @@ from streams.owners import Owners, Place
 from streams.partition import PartitionOwner
 from streams.records import FetchedBatches
 from streams.transport import Consumer
+from tests.streams.test_restored import Book
 from topologies.errors import SourceError
 from topologies.settings import Settings
 from topologies.sources import Source
@@ -49,7 +50,7 @@ def owners(monkeypatch: pytest.MonkeyPatch, checkpoints: NoCheckpoints) -> Owner
     settings = Settings()
     spans = dict.fromkeys(range(settings.kafka.partitions), (0, 10))
     monkeypatch.setattr(owners_module, "partition_offsets", lambda _settings, _topic: spans)
-    return Owners(settings, tuple(VIEWS.values()), checkpoints, Letters(settings.kafka))
+    return Owners(settings, tuple(VIEWS.values()), checkpoints, Book(), Letters(settings.kafka))
 
 
 async def opened(owners: Owners) -> None:
