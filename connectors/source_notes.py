@@ -47,6 +47,7 @@ class SourceNotes:
             self._ended = self._prepare(f"SELECT source, at_ms FROM {ended} WHERE scope = ?")
             self._note = self._prepare(f"INSERT INTO {gaps} (scope, source, first, upto, reason, at_ms) VALUES (?, ?, ?, ?, ?, ?)")
             self._gaps = self._prepare(f"SELECT source, first, upto, reason, at_ms FROM {gaps} WHERE scope = ?")
+            self._sources = self._prepare(f"SELECT source, region, topic, topic_id, part FROM {sources} WHERE scope = ?")
             self._stored = self._prepare(f"SELECT upto FROM {sources} WHERE scope = ? AND source = ?")
 
     def _prepare(self, text: str) -> Any:
@@ -65,6 +66,11 @@ class SourceNotes:
     def ended(self) -> dict[str, int]:
         """Of every source that has ended, when that was found (epoch ms), by its text."""
         return dict(self._rows(self._ended, SCOPE))
+
+    def sources(self) -> list[tuple[Source, bool]]:
+        """Every source that was ever computed, and whether it has ended."""
+        ended = self.ended()
+        return [(Source(*name), text in ended) for text, *name in self._rows(self._sources, SCOPE)]
 
     def note(self, gap: Gap) -> None:
         """These records are lost."""

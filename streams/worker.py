@@ -24,6 +24,7 @@ from connectors.kafka import ensure_topics, matching_topics, topic_ids
 from connectors.redis_cache import CellCache
 from connectors.source_notes import SourceNotes
 from streams.app import App, make_app
+from streams.caretaker import Caretaker
 from streams.checkpointing import CheckpointCycle, CheckpointFlush
 from streams.ending import bounded, end_within, unless
 from streams.endpoint import Endpoint
@@ -194,6 +195,7 @@ class Worker:
                 owners.tick(_caught_up(app)),
                 watchdog.run(),
                 self._watch_topics(app, owners, settle),
+                Caretaker(self._settings, owners.all, stores.cache, stores.notes).run(),
                 app.wait_until_stopped(),
             )
             stopping = asyncio.create_task(stop.wait())
