@@ -11,16 +11,19 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 
 from streams.assignor import Assignor, Place
+from streams.logs import at
 from streams.owners import Found, Owners, sources
 from streams.partition import PartitionOwner
-from topologies.errors import ServerAway, StoreError
+from topologies.errors import CheckpointError, ServerAway, SourceError, StoreError
 
 log = logging.getLogger(__name__)
 OPEN_AT_ONCE: Final = 4
 OPEN_AGAIN_S: Final = 1.0
+HELD_AGAIN_S: Final = 5.0
 REPORT_EVERY_S: Final = 10.0
 
 
@@ -57,6 +60,8 @@ class Handover:
         self._leaving: dict[Place, PartitionOwner] = {}
         self._opening: set[Place] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.held: dict[Place, str] = {}
+        """Assigned partitions that cannot be gone on with, and why; they are tried again, and the others are read meanwhile."""
         self._reader: Reader
         self._crash: Callable[[BaseException], Coroutine[Any, Any, None]]
 
@@ -106,8 +111,9 @@ class Handover:
 
     def _tell_if_ready(self) -> None:
         assigned, share = self._reader.assignor.current()
-        if share.settled and assigned == self._assigned and len(self._owners.offsets(self._assigned)) == len(self._assigned):
-            self._ready(self._assigned)
+        owned = set(self._owners.offsets(self._assigned))
+        if share.settled and assigned == self._assigned and owned | set(self.held) >= self._assigned:
+            self._ready(owned)
 
     # -- what goes ----------------------------------------------------------------------------------------------
 
@@ -142,14 +148,46 @@ class Handover:
                     group.create_task(self._open_one(place, found[place], gate))
         finally:
             self._opening.difference_update(new)
-        self._tell_if_ready()
+
+    async def reopen(self, place: Place) -> None:
+        """The log of an owned partition does not hold what comes next: store it as it is, and see how it can be gone on with."""
+        owner = self._owners.get(place)
+        if owner is None or place in self._opening:
+            return
+        self._opening.add(place)
+        self._owners.keep(self._owners.places() - {place})
+        await self._settle(owner)
+        self._start(self._open([place]))
 
     async def _open_one(self, place: Place, found: Found, gate: asyncio.Semaphore) -> None:
-        async with gate:
-            owner = await self._patiently(lambda: self._owners.restore(found))
-        if place in self._assigned:
+        owner = await self._restored(place, found, gate)
+        if owner is not None and place in self._assigned:
             self._owners.adopt(place, owner)
             await self._reader.read_from(place, owner.state.offset)
+            self._tell_if_ready()
+
+    async def _restored(self, place: Place, found: Found, gate: asyncio.Semaphore) -> PartitionOwner | None:
+        """Its owner, as soon as it can be gone on with: an operator may accept what is gone from its log. None when it is not assigned any
+        more."""
+        try:
+            while place in self._assigned:
+                try:
+                    async with gate:
+                        owner: PartitionOwner = await self._patiently(partial(self._owners.restore, found))
+                    return owner
+                except (SourceError, CheckpointError) as error:
+                    self._hold(place, found, str(error))
+                await asyncio.sleep(HELD_AGAIN_S)
+                found = (await self._patiently(lambda: asyncio.to_thread(self._owners.find, [place])))[place]
+            return None
+        finally:
+            self.held.pop(place, None)
+
+    def _hold(self, place: Place, found: Found, why: str) -> None:
+        if self.held.get(place) != why:
+            log.error("%s; until then the partition is not read", why, extra=at(found.source, found.earliest))
+        self.held[place] = why
+        self._tell_if_ready()
 
     async def _patiently(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """What it returns, as soon as the servers answer; the partitions that are open go on meanwhile."""

@@ -11,13 +11,14 @@ from faust.types import TP
 from streams.app import App
 from streams.collector import SourceCollector
 from streams.flush import Cycle
+from streams.handover import Handover
 from streams.health import Health
 from streams.metrics import REBALANCES, REGISTRY
 from streams.owners import Owners, Place
 from streams.room import Room
 
 
-def observe(health: Health, app: App, owners: Owners, cycles: Mapping[str, Cycle], room: Room) -> None:
+def observe(health: Health, app: App, owners: Owners, handover: Handover, cycles: Mapping[str, Cycle], room: Room) -> None:
     """From now on both read from these. cycles: by store."""
 
     def fetching() -> bool:
@@ -25,8 +26,9 @@ def observe(health: Health, app: App, owners: Owners, cycles: Mapping[str, Cycle
 
     health.stores = {store: partial(_trouble, cycle) for store, cycle in cycles.items()}
     health.fetching = fetching
+    health.held = lambda: {f"{topic}/{partition}": why for (topic, partition), why in handover.held.items()}
     up = {store: partial(_takes, cycle) for store, cycle in cycles.items()}
-    REGISTRY.register(SourceCollector(owners.all, tuple, partial(log_end, app), up, fetching))
+    REGISTRY.register(SourceCollector(owners.all, lambda: handover.held, partial(log_end, app), up, fetching))
 
 
 def log_end(app: App, place: Place) -> int | None:

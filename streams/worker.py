@@ -186,7 +186,8 @@ class Worker:
         )
         self.running = Running(app, owners, letters, room, watchdog)
         app.on_rebalance_complete.connect(counting())
-        observe(self._health, app, owners, {"redis": caching, "cassandra": storing, "checkpoints": checkpointing}, room)
+        by_store = {"redis": caching, "cassandra": storing, "checkpoints": checkpointing}
+        observe(self._health, app, owners, handover, by_store, room)
         tasks: list[asyncio.Task[Any]] = []
         try:
             await unless(stop, app.start())

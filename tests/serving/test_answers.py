@@ -257,7 +257,7 @@ async def test_the_document_says_where_it_stands(world: World) -> None:
 
 
 async def test_a_topic_made_anew_leaves_what_was_watched_and_takes_its_viewers_with_it(world: World) -> None:
-    old, new = world.status(0, clock_ms=NOW - 3_600_000), world.status(1)
+    old, new = world.status(0, clock_ms=NOW - 600_000), world.status(1)
     gone = dataclasses.replace(old, source=dataclasses.replace(old.source, topic_id="B" * 22))
     cells = [live("t", 2), watched("t", "eu", 5_000)]
     await world.both(gone, cells)

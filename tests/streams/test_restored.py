@@ -54,6 +54,9 @@ class Book:
     def accepted(self, _source: Source) -> int:
         return self._accepted
 
+    def accept(self, upto: int) -> None:
+        self._accepted = upto
+
     def note(self, gap: Gap) -> None:
         self._noted[gap.first] = gap
 
