@@ -68,7 +68,8 @@ def _row(seen: Overview, source: SourceStanding) -> tuple[object, ...]:
 
     behind = "-" if source.clock_ms < 0 else f"{instant(source.clock_ms)} ({(seen.at_ms - source.clock_ms) / 1000:,.1f} s ago)"
     heard = "-" if source.heard_s is None else f"{source.heard_s:,.1f} s ago"
-    place = (source.source.topic or str(source.source), str(source.source.partition), source.worker or "-")
+    worker = "(ended)" if source.ended else source.worker or "-"
+    place = (source.source.topic or str(source.source), str(source.source.partition), worker)
     return (*place, shown(source.redis), shown(source.end), shown(source.lag), shown(source.cassandra), behind, heard)
 
 
@@ -91,7 +92,7 @@ def _document(seen: Overview) -> dict[str, Any]:
                 "source": str(one.source), "topic": one.source.topic, "partition": one.source.partition, "worker": one.worker or None,
                 "redis_offset": one.redis, "cassandra_offset": one.cassandra, "end_offset": one.end, "lag": one.lag,
                 "as_of": instant(one.clock_ms) if one.clock_ms >= 0 else None, "as_of_ms": one.clock_ms if one.clock_ms >= 0 else None,
-                "heard_s": one.heard_s,
+                "heard_s": one.heard_s, "ended": one.ended,
             }
             for one in seen.sources
         ],
