@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -79,7 +79,7 @@ class Handover:
         going = share.release - set(self._leaving)
         self._leaving |= {place: owner for place, owner in gone.items() if place in going}
         if lost := {place: owner for place, owner in gone.items() if place not in going}:
-            log.warning("%s: another worker owns it by now; what was not stored of it is replayed there", sources(lost))
+            self._start(self._let_go(lost))
         if going:
             self._start(self._release(going))
         held = self._owners.offsets(self._assigned)
@@ -136,6 +136,21 @@ class Handover:
                     )
         if self._reader.assignor.released(places):
             await self._reader.rejoin()
+
+    async def _let_go(self, lost: Mapping[Place, PartitionOwner]) -> None:
+        """These went without a round in which they were to be stored: to another worker, which replays; or, with their topic, to nobody."""
+        for place, owner in lost.items():
+            try:
+                found = await self._patiently(partial(asyncio.to_thread, self._owners.find, [place]))
+                over = found[place].source.topic_id != owner.source.topic_id
+            except SourceError:  # no topic of that name
+                over = True
+            if over:
+                told = at(owner.source, owner.state.offset)
+                log.warning("%s: its topic is no more; storing what was folded of it", owner.source, extra=told)
+                await self._settle(owner)
+            else:
+                log.warning("%s: another worker owns it by now; what was not stored of it is replayed there", owner.source)
 
     # -- what comes ---------------------------------------------------------------------------------------------
 

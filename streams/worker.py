@@ -127,7 +127,6 @@ class Worker:
             loop.add_signal_handler(number, on_signal)
         endpoint = Endpoint(self._settings.worker, self._health)
         self._address = endpoint.start()
-        log.info("metrics, health and readiness at %s", self._address)
         beating = asyncio.create_task(self._health.beat())
         try:
             return await self._serve(stop)
@@ -140,6 +139,7 @@ class Worker:
         if stores is None:
             log.info("asked to stop before the stores were open: nothing was read")
             return 0
+        log.info("metrics, health and readiness at %s", self._address)
         try:
             return await self._work(stores, stop)
         finally:

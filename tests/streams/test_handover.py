@@ -17,7 +17,7 @@ from streams.letters import Letters
 from streams.owners import Found, Owners
 from streams.partition import PartitionOwner
 from tests.streams.test_restored import Book
-from topologies.errors import CheckpointError, ServerAway
+from topologies.errors import CheckpointError, ServerAway, SourceError
 from topologies.settings import Settings
 from topologies.sources import Source
 
@@ -185,6 +185,20 @@ async def test_what_another_owns_by_now_is_dropped_and_not_stored_over_it(scene:
     assert scene.reader.rejoined == 0
 
 
+async def test_what_went_with_its_topic_is_stored_for_nobody_replays_it(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.give(A, B)
+    await until(lambda: scene.owners.places() == {A, B})
+
+    def gone(_places: object) -> dict[Place, Found]:
+        raise SourceError("there is no topic viewing-events")
+
+    monkeypatch.setattr(scene.owners, "find", gone)
+    scene.give()
+    await until(lambda: not scene.handover._tasks)
+    assert sorted(scene.settled) == [A[1], B[1]]
+    assert (scene.owners.places(), scene.crashes) == (set(), [])
+
+
 async def test_what_was_taken_away_while_it_was_opened_is_not_owned(scene: Scene) -> None:
     scene.checkpoints.answers.clear()
     scene.give(A, B)
@@ -241,7 +255,7 @@ async def test_a_held_partition_that_goes_is_tried_no_more(scene: Scene, monkeyp
 async def test_a_partition_whose_log_was_cut_under_it_is_stored_and_held(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streams.handover.HELD_AGAIN_S", 0.001)
     scene.give(A, B)
-    await until(lambda: scene.owners.places() == {A, B})
+    await until(lambda: scene.owners.places() == {A, B} and not scene.handover._tasks)
     scene.checkpoints.broken = {A[1]}
     monkeypatch.setattr(scene.owners, "find", scene.cut(scene.owners.find))
     await scene.handover.reopen(A)
