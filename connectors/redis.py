@@ -4,7 +4,7 @@
     {prefix}src:{source}                             hash, one source's status
         seen        version of the last flush that began         applied     version of the last flush that ended
         run_id      server run that the source was written on    clock_ms, watermark_ms, received, applied_events,
-        topic, worker, at_ms                                     duplicate, late, dead
+        topic, worker, http, at_ms                               duplicate, late, dead
         keys        how many keys there were at that flush's end ended    when (ms) its topic was found to be no more
     {prefix}src:{source}:keys                        set of the s-keys below that this source has
     {prefix}server                                   run of the server, and how many keys it had evicted when it was last looked at

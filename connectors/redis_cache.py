@@ -70,6 +70,8 @@ class CellCache:
         self._views = {(view.name, view.logic_version): view for view in views}
         self._keys = RedisKeys(settings.prefix)
         self._loading = asyncio.Lock()
+        self.address = ""
+        """Where the worker that writes serves its metrics; stands beside its name in the sources' statuses."""
         self._policy = "noeviction"
         """As it was when the server was last inspected."""
         self._client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
@@ -200,7 +202,7 @@ class CellCache:
             status.clock_ms, status.watermark_ms, status.received, status.applied, status.duplicate, status.late, status.dead,
         )  # fmt: skip
         fields = [item for pair in zip(STATUS_FIELDS, values, strict=True) for item in pair]
-        ended = await self._call("mq_end", names[:2], [version, run, *fields, "worker", worker, "at_ms", at_ms])
+        ended = await self._call("mq_end", names[:2], [version, run, *fields, "worker", worker, "http", self.address, "at_ms", at_ms])
         return FlushOutcome(ended.decode())
 
     def _puts(self, source: str, version: int, run: bytes, batches: Sequence[CellBatch], at_ms: int) -> Iterator[_Call]:

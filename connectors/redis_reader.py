@@ -34,6 +34,8 @@ class CachedStatus:
     at_ms: int
     ended: bool = False
     """Its topic is no more: nobody writes it, its live cells are gone, what it counted in windows stays until they expire."""
+    http: str = ""
+    """Where its worker serves metrics, health and readiness."""
 
     @property
     def consistent(self) -> bool:
@@ -211,4 +213,4 @@ def _status(text: str, fields: dict[bytes, bytes]) -> CachedStatus:
     if "applied" in named:
         status = SourceStatus(source, int(named["applied"]), *(int(named[name]) for name in STATUS_FIELDS))
     seen, at_ms = int(named["seen"]), int(named.get("at_ms", "0"))
-    return CachedStatus(source, status, seen, named.get("worker", ""), at_ms, "ended" in named)
+    return CachedStatus(source, status, seen, named.get("worker", ""), at_ms, "ended" in named, named.get("http", ""))

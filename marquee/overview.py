@@ -37,6 +37,8 @@ class SourceStanding:
     clock_ms: int
     ended: bool = False
     """Its topic is no more: nobody works on it, and nothing of it is awaited."""
+    http: str = ""
+    """Where its worker serves metrics, health and readiness."""
 
     @property
     def lag(self) -> int | None:
@@ -118,6 +120,7 @@ def _standing(
         cassandra=stored.offset if stored else None,
         end=end[1] if end else None,
         clock_ms=max((status.clock_ms for status in known), default=-1),
+        http=cached.http if cached else "",
         ended=ended or (cached is not None and cached.ended),
     )
 

@@ -155,6 +155,7 @@ class Worker:
         checkpoints = await asyncio.to_thread(CassandraCheckpoints, session, self._settings.cassandra)
         notes = await asyncio.to_thread(SourceNotes, session, self._settings.cassandra)
         cache = CellCache(self._settings.redis, tuple(VIEWS.values()))
+        cache.address = self._address
         try:
             await cache.connect()
         except (ServerAway, StoreError) as error:

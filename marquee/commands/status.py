@@ -55,7 +55,8 @@ def _show(seen: Overview) -> None:
     for name, owned in seen.workers().items():
         heard_s = min((source.heard_s for source in owned if source.heard_s is not None), default=None)
         silent = heard_s is None or heard_s > SILENT_S
-        say(f"worker {name}: {len(owned)} partitions" + (f", SILENT for {number(heard_s or 0.0)} s" if silent else ""))
+        address = next((f", {source.http}" for source in owned if source.http), "")
+        say(f"worker {name}: {len(owned)} partitions{address}" + (f", SILENT for {number(heard_s or 0.0)} s" if silent else ""))
     lag = "unknown" if seen.lag is None else number(seen.lag)
     say(f"lag {lag}, as of {instant(seen.as_of_ms)}, {len(seen.sources)} sources")
     for trouble in seen.troubles:
@@ -82,6 +83,7 @@ def _document(seen: Overview) -> dict[str, Any]:
         "workers": [
             {
                 "name": name,
+                "http": next((one.http for one in owned if one.http), None),
                 "partitions": [{"topic": one.source.topic, "partition": one.source.partition} for one in owned],
                 "alive": any(one.heard_s is not None and one.heard_s <= SILENT_S for one in owned),
             }

@@ -184,6 +184,9 @@ def _a_topic_made_anew(world: World, lost_source: str) -> None:
     [trouble] = [one.trouble for one in audit(world.settings, None, lambda _: None).sources if one.source == lost_source]
     assert "it has ended, for its topic was made anew" in trouble
     seen = look(world.settings)
+    ready = world.workers.ready(1)
+    assert ready is not None
+    assert {one.http for one in seen.sources if not one.ended} == {ready["http"]}
     assert {str(one.source) for one in seen.sources if one.ended} >= {lost_source}
     assert seen.lag is not None
     assert seen.as_of_ms > time.time() * 1000 - 60_000
