@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from streams import metrics
 from streams.metrics import Declared
 from streams.partition import FOREIGN, PartitionOwner
+from streams.room import Held
 
 Sample = tuple[tuple[str, ...], float]
 
@@ -28,6 +29,7 @@ class SourceCollector(Collector):
     end: Callable[[tuple[str, int]], int | None]
     up: Mapping[str, Callable[[], bool]]
     fetching: Callable[[], bool]
+    held_bytes: Callable[[], Held]
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Every gauge that streams/metrics.py declares as read."""
@@ -40,6 +42,9 @@ class SourceCollector(Collector):
         for store, up in self.up.items():
             put(found, metrics.STORE_UP, (store,), up())
         put(found, metrics.FETCHING, (), self.fetching())
+        held = self.held_bytes()
+        for kind in ("fetched", "unacked", "letters", "state"):
+            put(found, metrics.HELD_BYTES, (kind,), getattr(held, f"{kind}_bytes"))
         for declared in metrics.DECLARED:
             if declared.kind == "gauge":
                 family = GaugeMetricFamily(declared.name, declared.meaning, labels=declared.labels)

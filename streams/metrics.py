@@ -108,7 +108,15 @@ CACHE_REWRITES: Final = _counter(
 
 # -- the group --------------------------------------------------------------------------------------------------------------------
 REBALANCES: Final = _counter("marquee_rebalances", "times that partitions were assigned to this worker anew")
-FETCHING: Final = _read("marquee_fetching", "1 while this worker reads, 0 while it waits for Cassandra to take what it has")
+FETCHING: Final = _read("marquee_fetching", "1 while this worker reads, 0 while it waits for a store to take what it has")
+RECOVERIES: Final = _counter("marquee_recoveries", "times that the watchdog read a partition anew that had brought nothing")
+
+# -- memory, which is bounded (docs/decisions/0017) ---------------------------------------------------------------------------------
+HELD_BYTES: Final = _read(
+    "marquee_held_bytes",
+    "bytes held; kind: fetched (not folded, as fetched), unacked (folded, not durable, as fetched), letters (not taken by Kafka), state",
+    "kind",
+)
 
 
 def count(before: SourceStatus, after: SourceStatus, records: int, nbytes: int, seconds: float) -> None:

@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
+from streams import metrics
 from streams.assignor import Place
 from streams.owners import Owners
 from topologies.errors import SourceError
@@ -157,6 +158,7 @@ class Watchdog:
         where = f"{place[0]} partition {place[1]} {stood}"
         doubt.since_s, doubt.tried = now_s, doubt.tried + 1
         self.recoveries += 1
+        metrics.RECOVERIES.inc()
         if doubt.tried == 1:
             log.error("%s: reading it anew", where)
             await self._consumer.read_from(place, doubt.offset)

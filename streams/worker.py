@@ -33,10 +33,10 @@ from streams.handover import Handover
 from streams.health import Health
 from streams.letters import Letters
 from streams.logs import set_up
-from streams.observing import counting, log_end, observe
+from streams.observing import Running, log_end, observe
 from streams.owners import Owners, Place
 from streams.partition import PartitionOwner
-from streams.room import Held, Room
+from streams.room import Room
 from streams.watchdog import Watchdog
 from topologies.errors import MarqueeError, ServerAway, StoreError
 from topologies.settings import Settings
@@ -66,26 +66,6 @@ class Stores:
     cells: CellStore
     checkpoints: CassandraCheckpoints
     notes: SourceNotes
-
-
-@dataclass(frozen=True)
-class Running:
-    """The parts of a worker that works, for whoever asks how it is."""
-
-    app: App
-    owners: Owners
-    letters: Letters
-    room: Room
-    watchdog: Watchdog
-
-    def held(self) -> Held:
-        """What the worker holds now, in bytes."""
-        return Held(
-            fetched_bytes=self.app.batches.fetched_bytes(),
-            unacked_bytes=self.owners.unacked_bytes(),
-            letters_bytes=self.letters.waiting_bytes,
-            state_bytes=self.owners.state_bytes(),
-        )
 
 
 def run(settings: Settings, ready_file: Path | None) -> int:
@@ -185,10 +165,8 @@ class Worker:
             stalled_s=options.stalled_s,
             moving_s=2 * self._settings.kafka.request_timeout_s,
         )
-        self.running = Running(app, owners, letters, room, watchdog)
-        app.on_rebalance_complete.connect(counting())
-        by_store = {"redis": caching, "cassandra": storing, "checkpoints": checkpointing}
-        observe(self._health, app, owners, handover, by_store, room)
+        self.running = Running(app, owners, handover, letters, room, watchdog)
+        unobserve = observe(self._health, self.running, {"redis": caching, "cassandra": storing, "checkpoints": checkpointing})
         tasks: list[asyncio.Task[Any]] = []
         try:
             await unless(stop, app.start())
@@ -212,6 +190,7 @@ class Worker:
             for task in tasks:
                 task.cancel()
             await bounded("leaving the group", LEAVE_S, app.stop())  # else its threads would keep the process alive
+            unobserve()
             if self._ready_file is not None:
                 self._ready_file.unlink(missing_ok=True)
 
