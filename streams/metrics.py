@@ -11,6 +11,7 @@ account, a session, a title or an error's text.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
@@ -124,13 +125,17 @@ def count(before: SourceStatus, after: SourceStatus, records: int, nbytes: int, 
     BATCH_RECORDS.observe(records)
     BATCH_BYTES.observe(nbytes)
     FOLD_SECONDS.observe(seconds)
-    place = (after.source.topic, after.source.partition)
     grown = (
-        (RECEIVED, after.received - before.received),
-        (APPLIED, after.applied - before.applied),
-        (DUPLICATE, after.duplicate - before.duplicate),
-        (LATE, after.late - before.late),
-        (DEAD, after.dead - before.dead),
+        after.received - before.received,
+        after.applied - before.applied,
+        after.duplicate - before.duplicate,
+        after.late - before.late,
+        after.dead - before.dead,
     )
-    for counter, more in grown:
-        counter.labels(*place).inc(more)
+    for counter, more in zip(_of_place(after.source.topic, after.source.partition), grown, strict=True):
+        counter.inc(more)
+
+
+@cache  # finding a series by its labels costs more than raising it; there are as many places as partitions
+def _of_place(topic: str, partition: int) -> tuple[Counter, ...]:
+    return tuple(counter.labels(topic, partition) for counter in (RECEIVED, APPLIED, DUPLICATE, LATE, DEAD))

@@ -102,11 +102,14 @@ def test_a_workers_metrics_are_the_numbers_of_the_stores_and_its_readiness_follo
     assert samples["marquee_restore_seconds_count", NONE] >= len(statuses)
     assert (samples["marquee_store_up", frozenset({"redis"})], samples["marquee_store_up", frozenset({"cassandra"})]) == (1, 1)
     assert samples["marquee_fetching", NONE] == 1
+    states = sum(value for (name, _), value in samples.items() if name == "marquee_source_state_bytes")
+    assert samples["marquee_held_bytes", frozenset({"state"})] == states
 
     cluster.pause("cassandra")
     try:
-        assert wait_until(lambda: readiness(observed)[0] == 503, 60)
-        document = readiness(observed)[1]
+        assert wait_until(lambda: readiness(observed)[1]["stores"]["cassandra"] != "up", 60)
+        code, document = readiness(observed)
+        assert code == 503
         assert "Cassandra" in document["reason"]
         assert document["stores"]["redis"] == "up"
         _, samples = scraped(observed)
