@@ -128,12 +128,13 @@ class Handover:
         for place, owner in leaving.items():
             if self._leaving.get(place) is owner:
                 del self._leaving[place]
+                told = at(owner.source, owner.state.offset)
                 if owner.settled:
-                    log.info("%s: given up at offset %d after %.1f s", owner.source, owner.durable, time.monotonic() - began)
+                    taken_s = time.monotonic() - began
+                    log.info("%s: given up at offset %d after %.1f s", owner.source, owner.durable, taken_s, extra=told)
                 else:
-                    log.warning(
-                        "%s: given up at offset %d, durable is %d: the rest is replayed", owner.source, owner.state.offset, owner.durable
-                    )
+                    lacking = "%s: given up at offset %d, durable is %d: the rest is replayed"
+                    log.warning(lacking, owner.source, owner.state.offset, owner.durable, extra=told)
         if self._reader.assignor.released(places):
             await self._reader.rejoin()
 
@@ -150,7 +151,8 @@ class Handover:
                 log.warning("%s: its topic is no more; storing what was folded of it", owner.source, extra=told)
                 await self._settle(owner)
             else:
-                log.warning("%s: another worker owns it by now; what was not stored of it is replayed there", owner.source)
+                told = at(owner.source, owner.state.offset)
+                log.warning("%s: another worker owns it by now; what was not stored of it is replayed there", owner.source, extra=told)
 
     # -- what comes ---------------------------------------------------------------------------------------------
 

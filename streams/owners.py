@@ -12,6 +12,7 @@ from typing import Any, Final
 from connectors.checkpoints import CheckpointStore
 from connectors.kafka import partition_offsets, topic_ids
 from streams.letters import Letters
+from streams.logs import at
 from streams.partition import PartitionOwner
 from streams.records import FetchedBatches
 from streams.restoring import Notes, restored
@@ -118,7 +119,9 @@ class Owners:
         if owner is None:
             return
         if fetched.first_offset != owner.state.offset:
-            log.info("%s: a batch from %d does not follow the state at %d", owner.source, fetched.first_offset, owner.state.offset)
+            offset = owner.state.offset
+            told = at(owner.source, offset)
+            log.info("%s: a batch from %d does not follow the state at %d", owner.source, fetched.first_offset, offset, extra=told)
             if fetched.first_offset > owner.state.offset:
                 await seek(place, owner.state.offset)
             return

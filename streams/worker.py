@@ -32,7 +32,7 @@ from streams.flush import CacheFlush, Cycle, DurableFlush
 from streams.handover import Handover
 from streams.health import Health
 from streams.letters import Letters
-from streams.logs import set_up
+from streams.logs import at, set_up
 from streams.observing import Running, log_end, observe
 from streams.owners import Owners, Place
 from streams.partition import PartitionOwner
@@ -204,7 +204,9 @@ class Worker:
         await bounded("storing what was folded", DRAIN_S, _final_rounds(*cycles))
         for owner in owners.all():
             if not owner.settled:
-                log.warning("%s: offsets %d to %d are not stored and will be replayed", owner.source, owner.durable, owner.state.offset)
+                source, offset = owner.source, owner.state.offset
+                told = at(source, owner.durable)
+                log.warning("%s: offsets %d to %d are not stored and will be replayed", source, owner.durable, offset, extra=told)
         await bounded("committing", COMMIT_S, app.consumer.commit())
 
     async def _watch_topics(self, app: App, owners: Owners, settle: Settle) -> None:
