@@ -8,14 +8,18 @@ and checkpoints.py, read by cassandra_reader.py.
     sources                ((scope), source) → region, topic, topic_id, part, upto, clock_ms, watermark_ms,
                            received, applied, duplicate, late, dead
                            the source's status at the version up to which its packs are complete; written after them; scope is "all"
+    ended                  ((scope), source) → at_ms
+                           sources whose topic is no more: their live cells do not count, their windows do
+    gaps                   ((scope), source, first) → upto, reason, at_ms
+                           records first … upto − 1 were gone before they were folded; first −1: a loss below `upto` has been accepted
     checkpoints            ((source), upto DESC, writer) → stamp, pieces, size
                            the manifest, written after the pieces
     checkpoint_pieces      ((source, shard), upto DESC, writer, stamp, piece) → checksum, data
                            piece n of a payload stands in shard n % 16, so that no Cassandra partition grows past tens of MB
 
 Cells, spans and sources are written USING TIMESTAMP BASE_US + offset: of two writers the one who has read further wins, whenever
-it writes, and equal offsets carry equal values. No row of them is ever deleted, none has a TTL. Of checkpoints, all below the third
-newest offset are deleted by range; they carry the client's time.
+it writes, and equal offsets carry equal values. No row of them, of ended or of gaps is ever deleted, none has a TTL. Of checkpoints,
+all below the third newest offset are deleted by range; they carry the client's time.
 """
 
 from __future__ import annotations

@@ -31,6 +31,14 @@ TABLES: Final = {
         received bigint, applied bigint, duplicate bigint, late bigint, dead bigint,
         PRIMARY KEY ((scope), source)
     ) WITH""",
+    "ended": """(
+        scope text, source text, at_ms bigint,
+        PRIMARY KEY ((scope), source)
+    ) WITH""",
+    "gaps": """(
+        scope text, source text, first bigint, upto bigint, reason text, at_ms bigint,
+        PRIMARY KEY ((scope), source, first)
+    ) WITH""",
     "checkpoints": f"""(
         source text, upto bigint, writer text, stamp text, pieces int, size bigint,
         PRIMARY KEY ((source), upto, writer)

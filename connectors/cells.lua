@@ -10,9 +10,11 @@ local function server_run()
   return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 end
 
--- 'ok' if the flush or reset that began at this version on this run of the server may go on.
+-- 'ok' if the flush or reset that began at this version on this run of the server may go on. Of a source that has ended nothing is
+-- written any more, whoever still owns it.
 local function standing(src, version, run)
-  local stored = redis.call('HMGET', src, 'seen', 'run_id')
+  local stored = redis.call('HMGET', src, 'seen', 'run_id', 'ended')
+  if stored[3] then return 'refused' end
   if not stored[1] or stored[2] ~= run then return 'mismatch' end
   local seen = tonumber(stored[1])
   if seen > tonumber(version) then return 'refused' end
@@ -22,10 +24,10 @@ end
 
 -- KEYS src, src:keys, sources   ARGV version, what the owner last wrote or '', source, topic
 local function begin(keys, args)
-  local stored = redis.call('HMGET', keys[1], 'seen', 'applied', 'run_id')
+  local stored = redis.call('HMGET', keys[1], 'seen', 'applied', 'run_id', 'ended')
   local seen, applied, run = stored[1], stored[2], stored[3]
   local version, last, now = tonumber(args[1]), args[2], server_run()
-  if seen and tonumber(seen) > version then return {'refused', now} end
+  if stored[4] or seen and tonumber(seen) > version then return {'refused', now} end
   if run and run ~= now then return {'mismatch', now} end
   if last ~= '' and (not applied or tonumber(applied) < tonumber(last)) then return {'mismatch', now} end
   if last == '' and not applied and redis.call('EXISTS', keys[2]) == 1 then return {'mismatch', now} end
@@ -121,28 +123,33 @@ local function put(keys, args)
   return 'ok'
 end
 
--- KEYS src   ARGV version, run, fields and values of the status
+-- KEYS src, src:keys   ARGV version, run, fields and values of the status
 local function finish(keys, args)
   local standing_now = standing(keys[1], args[1], args[2])
   if standing_now ~= 'ok' then return standing_now end
   if server_run() ~= args[2] then return 'mismatch' end
-  redis.call('HSET', keys[1], 'applied', args[1], unpack(args, 3))
+  redis.call('HSET', keys[1], 'applied', args[1], 'keys', redis.call('SCARD', keys[2]), unpack(args, 3))
   return 'ok'
 end
 
 -- KEYS src, src:keys   ARGV version. From here until the next `end` the source is not consistent.
 local function reset(keys, args)
-  local seen, now = redis.call('HGET', keys[1], 'seen'), server_run()
-  if seen and tonumber(seen) > tonumber(args[1]) then return {'refused', now, {}} end
+  local stored, now = redis.call('HMGET', keys[1], 'seen', 'ended'), server_run()
+  local seen = stored[1]
+  if stored[2] or seen and tonumber(seen) > tonumber(args[1]) then return {'refused', now, {}} end
   redis.call('HSET', keys[1], 'seen', args[1], 'run_id', now)
   redis.call('HDEL', keys[1], 'applied')
   return {'ok', now, redis.call('SMEMBERS', keys[2])}
 end
 
--- KEYS src, src:keys, s, t[, b]   ARGV version, run, bytes of a cell, place of the ranked measure, cursor, how many. Returns {state, next cursor, cells left}.
+-- KEYS src, src:keys, s, t[, b]   ARGV version or 'ended', run, bytes of a cell, place of the ranked measure, cursor, how many. Returns {state, next cursor, cells left}.
 local function take(keys, args)
-  local standing_now = standing(keys[1], args[1], args[2])
-  if standing_now ~= 'ok' then return {standing_now, '0', 0} end
+  if args[1] ~= 'ended' then
+    local standing_now = standing(keys[1], args[1], args[2])
+    if standing_now ~= 'ok' then return {standing_now, '0', 0} end
+  elseif redis.call('HEXISTS', keys[1], 'ended') == 0 then
+    return {'mismatch', '0', 0}
+  end
   local page, names, news = redis.call('HSCAN', keys[3], args[5], 'COUNT', args[6]), {}, {}
   local found = page[2]
   for i = 1, #found, 2 do
@@ -152,11 +159,78 @@ local function take(keys, args)
   if #names > 0 then apply(keys[3], keys[4], keys[5], names, news, tonumber(args[3]), tonumber(args[4])) end
   local left = redis.call('HLEN', keys[3])
   if left == 0 then redis.call('SREM', keys[2], keys[3]) end
+  if args[1] == 'ended' then redis.call('HSET', keys[1], 'keys', redis.call('SCARD', keys[2])) end
   return {'ok', page[1], left}
+end
+
+-- KEYS src, src:keys   ARGV now (ms). The source's topic is no more: nobody writes it from here on. Returns {whether what is held of it is
+-- of one version, its s-keys}; what is not is taken out, and then its status says that it is not here.
+local function conclude(keys, args)
+  local stored = redis.call('HMGET', keys[1], 'seen', 'applied', 'ended')
+  if not stored[1] then return {0, {}} end
+  local whole = stored[2] and stored[1] == stored[2]
+  if not stored[3] then redis.call('HSET', keys[1], 'ended', args[1]) end
+  if not whole then redis.call('HDEL', keys[1], 'applied') end
+  return {whole and 1 or 0, redis.call('SMEMBERS', keys[2])}
+end
+
+-- Takes away every key of ours in one step; whoever writes finds that it is gone and writes all of its cells again.
+local function wipe(prefix)
+  local pattern, cursor, gone = string.gsub(prefix, '[%[%]%*%?\\^-]', '\\%0') .. '*', '0', 0
+  repeat
+    local page = redis.call('SCAN', cursor, 'MATCH', pattern, 'COUNT', 1000)
+    cursor = page[1]
+    if #page[2] > 0 then gone = gone + redis.call('UNLINK', unpack(page[2])) end
+  until cursor == '0'
+  return gone
+end
+
+-- KEYS server   ARGV prefix. Returns {policy, how many of our keys were taken away because the server has evicted since it was last looked at, or -1}.
+local function look(keys, args)
+  local policy = string.match(redis.call('INFO', 'memory'), 'maxmemory_policy:([%w-]+)')
+  local evicted = server_run() .. ':' .. string.match(redis.call('INFO', 'stats'), 'evicted_keys:(%d+)')
+  local known, gone = redis.call('GET', keys[1]), -1
+  local never = string.sub(evicted, -2) == ':0'
+  if known == evicted or (never and not known) or (never and string.sub(known, 1, 40) ~= string.sub(evicted, 1, 40)) then
+    if policy ~= 'noeviction' then gone = wipe(args[1]) end
+  else
+    gone = wipe(args[1])
+  end
+  redis.call('SET', keys[1], evicted)
+  return {policy, gone}
+end
+
+local function ranked(t, board)
+  for _, value in ipairs(redis.call('HVALS', t)) do
+    if struct.unpack('<i8', value, board) ~= 0 then return true end
+  end
+  return false
+end
+
+-- KEYS src, src:keys, then s, t, b of each window that cannot have expired (b: '' without a leaderboard)   ARGV prefix, place of each
+-- window's ranked measure. Returns '' or the key that is missing; then every key of ours has been taken away.
+local function census(keys, args)
+  local stored, missing = redis.call('HMGET', keys[1], 'seen', 'applied', 'keys'), ''
+  if not stored[2] or stored[1] ~= stored[2] then return '' end
+  if stored[3] and tonumber(stored[3]) ~= redis.call('SCARD', keys[2]) then missing = keys[2] end
+  for i = 3, #keys, 3 do
+    local s, t, b = keys[i], keys[i + 1], keys[i + 2]
+    if redis.call('SISMEMBER', keys[2], s) == 1 then
+      if redis.call('EXISTS', s) == 0 then missing = s end
+      if redis.call('EXISTS', t) == 0 then missing = t end
+      if b ~= '' and redis.call('EXISTS', b) == 0 and ranked(t, tonumber(args[(i + 3) / 3])) then missing = b end
+    end
+  end
+  if missing ~= '' then wipe(args[1]) end
+  return missing
 end
 
 redis.register_function('mq_begin', begin)
 redis.register_function('mq_put', put)
 redis.register_function('mq_end', finish)
 redis.register_function('mq_reset', reset)
-redis.register_function('mq_take', take)
+-- these make room, so a server that is out of memory takes them
+redis.register_function{function_name = 'mq_take', callback = take, flags = {'allow-oom'}}
+redis.register_function{function_name = 'mq_look', callback = look, flags = {'allow-oom'}}
+redis.register_function{function_name = 'mq_census', callback = census, flags = {'allow-oom'}}
+redis.register_function('mq_conclude', conclude)

@@ -160,6 +160,12 @@ def matching_topics(settings: Settings) -> list[str]:
     return sorted(name for name in there if name in kafka.topics or name.startswith(kafka.backfill_prefix))
 
 
+def partition_counts(settings: Settings, topics: Sequence[str]) -> dict[str, int]:
+    """How many partitions each topic has. Raises SourceError for one that is not there."""
+    _, there = _opened(settings.kafka)
+    return {topic: len(_partitions(settings.kafka, there, topic)) for topic in topics}
+
+
 def partition_offsets(settings: Settings, topic: str) -> dict[int, tuple[int, int]]:
     """First and next offset of each partition, as readers of committed records see them. Raises SourceError if the topic is not there."""
     kafka = settings.kafka

@@ -4,8 +4,10 @@
     {prefix}src:{source}                             hash, one source's status
         seen        version of the last flush that began         applied     version of the last flush that ended
         run_id      server run that the source was written on    clock_ms, watermark_ms, received, applied_events,
-        topic, worker, at_ms                                     duplicate, late, dead
+        topic, worker, http, at_ms                               duplicate, late, dead
+        keys        how many keys there were at that flush's end ended    when (ms) its topic was found to be no more
     {prefix}src:{source}:keys                        set of the s-keys below that this source has
+    {prefix}server                                   run of the server, and how many keys it had evicted when it was last looked at
     {prefix}{view}:{logic}:{window}:{start_ms}:{grouping}:s:{source}   hash: key → measures of this source
     {prefix}{view}:{logic}:{window}:{start_ms}:{grouping}:t            hash: key → measures, sum over sources
     {prefix}{view}:{logic}:{window}:{start_ms}:{grouping}:b:{measure}  sorted set: key by −total, so that equal ones come in key order
@@ -17,6 +19,8 @@ Functions of cells.lua; each compares the version with `seen` in the same step i
 
     mq_begin  raises seen       mq_put  stores cells, moves totals and leaderboards by the difference      mq_end  applied = seen
     mq_reset  un-applies        mq_take removes some of the source's cells from everywhere
+    mq_conclude  ends a source: nobody writes it any more
+    mq_look, mq_census  notice keys that are gone (evicted, deleted by hand), and then take away all of ours: owners write theirs again
 
     each answers `ok`, `refused` (a newer version has been seen) or `mismatch` (the server does not hold what this owner wrote:
     restarted, failed over or emptied).  Reader's rule: a source is consistent while applied = seen.
@@ -50,6 +54,10 @@ class RedisKeys:
     @property
     def sources(self) -> str:
         return f"{self.prefix}sources"
+
+    @property
+    def server(self) -> str:
+        return f"{self.prefix}server"
 
     def status(self, source: str) -> str:
         return f"{self.prefix}src:{source}"
@@ -94,6 +102,10 @@ def board_place(view: View) -> int:
     """Where the ranked measure starts in a stored cell, in bytes from 1; 0 without a leaderboard."""
     names = [measure.name for measure in view.measures]
     return 0 if view.leaderboard is None else names.index(view.leaderboard) * 8 + 1
+
+
+def evicting(url: str, policy: str) -> StoreError:
+    return StoreError(f"Redis at {shown(url)} evicts keys ({policy}), so totals would drift; set its maxmemory-policy to noeviction")
 
 
 def undeclared(view: str, logic: int) -> StoreError:

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Awaitable, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -28,21 +28,25 @@ from connectors.redis import (
     RedisKeys,
     board_place,
     connection_options,
+    evicting,
     expires_at_s,
+    parse_source,
     redis_errors,
     shown,
     undeclared,
 )
-from topologies.errors import StoreError
 from topologies.flushes import CellBatch
 from topologies.settings import RedisSettings
 from topologies.sources import Source, SourceStatus
-from topologies.view import View
+from topologies.view import LIVE, View
 
 CELLS_A_CALL: Final = 500
 """A function call holds the server; 500 cells hold it for about a millisecond."""
 CALLS_IN_FLIGHT: Final = 16
 _encode: Final = msgspec.msgpack.Encoder().encode
+EXPIRY_MARGIN_MS: Final = 5_000
+"""A key that expires so soon may be gone already by the server's clock."""
+_T = TypeVar("_T")
 _Call = tuple[str, int, list[str], list[Any]]
 
 
@@ -66,18 +70,21 @@ class CellCache:
         self._views = {(view.name, view.logic_version): view for view in views}
         self._keys = RedisKeys(settings.prefix)
         self._loading = asyncio.Lock()
+        self.address = ""
+        """Where the worker that writes serves its metrics; stands beside its name in the sources' statuses."""
+        self._policy = "noeviction"
+        """As it was when the server was last inspected."""
         self._client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
             settings.url, retry=Retry(NoBackoff(), 1), **connection_options(settings)
         )
 
     async def connect(self) -> None:
-        """Loads the functions and checks that the server never evicts. Calling again does it again."""
+        """Loads the functions and checks that the server never evicts, and has not. Calling again does it again."""
         with redis_errors(self._settings):
-            policy = (await self._client.info("memory")).get("maxmemory_policy", "noeviction")
-            if policy != "noeviction":
-                where = shown(self._settings.url)
-                raise StoreError(f"Redis at {where} evicts keys ({policy}), so totals would drift; set its maxmemory-policy to noeviction")
             await self._client.function_load(LIBRARY, replace=True)
+            await self._look()
+            if self._policy != "noeviction":
+                raise evicting(self._settings.url, self._policy)
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -92,6 +99,8 @@ class CellCache:
         left out, as are views' windows that are not cached. Keys within a batch are distinct.
         """
         with redis_errors(self._settings):
+            if self._policy != "noeviction":
+                raise evicting(self._settings.url, self._policy)
             return await self._with_library(lambda: self._flush(status, batches, last_applied, worker, at_ms))
 
     async def reset(self, source: Source, version: int) -> FlushOutcome:
@@ -99,15 +108,83 @@ class CellCache:
         with redis_errors(self._settings):
             return await self._with_library(lambda: self._reset(source, version))
 
-    async def _with_library(self, work: Any) -> FlushOutcome:
+    # -- what is not a flush's business ---------------------------------------------------------------------------
+
+    async def inspect(self, sources: Iterable[Source], at_ms: int) -> list[str]:
+        """Look whether the server keeps what it is given; returns a sentence for each thing that it lost, and then holds nothing of ours.
+
+        Found are: an eviction policy set under us (until it is noeviction again, flushes raise StoreError and readers go to Cassandra),
+        evictions since the last look, and keys of these sources that are gone before their time. What is left is taken away in the
+        same step, so that no total is made of a part; each owner's next flush is a MISMATCH, and it writes all cells again.
+        """
+        with redis_errors(self._settings):
+            return await self._with_library(lambda: self._inspect([str(source) for source in sources], at_ms))
+
+    async def sources(self) -> list[tuple[Source, bool]]:
+        """Every source that Redis has heard of, and whether it has ended."""
+        with redis_errors(self._settings):
+            names = sorted(name.decode() for name in await cast(Any, self._client.smembers(self._keys.sources)))
+            pipe = self._client.pipeline(transaction=False)
+            for name in names:
+                pipe.hmget(self._keys.status(name), ["topic", "ended"])
+            found = await pipe.execute()
+        return [(parse_source(name, topic.decode()), ended is not None) for name, (topic, ended) in zip(names, found, strict=True) if topic]
+
+    async def conclude(self, source: Source, at_ms: int) -> None:
+        """The source has ended: its topic is no more. From now on nobody writes it; its live cells go, what it counted in windows stays
+        until they expire. Calling again does what is left to do."""
+        with redis_errors(self._settings):
+            await self._with_library(lambda: self._conclude(str(source), at_ms))
+
+    async def _inspect(self, sources: Sequence[str], at_ms: int) -> list[str]:
+        where, gone = shown(self._settings.url), await self._look()
+        lost: list[str] = []
+        if self._policy != "noeviction":
+            lost.append(str(evicting(self._settings.url, self._policy)))
+        elif gone >= 0:
+            lost.append(f"Redis at {where} has evicted keys; {gone:,} that were left are taken away, and all is written again")
+        missing = [key for source in sources if (key := await self._census(source, at_ms))]
+        told = "before its time; what was left is taken away, and all is written again"
+        return [*lost, *(f"Redis at {where} has lost {key!r} {told}" for key in missing)]
+
+    async def _look(self) -> int:
+        """Notes the policy; how many keys of ours were taken away because the server has evicted some, −1 when it has not."""
+        policy, gone = await self._call("mq_look", [self._keys.server], [self._keys.prefix])
+        self._policy = policy.decode()
+        return int(gone)
+
+    async def _census(self, source: str, at_ms: int) -> str:
+        register = self._keys.register(source)
+        keys, places = [self._keys.status(source), register], []
+        for key in sorted(await cast(Any, self._client.smembers(register))):
+            name, logic, window, start_ms, grouping = self._keys.parsed(key.decode())
+            view = self._views.get((name, logic))
+            if view is None:
+                raise undeclared(name, logic)
+            expiry_s = expires_at_s(view.window(window), start_ms)
+            if expiry_s and expiry_s * 1000 <= at_ms + EXPIRY_MARGIN_MS:
+                continue
+            stem = self._keys.stem(view, window, start_ms, grouping)
+            keys += [key.decode(), self._keys.totals(stem), self._keys.board(stem, view) or ""]
+            places.append(board_place(view))
+        missing = await self._call("mq_census", keys, [self._keys.prefix, *places])
+        return str(missing.decode())
+
+    async def _conclude(self, source: str, at_ms: int) -> None:
+        whole, keys = await self._call("mq_conclude", [self._keys.status(source), self._keys.register(source)], [at_ms])
+        for key in sorted(keys):
+            if not whole or self._keys.parsed(key.decode())[2] == LIVE.name:
+                await self._take(source, key.decode(), "ended", b"")
+
+    async def _with_library(self, work: Callable[[], Awaitable[_T]]) -> _T:
         try:
-            return await _outcome(work())
+            return await work()
         except redis.exceptions.ResponseError as error:
             if "Function not found" not in str(error):
                 raise
         async with self._loading:
             await self.connect()
-        return await _outcome(work())
+        return await work()
 
     async def _flush(
         self, status: SourceStatus, batches: Sequence[CellBatch], last_applied: int | None, worker: str, at_ms: int
@@ -125,7 +202,7 @@ class CellCache:
             status.clock_ms, status.watermark_ms, status.received, status.applied, status.duplicate, status.late, status.dead,
         )  # fmt: skip
         fields = [item for pair in zip(STATUS_FIELDS, values, strict=True) for item in pair]
-        ended = await self._call("mq_end", names[:1], [version, run, *fields, "worker", worker, "at_ms", at_ms])
+        ended = await self._call("mq_end", names[:2], [version, run, *fields, "worker", worker, "http", self.address, "at_ms", at_ms])
         return FlushOutcome(ended.decode())
 
     def _puts(self, source: str, version: int, run: bytes, batches: Sequence[CellBatch], at_ms: int) -> Iterator[_Call]:
@@ -180,7 +257,7 @@ class CellCache:
                 return outcome
         return FlushOutcome.WRITTEN
 
-    async def _take(self, source: str, cells_key: str, version: int, run: bytes) -> FlushOutcome:
+    async def _take(self, source: str, cells_key: str, version: int | str, run: bytes) -> FlushOutcome:
         name, logic, window, start_ms, grouping = self._keys.parsed(cells_key)
         view = self._views.get((name, logic))
         if view is None:
@@ -196,7 +273,3 @@ class CellCache:
 
     async def _call(self, name: str, keys: list[str], arguments: list[Any]) -> Any:
         return await self._client.execute_command("FCALL", name, len(keys), *keys, *arguments)  # type: ignore[no-untyped-call]
-
-
-async def _outcome(work: Awaitable[FlushOutcome]) -> FlushOutcome:
-    return await work

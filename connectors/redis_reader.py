@@ -32,6 +32,10 @@ class CachedStatus:
     seen: int
     worker: str
     at_ms: int
+    ended: bool = False
+    """Its topic is no more: nobody writes it, its live cells are gone, what it counted in windows stays until they expire."""
+    http: str = ""
+    """Where its worker serves metrics, health and readiness."""
 
     @property
     def consistent(self) -> bool:
@@ -66,11 +70,12 @@ class CellReader:
         self._client.close()
 
     def statuses(self) -> dict[str, CachedStatus]:
-        """Every source that Redis has heard of, by its text."""
+        """Every source that Redis has heard of, by its text; of those that have ended, the ones whose cells are of one version."""
         with redis_errors(self._settings):
             names = sorted(name.decode() for name in self._client.smembers(self._keys.sources))
             found = self._together([("HGETALL", self._keys.status(name)) for name in names])
-        return {name: _status(name, _pairs(fields)) for name, fields in zip(names, found, strict=True) if fields}
+        statuses = {name: _status(name, _pairs(fields)) for name, fields in zip(names, found, strict=True) if fields}
+        return {name: status for name, status in statuses.items() if status.status is not None or not status.ended}
 
     def totals(self, view: View, window: str, start_ms: int, grouping: int, keys: Sequence[tuple[str, ...]] | None = None) -> Totals:
         """Sums over sources by key, of all keys or of those asked for (the absent ones are left out)."""
@@ -207,4 +212,5 @@ def _status(text: str, fields: dict[bytes, bytes]) -> CachedStatus:
     status = None
     if "applied" in named:
         status = SourceStatus(source, int(named["applied"]), *(int(named[name]) for name in STATUS_FIELDS))
-    return CachedStatus(source, status, int(named["seen"]), named.get("worker", ""), int(named.get("at_ms", "0")))
+    seen, at_ms = int(named["seen"]), int(named.get("at_ms", "0"))
+    return CachedStatus(source, status, seen, named.get("worker", ""), at_ms, "ended" in named, named.get("http", ""))

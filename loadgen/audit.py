@@ -58,6 +58,8 @@ class _Audit:
     tallies: dict[str, ViewTally]
     cached: Statuses = field(default_factory=dict)
     stored: Statuses = field(default_factory=dict)
+    losses: dict[str, str] = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
     differences: list[Difference] = field(default_factory=list)
     sources: list[SourceAudit] = field(default_factory=list)
 
@@ -99,6 +101,8 @@ def _carry_out(going: _Audit) -> None:
     for text in sorted((going.cached.keys() | going.stored.keys()) - ends.keys()):
         status = going.cached.get(text) or going.stored[text]
         trouble = "its topic is not in Kafka any more, or is another region's: what it left in the stores cannot be recounted"
+        if text in going.ended:
+            trouble = "it has ended, for its topic was made anew: its windows stay as they were counted and cannot be recounted"
         going.sources.append(_source_audit(going, LogEnd(status.source, 0, status.offset), trouble=trouble))
     wanted = {}
     for end in ends.values():
@@ -127,13 +131,16 @@ def _read_stores(going: _Audit) -> list[LogEnd]:
             going.tallies[name].add("redis totals", cells, errors)
         going.differences.extend(wrong)
         going.stored = stores.load_cassandra(going.on_progress)
+        going.losses, going.ended = stores.losses(), stores.ended()
     return ends
 
 
 def _trouble(going: _Audit, end: LogEnd) -> str:
     """Why a source cannot be recounted; empty when it can."""
     if end.first > 0:
-        return f"the log begins at offset {end.first}: what was before has been deleted and cannot be recounted"
+        lost = going.losses.get(str(end.source), "")
+        told = f"the log begins at offset {end.first}: what was before has been deleted and cannot be recounted"
+        return f"{told}; {lost}" if lost else told
     furthest = going.applied(end.source)[1]
     if furthest > end.end:
         now = {now.source: now.end for now in log_ends(going.settings, [end.source.topic])}

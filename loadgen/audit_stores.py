@@ -16,6 +16,7 @@ from connectors.cassandra import close, connect
 from connectors.cassandra_reader import CellRows
 from connectors.cassandra_schema import ensure_schema
 from connectors.redis_reader import CellReader, WindowLook
+from connectors.source_notes import SourceNotes
 from loadgen.audit_report import Difference
 from topologies.errors import StoreError
 from topologies.packs import decode_pack
@@ -51,6 +52,7 @@ class ServedStores:
         self._session = connect(settings.cassandra)
         ensure_schema(self._session, settings.cassandra, views)
         self._cassandra = CellRows(self._session, settings.cassandra, views)
+        self._notes = SourceNotes(self._session, settings.cassandra)
         database.execute(
             'CREATE OR REPLACE TABLE served (store VARCHAR, source VARCHAR, "view" VARCHAR, "window" VARCHAR, start_ms BIGINT, '
             'grouping INTEGER, key VARCHAR, "values" BIGINT[])'
@@ -67,6 +69,18 @@ class ServedStores:
         """The topics of every source that either store has heard of."""
         cached = {status.source.topic for status in self._redis.statuses().values()}
         return cached.union(status.source.topic for status in self._cassandra.statuses().values()) - {""}
+
+    def losses(self) -> dict[str, str]:
+        """Of each source that has lost records before they were folded, which, in words."""
+        found: dict[str, list[str]] = {}
+        for gap in self._notes.gaps():
+            if gap.records:
+                found.setdefault(gap.source, []).append(f"{gap.first} to {gap.upto - 1} ({gap.records})")
+        return {source: f"records {', '.join(told)} were gone before they were folded" for source, told in found.items()}
+
+    def ended(self) -> set[str]:
+        """The sources whose topic is no more."""
+        return set(self._notes.ended())
 
     def load_redis(self) -> dict[str, SourceStatus]:
         """Bring every source's cells from Redis; returns the statuses that they are as of."""

@@ -12,6 +12,7 @@ from connectors.cassandra import close, connect
 from connectors.cassandra_reader import CellRows
 from connectors.kafka import matching_topics, partition_offsets, topic_ids
 from connectors.redis_reader import CachedStatus, CellReader
+from connectors.source_notes import SourceNotes
 from marquee.health import Health, healths
 from topologies.errors import MarqueeError
 from topologies.settings import Settings
@@ -34,6 +35,10 @@ class SourceStanding:
     cassandra: int | None
     end: int | None
     clock_ms: int
+    ended: bool = False
+    """Its topic is no more: nobody works on it, and nothing of it is awaited."""
+    http: str = ""
+    """Where its worker serves metrics, health and readiness."""
 
     @property
     def lag(self) -> int | None:
@@ -60,19 +65,19 @@ class Overview:
     @property
     def as_of_ms(self) -> int:
         """The oldest clock of those sources that have one, −1 without."""
-        return min((source.clock_ms for source in self.sources if source.clock_ms >= 0), default=-1)
+        return min((source.clock_ms for source in self.sources if source.clock_ms >= 0 and not source.ended), default=-1)
 
     @property
     def lag(self) -> int | None:
         """Sum of the lags, None when Kafka was not read."""
-        lags = [source.lag for source in self.sources if source.lag is not None]
+        lags = [source.lag for source in self.sources if source.lag is not None and not source.ended]
         return sum(lags) if lags else None
 
     def workers(self) -> dict[str, list[SourceStanding]]:
         """The sources of each worker, by its name."""
         found: dict[str, list[SourceStanding]] = {}
         for source in self.sources:
-            if source.worker:
+            if source.worker and not source.ended:
                 found.setdefault(source.worker, []).append(source)
         return dict(sorted(found.items()))
 
@@ -101,8 +106,10 @@ def _read(read: Callable[[Settings], dict[str, _T]], settings: Settings, ok: boo
         return {}
 
 
-def _standing(cached: CachedStatus | None, stored: SourceStatus | None, end: tuple[Source, int] | None, at_ms: int) -> SourceStanding:
-    live = cached.status if cached else None
+def _standing(
+    cached: CachedStatus | None, noted: tuple[SourceStatus, bool] | None, end: tuple[Source, int] | None, at_ms: int
+) -> SourceStanding:
+    live, (stored, ended) = cached.status if cached else None, noted or (None, False)
     known = [status for status in (live, stored) if status is not None]
     sources = [found.source for found in (*known, cached) if found is not None] + ([end[0]] if end else [])
     return SourceStanding(
@@ -113,6 +120,8 @@ def _standing(cached: CachedStatus | None, stored: SourceStatus | None, end: tup
         cassandra=stored.offset if stored else None,
         end=end[1] if end else None,
         clock_ms=max((status.clock_ms for status in known), default=-1),
+        http=cached.http if cached else "",
+        ended=ended or (cached is not None and cached.ended),
     )
 
 
@@ -124,12 +133,15 @@ def _redis(settings: Settings) -> dict[str, CachedStatus]:
         reader.close()
 
 
-def _cassandra(settings: Settings) -> dict[str, SourceStatus]:
+def _cassandra(settings: Settings) -> dict[str, tuple[SourceStatus, bool]]:
+    """Statuses, and whether the source has ended."""
     session = connect(settings.cassandra)
     try:
         if settings.cassandra.keyspace not in session.cluster.metadata.keyspaces:
             return {}
-        return CellRows(session, settings.cassandra, tuple(VIEWS.values())).statuses()
+        statuses = CellRows(session, settings.cassandra, tuple(VIEWS.values())).statuses()
+        ended = SourceNotes(session, settings.cassandra).ended()
+        return {name: (status, name in ended) for name, status in statuses.items()}
     finally:
         close(session)
 

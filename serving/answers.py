@@ -10,7 +10,7 @@ An answer says where it was read, and why when that is not where it should have 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -36,7 +36,8 @@ class Standing:
     """As of when, and from how many of the sources.
 
     as_of_ms: the oldest clock of the sources of live topics (of all sources, when there is none of those), −1 when none has a
-    clock. lag_s: now − as_of, None without a clock. heard: sources whose status the answering store has; known: to any store.
+    clock. lag_s: now − as_of, None without a clock. heard: sources whose status the answering store has; known: to any store. Sources that
+    have ended are in none of them.
     """
 
     as_of_ms: int
@@ -46,10 +47,10 @@ class Standing:
 
     @classmethod
     def of(cls, known: Known, answering: Iterable[SourceStatus], now_ms: int) -> Standing:
-        statuses = tuple(answering)
+        statuses = known.going(answering)
         as_of_ms = min((status.clock_ms for status in known.live(statuses)), default=-1)
         lag_s = round(max(0, now_ms - as_of_ms) / 1000, 3) if as_of_ms >= 0 else None
-        return cls(as_of_ms, lag_s, len(statuses), len(known.names))
+        return cls(as_of_ms, lag_s, len(statuses), len(known.names - known.ended))
 
     @property
     def complete(self) -> float:
@@ -123,7 +124,7 @@ def ask(stores: Stores, question: Question, clock: Clock = wall_clock_ms) -> Ans
     for start_ms in cached:
         _add_cached(stores, sums, start_ms, alone=len(wanted) == 1)
     if stored:
-        stores.add_packs(sums, stored)
+        stores.add_packs(sums, stored, () if window.length_ms else known.ended)
     answering = known.cached if cached else known.stored
     timed = bool(window.length_ms)
     return Answer(
@@ -134,7 +135,7 @@ def ask(stores: Stores, question: Question, clock: Clock = wall_clock_ms) -> Ans
         rows=tuple(rows(sums)),
         standing=Standing.of(known, answering.values(), clock()),
         timed=timed and planned.top is None,
-        final=all(_is_final(window, start_ms, statuses) for start_ms in wanted),
+        final=all(_is_final(window, start_ms, statuses, known) for start_ms in wanted),
         span_ms=(wanted[0], wanted[-1] + window.length_ms) if timed else None,
         read={"redis": len(cached), "cassandra": len(stored)},
         notes=_notes(planned, known, wanted, stored),
@@ -147,7 +148,7 @@ def ask_accounting(stores: Stores, clock: Clock = wall_clock_ms) -> Answer:
     statuses = sorted(known.best, key=lambda status: (status.source.topic, status.source.partition, str(status.source)))
     wrong = [str(status.source) for status in statuses if not accounting.balanced(status)]
     equation = f"but not at {', '.join(wrong)}" if wrong else "at every source"
-    doubts = (known.doubt, known.away)
+    doubts = (known.doubt(), known.away)
     return Answer(
         view=accounting.NAME,
         window="live",
@@ -171,18 +172,18 @@ def _classes(status: SourceStatus) -> tuple[int, ...]:
 def _is_cached(planned: Plan, start_ms: int, known: Known, now_ms: int) -> bool:
     """Whether this window is to be read from Redis."""
     window = planned.stored
-    if not window.cached or known.doubt or not known.cached:
+    if not window.cached or not known.cached or known.doubt(window, start_ms):
         return False
     if not window.length_ms:
         return True
     kept = now_ms < start_ms + window.length_ms + window.retention_s * 1000
-    return kept and not any(_is_final(window, start_ms, [status]) for status in known.best)
+    return kept and not any(_is_final(window, start_ms, [status], known) for status in known.going(known.best))
 
 
-def _is_final(window: Window, start_ms: int, statuses: Iterable[SourceStatus]) -> bool:
-    """Whether the watermarks of all these sources have passed the window's end + 15 min; the live window never is."""
-    marks = [status.watermark_ms for status in statuses]
-    return bool(marks) and bool(window.length_ms) and min(marks) >= start_ms + window.length_ms + LATENESS_MS
+def _is_final(window: Window, start_ms: int, statuses: Collection[SourceStatus], known: Known) -> bool:
+    """Whether the watermarks of all these sources have passed the window's end + 15 min, or they have ended; the live window never is."""
+    passed = start_ms + window.length_ms + LATENESS_MS
+    return bool(statuses) and bool(window.length_ms) and all(status.watermark_ms >= passed for status in known.going(statuses))
 
 
 def _add_cached(stores: Stores, sums: Sums, start_ms: int, *, alone: bool) -> None:
@@ -201,8 +202,9 @@ def _notes(planned: Plan, known: Known, wanted: list[int], stored: list[int]) ->
     notes = list(planned.notes)
     if planned.top is not None and len(wanted) > 1:
         notes.append(f"ranked over {len(wanted)} windows of a {planned.stored.name}")
-    if planned.stored.cached and known.doubt:
-        notes.append(f"{known.doubt}, so this is Cassandra's, up to a flush older" if stored else known.doubt)
+    doubts = (known.doubt(planned.stored, start_ms) for start_ms in wanted)
+    if planned.stored.cached and (doubt := next(filter(None, doubts), "")):
+        notes.append(f"{doubt}, so this is Cassandra's, up to a flush older" if stored else doubt)
     if known.away:
         notes.append(known.away)
     return tuple(notes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
@@ -13,12 +13,13 @@ from cassandra.cluster import Session
 from connectors.cassandra import close, connect
 from connectors.cassandra_reader import CellRows
 from connectors.redis_reader import CellReader, Totals
+from connectors.source_notes import SourceNotes
 from serving.cells import Key, Sums
 from topologies.errors import ServerAway, StoreError
 from topologies.packs import bucket_of, decode_pack
 from topologies.settings import Settings
-from topologies.sources import SourceStatus
-from topologies.view import View
+from topologies.sources import SKEW_MS, SourceStatus
+from topologies.view import View, Window
 from topologies.views import VIEWS
 
 
@@ -26,19 +27,40 @@ from topologies.views import VIEWS
 class Known:
     """The sources by their text, as each store has them.
 
-    doubt: why Redis' totals cannot be used, empty when they can. away: that Cassandra did not answer, empty when it did.
+    lacking: those of which Redis has not all. redis_away: that Redis did not answer, away: that Cassandra did not; empty when they did.
+    ended: those whose topic is no more (deleted, or made anew under its name). What they counted in windows stays; now they are nobody.
     """
 
     cached: Mapping[str, SourceStatus]
     stored: Mapping[str, SourceStatus]
     live_topics: tuple[str, ...]
-    doubt: str = ""
+    lacking: frozenset[str] = frozenset()
+    redis_away: str = ""
     away: str = ""
+    ended: frozenset[str] = frozenset()
 
     @property
     def names(self) -> frozenset[str]:
         """Every source that either store has heard of."""
         return frozenset(self.cached) | frozenset(self.stored)
+
+    def going(self, statuses: Iterable[SourceStatus]) -> list[SourceStatus]:
+        """Those that have not ended."""
+        return [status for status in statuses if str(status.source) not in self.ended]
+
+    def doubt(self, window: Window | None = None, start_ms: int = 0) -> str:
+        """Why Redis' totals of this window (None: of any) cannot be used; empty when they can. A source that has ended has no cell in
+        the live window, nor in one that starts after its last event."""
+        if self.redis_away:
+            return self.redis_away
+        lacking = {
+            name for name in self.lacking if name not in self.ended or (window is not None and self._reaches(name, window, start_ms))
+        }
+        return f"Redis has not all of {len(lacking)} of the {len(self.names | self.lacking)} sources" if lacking else ""
+
+    def _reaches(self, name: str, window: Window, start_ms: int) -> bool:
+        clocks = [found[name].clock_ms for found in (self.cached, self.stored) if name in found]
+        return bool(window.length_ms) and start_ms <= max(clocks, default=-1) + SKEW_MS
 
     @property
     def best(self) -> tuple[SourceStatus, ...]:
@@ -70,6 +92,7 @@ class Stores:
         if reader is not None:
             reader.close()
         self.__dict__.pop("_cassandra", None)
+        self.__dict__.pop("_notes", None)
         session = self.__dict__.pop("_session", None)
         if session is not None:
             close(session)
@@ -91,26 +114,33 @@ class Stores:
 
     def known(self) -> Known:
         """What is known of the sources. Raises ServerAway when neither store answers."""
-        doubt, away = "", ""
+        redis_away, away = "", ""
         cached: dict[str, SourceStatus] = {}
         stored: dict[str, SourceStatus] = {}
         unfinished: set[str] = set()
+        ended: set[str] = set()
         try:
             found = self._redis.statuses()
             cached = {name: status.status for name, status in found.items() if status.status is not None}
             unfinished = {name for name, status in found.items() if status.status is None}
+            ended = {name for name, status in found.items() if status.ended}
         except ServerAway as error:
-            doubt = str(error)
+            redis_away = str(error)
         try:
             stored = self._cassandra.statuses()
+            ended |= set(self._notes.ended())
         except ServerAway as error:
             away = str(error)
-        if doubt and away:
-            raise ServerAway(f"neither store answers: {doubt}; {away}")
-        if not doubt:
-            behind = {name for name, status in stored.items() if name not in cached or cached[name].offset < status.offset}
-            doubt = _doubt(behind | unfinished, len(set(stored) | set(cached) | unfinished))
-        return Known(cached, stored, self._settings.kafka.topics, doubt, away and f"{away}; history was not looked at")
+        if redis_away and away:
+            raise ServerAway(f"neither store answers: {redis_away}; {away}")
+        behind = {name for name, status in stored.items() if name not in cached or cached[name].offset < status.offset}
+        lacking = frozenset(behind | unfinished)
+        away = away and f"{away}; history was not looked at"
+        return Known(cached, stored, self._settings.kafka.topics, lacking, redis_away, away, frozenset(ended))
+
+    @cached_property
+    def _notes(self) -> SourceNotes:
+        return SourceNotes(self._session, self._settings.cassandra)
 
     def totals(self, view: View, window: str, start_ms: int, grouping: int, keys: Sequence[Key] | None) -> Totals:
         """Redis' sums over sources; of these keys, or of all."""
@@ -120,16 +150,13 @@ class Stores:
         """The first keys of Redis' leaderboard."""
         return [key for key, _ in self._redis.top(view, window, start_ms, grouping, count)]
 
-    def add_packs(self, sums: Sums, starts_ms: Sequence[int]) -> None:
-        """Adds the cells of these windows from Cassandra. Raises ServerAway or StoreError."""
+    def add_packs(self, sums: Sums, starts_ms: Sequence[int], without: Collection[str] = ()) -> None:
+        """Adds the cells of these windows from Cassandra, those of the sources `without` excepted. Raises ServerAway or StoreError."""
         plan = sums.plan
         wanted = set(starts_ms)
         pinned = plan.view.groupings[plan.grouping] == () or 0 in plan.fixed
         bucket = bucket_of((plan.fixed[0],) if plan.fixed else ()) if pinned else None
         for pack_ms in sorted({plan.stored.pack_of(start_ms) for start_ms in wanted}):
             for pack in self._cassandra.packs(plan.view, plan.stored.name, pack_ms, bucket):
-                sums.add_pack(decode_pack(pack.blob), wanted)
-
-
-def _doubt(lacking: set[str], known: int) -> str:
-    return f"Redis has not all of {len(lacking)} of the {known} sources" if lacking else ""
+                if pack.source not in without:
+                    sums.add_pack(decode_pack(pack.blob), wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, cast
 
@@ -12,12 +13,14 @@ from faust.types import TP
 
 from connectors.kafka import topic_ids
 from streams.handover import Handover
+from streams.logs import at
 from streams.owners import Owners, Place
 from streams.room import MIB
 from streams.transport import FETCH_BYTES, Consumer
-from topologies.errors import MarqueeError, SourceError
+from topologies.errors import MarqueeError
 from topologies.settings import Settings
 
+log = logging.getLogger(__name__)
 BUFFERED_FETCHES: Final = 4
 
 
@@ -97,7 +100,7 @@ def make_app(settings: Settings, topics: Sequence[str], owners: Owners, handover
 
 
 def _lost(app: App, owners: Owners, settings: Settings) -> Callable[[Place], None]:
-    """What is done about a partition whose log does not hold the offset that was asked for: the worker ends, unless a seek is on its way.
+    """What is done about a partition whose log does not hold the offset that was asked for: it is held, unless a seek is on its way.
 
     Never is it read from where the log begins: what stands there now was counted, or is somebody else's.
     """
@@ -117,11 +120,8 @@ def _lost(app: App, owners: Owners, settings: Settings) -> Callable[[Place], Non
             if earliest <= offset <= end:
                 await app.batches.read_from(place, offset)
                 return
-            await app.crash(
-                SourceError(
-                    f"{owner.source}: the log stands from offset {earliest} to {end} now and is computed up to {offset}: it was cut"
-                )
-            )
+            log.error("%s: its log stands from %d to %d now", owner.source, earliest, end, extra=at(owner.source, offset))
+            await app.handover.reopen(place)
         except (KafkaError, MarqueeError):  # away; the next fetch asks again
             return
         finally:

@@ -15,6 +15,7 @@ from typing import Final
 from weakref import WeakSet
 
 from connectors.checkpoints import CheckpointStore
+from streams import metrics
 from streams.flush import RETRY_S, Cycle
 from streams.letters import Letters
 from streams.metered import CpuMeter
@@ -49,11 +50,14 @@ class CheckpointFlush:
             owner.checkpointed_s = time.monotonic()
             meter, before_s = CpuMeter(), self._store_cpu_s()
             try:
-                pause_s, size = await meter.run(self._written(owner, meter))
+                with metrics.CHECKPOINT_SECONDS.time():
+                    pause_s, size = await meter.run(self._written(owner, meter))
             finally:
                 meter.spent_s += self._store_cpu_s() - before_s
                 self.cpu_s += meter.spent_s
             owner.checkpoint = CheckpointFigures(pause_s, meter.spent_s, size)
+            metrics.CHECKPOINT_PAUSE_SECONDS.observe(pause_s)
+            metrics.CHECKPOINT_BYTES.observe(size)
 
     async def _written(self, owner: PartitionOwner, meter: CpuMeter) -> tuple[float, int]:
         """Seconds that the fold stood still, and bytes."""

@@ -17,6 +17,8 @@ from weakref import WeakKeyDictionary
 
 from connectors.cassandra_store import CellStore
 from connectors.redis_cache import CellCache, FlushOutcome
+from streams import metrics
+from streams.logs import at
 from streams.metered import CpuMeter
 from streams.partition import PartitionOwner
 from topologies.cells import CACHE
@@ -47,13 +49,19 @@ class CacheFlush:
         if owner.cached == state.offset and now - owner.cache_seen_s < IDLE_CHECK_S:
             return
         owner.cache_seen_s = now
+        with metrics.FLUSH_SECONDS.labels("redis").time():
+            await self._flush(owner)
+
+    async def _flush(self, owner: PartitionOwner) -> None:
+        state = owner.state
         batches, taken = state.take_cached()
         status = state.status()
         at_ms = int(time.time() * 1000)
         try:
             outcome = await self._cache.flush(status, batches, last_applied=owner.cached, worker=self._worker, at_ms=at_ms)
             if outcome is FlushOutcome.MISMATCH:
-                log.warning("%s: Redis lost what it had; writing all cells again", owner.source)
+                log.warning("%s: Redis lost what it had; writing all cells again", owner.source, extra=at(owner.source, status.offset))
+                metrics.CACHE_REWRITES.labels(owner.source.topic, owner.source.partition).inc()
                 await self._cache.reset(owner.source, status.offset)
         except BaseException:  # cancelled too: what was taken is still lacking
             state.put_back(taken)
@@ -76,20 +84,23 @@ class DurableFlush:
     async def __call__(self, owner: PartitionOwner) -> None:
         """Flush one partition. Raises ServerAway or StoreError with the cells marked again."""
         async with owner.storing:
-            state = owner.state
-            if owner.stored == state.offset:
-                return
-            status = state.status()
-            packs, taken = state.take_packs()
-            try:
-                await self._cells.write_packs(owner.source, status.offset, packs)
-                await self._cells.write_status(status)
-            except BaseException:
-                state.put_back(taken)
-                raise
-            owner.stored = status.offset
-            owner.acknowledge()
-            state.close_final()
+            if owner.stored != owner.state.offset:
+                with metrics.FLUSH_SECONDS.labels("cassandra").time():
+                    await self._flush(owner)
+
+    async def _flush(self, owner: PartitionOwner) -> None:
+        state = owner.state
+        status = state.status()
+        packs, taken = state.take_packs()
+        try:
+            await self._cells.write_packs(owner.source, status.offset, packs)
+            await self._cells.write_status(status)
+        except BaseException:
+            state.put_back(taken)
+            raise
+        owner.stored = status.offset
+        owner.acknowledge()
+        state.close_final()
 
 
 class Cycle:
@@ -118,6 +129,8 @@ class Cycle:
         self._locks: WeakKeyDictionary[PartitionOwner, asyncio.Lock] = WeakKeyDictionary()
         self._failing_since: float | None = None
         self._reported = 0.0
+        self.trouble = ""
+        """Why the store does not take what it is given; empty while it does."""
         self.working = asyncio.Event()
         self.working.set()
         self._hurried = asyncio.Event()
@@ -168,18 +181,20 @@ class Cycle:
                 await self._flush(owner)
             except (StoreError, ServerAway) as error:
                 self._away = isinstance(error, ServerAway)  # else it is this partition's trouble, and the others may be taken
-                self._failed(error)
+                self._failed(error, owner)
                 return False
         self._away = False
         return True
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: Exception, owner: PartitionOwner) -> None:
         now = time.monotonic()
+        self.trouble = str(error)
+        metrics.STORE_ERRORS.labels(self.name.lower(), "away" if isinstance(error, ServerAway) else "refused").inc()
         if self._failing_since is None:
             self._failing_since = now
         if now - self._reported > REPORT_EVERY_S:
             self._reported = now
-            log.error("%s: %s; trying again", self.name, error)
+            log.error("%s: %s; trying again", self.name, error, extra=at(owner.source, owner.state.offset))
         if now - self._failing_since > self._patience_s:
             self.working.clear()
 
@@ -188,4 +203,5 @@ class Cycle:
             log.warning("%s: works again after %.1f s", self.name, time.monotonic() - self._failing_since)
         self._failing_since = None
         self._reported = 0.0
+        self.trouble = ""
         self.working.set()

@@ -10,17 +10,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 
 from streams.assignor import Assignor, Place
+from streams.logs import at
 from streams.owners import Found, Owners, sources
 from streams.partition import PartitionOwner
-from topologies.errors import ServerAway, StoreError
+from topologies.errors import CheckpointError, ServerAway, SourceError, StoreError
 
 log = logging.getLogger(__name__)
 OPEN_AT_ONCE: Final = 4
 OPEN_AGAIN_S: Final = 1.0
+HELD_AGAIN_S: Final = 5.0
 REPORT_EVERY_S: Final = 10.0
 
 
@@ -57,6 +60,8 @@ class Handover:
         self._leaving: dict[Place, PartitionOwner] = {}
         self._opening: set[Place] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.held: dict[Place, str] = {}
+        """Assigned partitions that cannot be gone on with, and why; they are tried again, and the others are read meanwhile."""
         self._reader: Reader
         self._crash: Callable[[BaseException], Coroutine[Any, Any, None]]
 
@@ -74,7 +79,7 @@ class Handover:
         going = share.release - set(self._leaving)
         self._leaving |= {place: owner for place, owner in gone.items() if place in going}
         if lost := {place: owner for place, owner in gone.items() if place not in going}:
-            log.warning("%s: another worker owns it by now; what was not stored of it is replayed there", sources(lost))
+            self._start(self._let_go(lost))
         if going:
             self._start(self._release(going))
         held = self._owners.offsets(self._assigned)
@@ -106,8 +111,9 @@ class Handover:
 
     def _tell_if_ready(self) -> None:
         assigned, share = self._reader.assignor.current()
-        if share.settled and assigned == self._assigned and len(self._owners.offsets(self._assigned)) == len(self._assigned):
-            self._ready(self._assigned)
+        owned = set(self._owners.offsets(self._assigned))
+        if share.settled and assigned == self._assigned and owned | set(self.held) >= self._assigned:
+            self._ready(owned)
 
     # -- what goes ----------------------------------------------------------------------------------------------
 
@@ -122,14 +128,31 @@ class Handover:
         for place, owner in leaving.items():
             if self._leaving.get(place) is owner:
                 del self._leaving[place]
+                told = at(owner.source, owner.state.offset)
                 if owner.settled:
-                    log.info("%s: given up at offset %d after %.1f s", owner.source, owner.durable, time.monotonic() - began)
+                    taken_s = time.monotonic() - began
+                    log.info("%s: given up at offset %d after %.1f s", owner.source, owner.durable, taken_s, extra=told)
                 else:
-                    log.warning(
-                        "%s: given up at offset %d, durable is %d: the rest is replayed", owner.source, owner.state.offset, owner.durable
-                    )
+                    lacking = "%s: given up at offset %d, durable is %d: the rest is replayed"
+                    log.warning(lacking, owner.source, owner.state.offset, owner.durable, extra=told)
         if self._reader.assignor.released(places):
             await self._reader.rejoin()
+
+    async def _let_go(self, lost: Mapping[Place, PartitionOwner]) -> None:
+        """These went without a round in which they were to be stored: to another worker, which replays; or, with their topic, to nobody."""
+        for place, owner in lost.items():
+            try:
+                found = await self._patiently(partial(asyncio.to_thread, self._owners.find, [place]))
+                over = found[place].source.topic_id != owner.source.topic_id
+            except SourceError:  # no topic of that name
+                over = True
+            if over:
+                told = at(owner.source, owner.state.offset)
+                log.warning("%s: its topic is no more; storing what was folded of it", owner.source, extra=told)
+                await self._settle(owner)
+            else:
+                told = at(owner.source, owner.state.offset)
+                log.warning("%s: another worker owns it by now; what was not stored of it is replayed there", owner.source, extra=told)
 
     # -- what comes ---------------------------------------------------------------------------------------------
 
@@ -142,14 +165,46 @@ class Handover:
                     group.create_task(self._open_one(place, found[place], gate))
         finally:
             self._opening.difference_update(new)
-        self._tell_if_ready()
+
+    async def reopen(self, place: Place) -> None:
+        """The log of an owned partition does not hold what comes next: store it as it is, and see how it can be gone on with."""
+        owner = self._owners.get(place)
+        if owner is None or place in self._opening:
+            return
+        self._opening.add(place)
+        self._owners.keep(self._owners.places() - {place})
+        await self._settle(owner)
+        self._start(self._open([place]))
 
     async def _open_one(self, place: Place, found: Found, gate: asyncio.Semaphore) -> None:
-        async with gate:
-            owner = await self._patiently(lambda: self._owners.restore(found))
-        if place in self._assigned:
+        owner = await self._restored(place, found, gate)
+        if owner is not None and place in self._assigned:
             self._owners.adopt(place, owner)
             await self._reader.read_from(place, owner.state.offset)
+            self._tell_if_ready()
+
+    async def _restored(self, place: Place, found: Found, gate: asyncio.Semaphore) -> PartitionOwner | None:
+        """Its owner, as soon as it can be gone on with: an operator may accept what is gone from its log. None when it is not assigned any
+        more."""
+        try:
+            while place in self._assigned:
+                try:
+                    async with gate:
+                        owner: PartitionOwner = await self._patiently(partial(self._owners.restore, found))
+                    return owner
+                except (SourceError, CheckpointError) as error:
+                    self._hold(place, found, str(error))
+                await asyncio.sleep(HELD_AGAIN_S)
+                found = (await self._patiently(lambda: asyncio.to_thread(self._owners.find, [place])))[place]
+            return None
+        finally:
+            self.held.pop(place, None)
+
+    def _hold(self, place: Place, found: Found, why: str) -> None:
+        if self.held.get(place) != why:
+            log.error("%s; until then the partition is not read", why, extra=at(found.source, found.earliest))
+        self.held[place] = why
+        self._tell_if_ready()
 
     async def _patiently(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """What it returns, as soon as the servers answer; the partitions that are open go on meanwhile."""

@@ -115,7 +115,15 @@ class Letters:
             self.waiting_bytes -= _nbytes(self._open.pop(number)[1])
         else:
             self._refused.append(number)
-            log.error("a letter to %s was not taken (%s); it will be sent again", self._open[number][0], error.str())
+            topic, letter = self._open[number]
+            about = dict(letter["headers"])
+            place = {
+                "topic": about["topic"],
+                "partition": int(about["partition"]),
+                "offset": int(about["offset"]),
+                "source": about["source"],
+            }
+            log.error("a letter to %s was not taken (%s); it will be sent again", topic, error.str(), extra=place)
 
 
 def _nbytes(letter: dict[str, Any]) -> int:

@@ -12,8 +12,10 @@ from typing import Any, Final
 from connectors.checkpoints import CheckpointStore
 from connectors.kafka import partition_offsets, topic_ids
 from streams.letters import Letters
-from streams.partition import PartitionOwner, restored
+from streams.logs import at
+from streams.partition import PartitionOwner
 from streams.records import FetchedBatches
+from streams.restoring import Notes, restored
 from topologies.errors import SourceError
 from topologies.settings import Settings
 from topologies.sources import Source
@@ -37,10 +39,11 @@ class Found:
 class Owners:
     """The owned partitions by place. For the event loop only."""
 
-    def __init__(self, settings: Settings, views: Sequence[View], checkpoints: CheckpointStore, letters: Letters) -> None:
+    def __init__(self, settings: Settings, views: Sequence[View], checkpoints: CheckpointStore, notes: Notes, letters: Letters) -> None:
         self._settings = settings
         self._views = views
         self._checkpoints = checkpoints
+        self._notes = notes
         self._letters = letters
         self._owners: dict[Place, PartitionOwner] = {}
 
@@ -98,14 +101,16 @@ class Owners:
         Raises SourceError or CheckpointError when it cannot be gone on with exactly, ServerAway or StoreError when that cannot be known.
         """
         source = found.source
-        state, cached = await restored(source, self._views, self._checkpoints, found.earliest)
+        begun = await restored(source, self._views, self._checkpoints, self._notes, found.earliest)
+        state = begun.state
         if state.offset > found.end:
             raise SourceError(
                 f"{source}: its checkpoint stands at offset {state.offset} and the log ends at {found.end}; "
                 "the log was cut, so nothing is read from it"
             )
         live = source.topic in self._settings.kafka.topics
-        return PartitionOwner(source, state, live, durable=state.offset, cached=cached, clock_moved_s=time.monotonic())
+        now_s = time.monotonic()
+        return PartitionOwner(source, state, live, durable=state.offset, cached=begun.cached, lost=begun.lost, clock_moved_s=now_s)
 
     async def fold(self, place: Place, fetched: FetchedBatches, event: Any, seek: Callable[[Place, int], Any]) -> None:
         """Fold one batch in and send its letters. A batch that does not follow its partition's state is passed over; if it is ahead, the
@@ -114,7 +119,9 @@ class Owners:
         if owner is None:
             return
         if fetched.first_offset != owner.state.offset:
-            log.info("%s: a batch from %d does not follow the state at %d", owner.source, fetched.first_offset, owner.state.offset)
+            offset = owner.state.offset
+            told = at(owner.source, offset)
+            log.info("%s: a batch from %d does not follow the state at %d", owner.source, fetched.first_offset, offset, extra=told)
             if fetched.first_offset > owner.state.offset:
                 await seek(place, owner.state.offset)
             return

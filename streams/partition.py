@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from connectors.checkpoints import CheckpointStore
+from streams import metrics
 from streams.records import FetchedBatches
-from topologies.errors import CheckpointError, OutdatedState
 from topologies.fold import PartitionState, RecordBlock, Refused
 from topologies.sources import Source
-from topologies.state_codec import load_state
-from topologies.view import View
 
 log = logging.getLogger(__name__)
 FOREIGN: Final = 2**53 - 1
@@ -53,6 +50,8 @@ class PartitionOwner:
     clock_moved_s: float = 0.0
     """When (monotonic) the clock last moved or a tick was sent."""
     folded_s: float = 0.0
+    lost: int = 0
+    """Records that were gone from the log before they could be folded, ever."""
     cache_seen_s: float = 0.0
     """When (monotonic) the cache was last written or asked whether it still has what it was given."""
     checkpointed_s: float = 0.0
@@ -62,12 +61,14 @@ class PartitionOwner:
 
     def fold(self, fetched: FetchedBatches, now_s: float) -> tuple[RecordBlock, list[Refused]]:
         """Fold the next batch in. Raises SourceError when it does not follow the state."""
-        clock = self.state.status().clock_ms
+        before = self.state.status()
         block = fetched.block()
         refused = self.state.apply(block)
         self.folded_s = now_s
-        if self.state.status().clock_ms > clock:
+        after = self.state.status()
+        if after.clock_ms > before.clock_ms:
             self.clock_moved_s = now_s
+        metrics.count(before, after, len(block), block.buffer.nbytes, time.monotonic() - now_s)
         return block, refused
 
     @property
@@ -87,35 +88,3 @@ class PartitionOwner:
             _, event, nbytes = self.pending.popleft()
             self.unacked_bytes -= nbytes
             event.ack()
-
-
-async def restored(source: Source, views: Sequence[View], checkpoints: CheckpointStore, earliest: int) -> tuple[PartitionState, int | None]:
-    """The state of the newest checkpoint, and its offset; without one a new state at `earliest`, and None; where the checkpoint is of
-    other views or an older version, a new state at the log's start, and FOREIGN.
-
-    Raises CheckpointError when there are checkpoints and none can be used; ServerAway or StoreError when it cannot be known.
-    """
-    checkpoint = await checkpoints.newest(source)
-    if checkpoint is None:
-        if earliest > 0:
-            log.error("%s: the log begins at offset %d and there is no checkpoint: %d records are lost to it", source, earliest, earliest)
-        return PartitionState(source, views, earliest), None
-    for sentence in checkpoint.skipped:
-        log.error("%s: %s", source, sentence)
-    try:
-        state = await asyncio.to_thread(load_state, checkpoint.payload, source, views)
-    except OutdatedState as outdated:
-        if earliest > 0:
-            raise CheckpointError(
-                f"{outdated}, and the log begins at {earliest}, so it cannot be recounted; "
-                "declare the views as they were, or drop the checkpoint to go on from there"
-            ) from outdated
-        log.warning("%s: recounting the log from its start", outdated)
-        return PartitionState(source, views, 0), FOREIGN
-    if state.offset < earliest:
-        raise CheckpointError(
-            f"{source}: its checkpoint stands at offset {state.offset} and the log begins at {earliest}: "
-            f"{earliest - state.offset} records are gone; raise the topic's retention, or drop the checkpoint to go on without them"
-        )
-    log.info("%s: restored at offset %d", source, state.offset)
-    return state, state.offset

@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
+from streams import metrics
 from streams.assignor import Place
 from streams.owners import Owners
 from topologies.errors import SourceError
@@ -155,13 +156,15 @@ class Watchdog:
     async def _recover(self, place: Place, end: int, doubt: Doubt, now_s: float) -> None:
         stood = f"has brought nothing for {now_s - doubt.since_s:.0f} s at offset {doubt.offset}; its log ends at {end}"
         where = f"{place[0]} partition {place[1]} {stood}"
+        about = {"topic": place[0], "partition": place[1], "offset": doubt.offset}
         doubt.since_s, doubt.tried = now_s, doubt.tried + 1
         self.recoveries += 1
+        metrics.RECOVERIES.inc()
         if doubt.tried == 1:
-            log.error("%s: reading it anew", where)
+            log.error("%s: reading it anew", where, extra=about)
             await self._consumer.read_from(place, doubt.offset)
         elif doubt.tried == 2:
-            log.error("%s, and reading it anew did not help: asking for a new assignment", where)
+            log.error("%s, and reading it anew did not help: asking for a new assignment", where, extra=about)
             await self._consumer.rejoin()
         else:
             await self._crash(

@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from cassandra.cluster import Session
-from faust.types import TP
 
 from connectors import cassandra
 from connectors.cassandra_schema import ensure_schema
@@ -24,15 +22,21 @@ from connectors.cassandra_store import CellStore
 from connectors.checkpoints import CassandraCheckpoints
 from connectors.kafka import ensure_topics, matching_topics, topic_ids
 from connectors.redis_cache import CellCache
+from connectors.source_notes import SourceNotes
 from streams.app import App, make_app
+from streams.caretaker import Caretaker
 from streams.checkpointing import CheckpointCycle, CheckpointFlush
 from streams.ending import bounded, end_within, unless
+from streams.endpoint import Endpoint
 from streams.flush import CacheFlush, Cycle, DurableFlush
 from streams.handover import Handover
+from streams.health import Health
 from streams.letters import Letters
+from streams.logs import at, set_up
+from streams.observing import Running, log_end, observe
 from streams.owners import Owners, Place
 from streams.partition import PartitionOwner
-from streams.room import Held, Room
+from streams.room import Room
 from streams.watchdog import Watchdog
 from topologies.errors import MarqueeError, ServerAway, StoreError
 from topologies.settings import Settings
@@ -61,33 +65,12 @@ class Stores:
     cache: CellCache
     cells: CellStore
     checkpoints: CassandraCheckpoints
-
-
-@dataclass(frozen=True)
-class Running:
-    """The parts of a worker that works, for whoever asks how it is."""
-
-    app: App
-    owners: Owners
-    letters: Letters
-    room: Room
-    watchdog: Watchdog
-
-    def held(self) -> Held:
-        """What the worker holds now, in bytes."""
-        return Held(
-            fetched_bytes=self.app.batches.fetched_bytes(),
-            unacked_bytes=self.owners.unacked_bytes(),
-            letters_bytes=self.letters.waiting_bytes,
-            state_bytes=self.owners.state_bytes(),
-        )
+    notes: SourceNotes
 
 
 def run(settings: Settings, ready_file: Path | None) -> int:
     """Work until SIGTERM or SIGINT; returns the exit code. Raises MarqueeError when the servers are away at the start."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr, force=True)
-    for noisy in ("aiokafka", "faust", "mode", "cassandra"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    set_up(settings.worker.log_format, worker_name(settings))
     return asyncio.run(Worker(settings, ready_file).serve())
 
 
@@ -107,6 +90,8 @@ class Worker:
         """Its parts, from when the app starts."""
         self._begun_cpu_s = 0.0
         """What it had cost when it was first ready: before the first event."""
+        self._health = Health()
+        self._address = ""
 
     async def serve(self) -> int:
         """Until a signal or a crash."""
@@ -120,10 +105,21 @@ class Worker:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal)
+        endpoint = Endpoint(self._settings.worker, self._health)
+        self._address = endpoint.start()
+        beating = asyncio.create_task(self._health.beat())
+        try:
+            return await self._serve(stop)
+        finally:
+            beating.cancel()
+            endpoint.close()
+
+    async def _serve(self, stop: asyncio.Event) -> int:
         stores = await unless(stop, self._open_stores())
         if stores is None:
             log.info("asked to stop before the stores were open: nothing was read")
             return 0
+        log.info("metrics, health and readiness at %s", self._address)
         try:
             return await self._work(stores, stop)
         finally:
@@ -137,17 +133,19 @@ class Worker:
         await asyncio.to_thread(ensure_schema, session, self._settings.cassandra, self._views)
         cells = await asyncio.to_thread(CellStore, session, self._settings.cassandra, self._views)
         checkpoints = await asyncio.to_thread(CassandraCheckpoints, session, self._settings.cassandra)
+        notes = await asyncio.to_thread(SourceNotes, session, self._settings.cassandra)
         cache = CellCache(self._settings.redis, tuple(VIEWS.values()))
+        cache.address = self._address
         try:
             await cache.connect()
         except (ServerAway, StoreError) as error:
             log.error("%s; going on without the cache", error)
-        return Stores(session, cache, cells, checkpoints)
+        return Stores(session, cache, cells, checkpoints, notes)
 
     async def _work(self, stores: Stores, stop: asyncio.Event) -> int:
         worker = worker_name(self._settings)
         letters = Letters(self._settings.kafka)
-        owners = Owners(self._settings, self._views, stores.checkpoints, letters)
+        owners = Owners(self._settings, self._views, stores.checkpoints, stores.notes, letters)
         options = self._settings.worker
         caching = Cycle("Redis", CacheFlush(stores.cache, worker), owners.all, options.redis_flush_s, options, at_once=True)
         storing = Cycle("Cassandra", DurableFlush(stores.cells), owners.all, options.cassandra_flush_s, options, at_once=False)
@@ -167,7 +165,8 @@ class Worker:
             stalled_s=options.stalled_s,
             moving_s=2 * self._settings.kafka.request_timeout_s,
         )
-        self.running = Running(app, owners, letters, room, watchdog)
+        self.running = Running(app, owners, handover, letters, room, watchdog)
+        unobserve = observe(self._health, self.running, {"redis": caching, "cassandra": storing, "checkpoints": checkpointing})
         tasks: list[asyncio.Task[Any]] = []
         try:
             await unless(stop, app.start())
@@ -176,6 +175,7 @@ class Worker:
                 owners.tick(_caught_up(app)),
                 watchdog.run(),
                 self._watch_topics(app, owners, settle),
+                Caretaker(self._settings, owners.all, stores.cache, stores.notes).run(),
                 app.wait_until_stopped(),
             )
             stopping = asyncio.create_task(stop.wait())
@@ -190,19 +190,23 @@ class Worker:
             for task in tasks:
                 task.cancel()
             await bounded("leaving the group", LEAVE_S, app.stop())  # else its threads would keep the process alive
+            unobserve()
             if self._ready_file is not None:
                 self._ready_file.unlink(missing_ok=True)
 
     async def _drain(self, app: App, handover: Handover, owners: Owners, cycles: tuple[Cycle, ...]) -> None:
         """Stop reading, store what was folded, commit; within DRAIN_S, whoever is away."""
         log.info("draining")
+        self._health.stage = "draining"
         app.consumer.stop_flow()
         app.flow_control.suspend()
         await handover.close()
         await bounded("storing what was folded", DRAIN_S, _final_rounds(*cycles))
         for owner in owners.all():
             if not owner.settled:
-                log.warning("%s: offsets %d to %d are not stored and will be replayed", owner.source, owner.durable, owner.state.offset)
+                source, offset = owner.source, owner.state.offset
+                told = at(source, owner.durable)
+                log.warning("%s: offsets %d to %d are not stored and will be replayed", source, owner.durable, offset, extra=told)
         await bounded("committing", COMMIT_S, app.consumer.commit())
 
     async def _watch_topics(self, app: App, owners: Owners, settle: Settle) -> None:
@@ -235,9 +239,11 @@ class Worker:
         names = sorted(f"{topic}/{partition}" for topic, partition in places)
         log.info("ready with %d partitions", len(names))
         self._begun_cpu_s = self._begun_cpu_s or time.process_time()
+        self._health.partitions, self._health.stage = tuple(names), "working"
         if self._ready_file is not None:
             partial = self._ready_file.with_suffix(".partial")
-            partial.write_text(json.dumps({"pid": os.getpid(), "topics": self._topics, "partitions": names, "cpu_s": self._begun_cpu_s}))
+            about = {"pid": os.getpid(), "http": self._address, "cpu_s": self._begun_cpu_s}
+            partial.write_text(json.dumps({**about, "topics": self._topics, "partitions": names}))
             partial.rename(self._ready_file)
 
 
@@ -263,7 +269,7 @@ def _caught_up(app: App) -> Any:
     def caught_up(place: tuple[str, int], offset: int) -> bool:
         if app.rebalancing or not app.batches.flow_active:  # it may be another's already; aiokafka knows the end only of what is assigned
             return False
-        end: int | None = app.consumer.highwater(TP(*place))
+        end = log_end(app, place)
         return end is not None and offset >= end
 
     return caught_up

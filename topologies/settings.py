@@ -74,6 +74,9 @@ class WorkerSettings:
     release_s: float = setting(10.0, "a partition that another worker is to get is stored within, or given up as it is, seconds")
     stalled_s: float = setting(10.0, "a partition behind its log's end that has brought nothing for so long is read anew, seconds")
     views: tuple[str, ...] = setting((), "views to compute; all that are declared when empty")
+    http_host: str = setting("127.0.0.1", "address that /metrics, /healthz and /readyz are served on")
+    http_port: int = setting(0, "port that they are served on; 0 for any free one, which the log and the ready file tell")
+    log_format: str = setting("text", "the worker's log: text, lines for people, or json, an object a line")
 
 
 @dataclass(frozen=True)

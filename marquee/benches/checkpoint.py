@@ -14,11 +14,12 @@ import numpy as np
 from connectors import cassandra
 from connectors.cassandra_schema import ensure_schema
 from connectors.checkpoints import CassandraCheckpoints
+from connectors.source_notes import SourceNotes
 from loadgen.live_sessions import LiveSessions
 from marquee.arena import arena, cluster_option, show
 from marquee.invocation import Invocation, pass_invocation
 from marquee.output import json_option, say
-from streams.partition import restored
+from streams.restoring import restored
 from topologies.compiled import PADDING
 from topologies.errors import MarqueeError
 from topologies.fold import PartitionState, RecordBlock
@@ -66,12 +67,13 @@ async def _measured(settings: Settings, sessions: int, repeat: int) -> dict[str,
     session = cassandra.connect(settings.cassandra)
     try:
         ensure_schema(session, settings.cassandra, ())
-        return await _written_and_restored(CassandraCheckpoints(session, settings.cassandra), state, repeat)
+        store, notes = CassandraCheckpoints(session, settings.cassandra), SourceNotes(session, settings.cassandra)
+        return await _written_and_restored(store, notes, state, repeat)
     finally:
         cassandra.close(session)
 
 
-async def _written_and_restored(store: CassandraCheckpoints, state: PartitionState, repeat: int) -> dict[str, Any]:
+async def _written_and_restored(store: CassandraCheckpoints, notes: SourceNotes, state: PartitionState, repeat: int) -> dict[str, Any]:
     room, figures, payload = SnapshotRoom(), [], b""
     room.reserve(len(state.sessions.rows()))
     for _ in range(repeat):
@@ -83,7 +85,7 @@ async def _written_and_restored(store: CassandraCheckpoints, state: PartitionSta
         await store.write(state.source, state.offset, "bench", payload)
         written = time.perf_counter()
         cpu_s = time.process_time() - cpu_s
-        again, _ = await restored(state.source, state.views, store, 0)
+        again = (await restored(state.source, state.views, store, notes, 0)).state
         restored_at = time.perf_counter()
         if again.status() != state.status():
             raise MarqueeError("the restored state is another than the written one")

@@ -55,7 +55,8 @@ def _show(seen: Overview) -> None:
     for name, owned in seen.workers().items():
         heard_s = min((source.heard_s for source in owned if source.heard_s is not None), default=None)
         silent = heard_s is None or heard_s > SILENT_S
-        say(f"worker {name}: {len(owned)} partitions" + (f", SILENT for {number(heard_s or 0.0)} s" if silent else ""))
+        address = next((f", {source.http}" for source in owned if source.http), "")
+        say(f"worker {name}: {len(owned)} partitions{address}" + (f", SILENT for {number(heard_s or 0.0)} s" if silent else ""))
     lag = "unknown" if seen.lag is None else number(seen.lag)
     say(f"lag {lag}, as of {instant(seen.as_of_ms)}, {len(seen.sources)} sources")
     for trouble in seen.troubles:
@@ -68,7 +69,8 @@ def _row(seen: Overview, source: SourceStanding) -> tuple[object, ...]:
 
     behind = "-" if source.clock_ms < 0 else f"{instant(source.clock_ms)} ({(seen.at_ms - source.clock_ms) / 1000:,.1f} s ago)"
     heard = "-" if source.heard_s is None else f"{source.heard_s:,.1f} s ago"
-    place = (source.source.topic or str(source.source), str(source.source.partition), source.worker or "-")
+    worker = "(ended)" if source.ended else source.worker or "-"
+    place = (source.source.topic or str(source.source), str(source.source.partition), worker)
     return (*place, shown(source.redis), shown(source.end), shown(source.lag), shown(source.cassandra), behind, heard)
 
 
@@ -81,6 +83,7 @@ def _document(seen: Overview) -> dict[str, Any]:
         "workers": [
             {
                 "name": name,
+                "http": next((one.http for one in owned if one.http), None),
                 "partitions": [{"topic": one.source.topic, "partition": one.source.partition} for one in owned],
                 "alive": any(one.heard_s is not None and one.heard_s <= SILENT_S for one in owned),
             }
@@ -91,7 +94,7 @@ def _document(seen: Overview) -> dict[str, Any]:
                 "source": str(one.source), "topic": one.source.topic, "partition": one.source.partition, "worker": one.worker or None,
                 "redis_offset": one.redis, "cassandra_offset": one.cassandra, "end_offset": one.end, "lag": one.lag,
                 "as_of": instant(one.clock_ms) if one.clock_ms >= 0 else None, "as_of_ms": one.clock_ms if one.clock_ms >= 0 else None,
-                "heard_s": one.heard_s,
+                "heard_s": one.heard_s, "ended": one.ended,
             }
             for one in seen.sources
         ],

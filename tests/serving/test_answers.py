@@ -9,13 +9,16 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import redis
 from cassandra.cluster import Session
 
 from connectors.cassandra import close, connect
 from connectors.cassandra_schema import ensure_schema
 from connectors.cassandra_store import CellStore
 from connectors.cell_id import join_key
+from connectors.redis import RedisKeys
 from connectors.redis_cache import CellCache
+from connectors.source_notes import SourceNotes
 from serving.answers import Answer, ask, ask_accounting, iso
 from serving.questions import Question
 from serving.stores import Stores
@@ -61,6 +64,7 @@ class World:
 
     def __init__(self, settings: Settings, session: Session) -> None:
         self.settings = settings
+        self._session = session
         self._store = CellStore(session, settings.cassandra, tuple(VIEWS.values()))
 
     def status(self, partition: int, offset: int = 100, clock_ms: int = NOW, dead: int = 3) -> SourceStatus:
@@ -92,6 +96,20 @@ class World:
     async def both(self, status: SourceStatus, cells: Sequence[Cell]) -> None:
         await self.cache(status, cells)
         await self.store(status, cells)
+
+    async def end(self, source: Source) -> None:
+        """As a worker does that finds another topic under the name."""
+        SourceNotes(self._session, self.settings.cassandra).end(source, NOW)
+        cache = CellCache(self.settings.redis, tuple(VIEWS.values()))
+        await cache.connect()
+        await cache.conclude(source, NOW)
+        await cache.close()
+
+    async def forget(self, source: Source) -> None:
+        """Redis, emptied by hand, has been written again by the sources that there still are."""
+        with redis.Redis.from_url(self.settings.redis.url) as client:
+            keys = RedisKeys(self.settings.redis.prefix)
+            client.delete(keys.status(str(source)), keys.register(str(source)))
 
     def ask(self, question: Question, settings: Settings | None = None) -> Answer:
         with Stores(settings or self.settings) as stores:
@@ -236,3 +254,30 @@ async def test_the_document_says_where_it_stands(world: World) -> None:
     assert document["as_of"] == iso(NOW)
     assert document["sources"] == {"heard": 1, "known": 1}
     assert (document["complete"], document["final"], document["lag_s"]) == (1.0, False, 1.5)
+
+
+async def test_a_topic_made_anew_leaves_what_was_watched_and_takes_its_viewers_with_it(world: World) -> None:
+    old, new = world.status(0, clock_ms=NOW - 600_000), world.status(1)
+    gone = dataclasses.replace(old, source=dataclasses.replace(old.source, topic_id="B" * 22))
+    cells = [live("t", 2), watched("t", "eu", 5_000)]
+    await world.both(gone, cells)
+    await world.both(new, cells)
+    viewers, hours = Question("concurrents", {"title": "t"}), Question("watch_time", {"title": "t", "region": "eu"})
+    assert found(world.ask(viewers)) == {("t",): (4,)}
+
+    await world.end(gone.source)
+    answer = world.ask(viewers)
+    assert found(answer) == {("t",): (2,)}
+    assert (answer.standing.as_of_ms, answer.standing.complete, answer.standing.known) == (NOW, 1.0, 1)
+    assert found(world.ask(hours)) == {("t", "eu"): (10_000, 2, 2)}
+    from_cassandra = world.ask(viewers, without_redis(world.settings))
+    assert found(from_cassandra) == {("t",): (2,)}
+    assert (from_cassandra.standing.as_of_ms, from_cassandra.standing.complete) == (NOW, 1.0)
+
+    await world.forget(gone.source)  # Redis loses it: what it counted comes from Cassandra, and the viewers now from Redis all the same
+    answer = world.ask(viewers)
+    assert (found(answer), answer.read) == ({("t",): (2,)}, {"redis": 1, "cassandra": 0})
+    assert answer.notes == ()
+    answer = world.ask(dataclasses.replace(hours, from_ms=NOON, to_ms=NOON + HOUR_MS))
+    assert (found(answer), answer.read) == ({("t", "eu"): (10_000, 2, 2)}, {"redis": 0, "cassandra": 1})
+    assert answer.final is False

@@ -13,7 +13,9 @@ from connectors.checkpoints import Checkpoint
 from streams.checkpointing import CheckpointCycle, CheckpointFlush, Pace
 from streams.flush import DurableFlush
 from streams.letters import Letters
-from streams.partition import CheckpointFigures, PartitionOwner, restored
+from streams.partition import CheckpointFigures, PartitionOwner
+from streams.restoring import restored
+from tests.streams.test_restored import Book
 from tests.topologies.logs import SOURCE, T0, apply, event
 from topologies.errors import CheckpointError, ServerAway, StoreError
 from topologies.flushes import Pack
@@ -102,7 +104,7 @@ async def test_a_crash_between_cells_and_checkpoint_loses_no_cell() -> None:
     with pytest.raises(ServerAway):
         await flushing
     await checkpointing
-    state, _ = await restored(SOURCE, NOW, kept, 0)
+    state = (await restored(SOURCE, NOW, kept, Book(), 0)).state
     survivor = owner_of(state)
     cells.fails = False
     await DurableFlush(cells)(survivor)
@@ -132,7 +134,7 @@ async def test_cells_that_a_checkpoint_has_as_lacking_are_stored_without_another
     kept, cells = Kept(), Cells()
     cells.open.set()
     await flush_of(kept)(owner_of(watched(5)))
-    state, _ = await restored(SOURCE, NOW, kept, 0)
+    state = (await restored(SOURCE, NOW, kept, Book(), 0)).state
     await DurableFlush(cells)(owner_of(state))
     assert len(cells.packs) > 5
 
@@ -146,7 +148,7 @@ async def test_what_is_folded_while_a_checkpoint_is_written_is_not_in_it() -> No
     kept, owner = Slow(), owner_of(watched(4))
     await flush_of(kept)(owner)
     assert (owner.durable, owner.state.offset) == (4, 5)
-    state, _ = await restored(SOURCE, NOW, kept, 0)
+    state = (await restored(SOURCE, NOW, kept, Book(), 0)).state
     assert state.canonical() == watched(4).canonical()
 
 
@@ -169,7 +171,7 @@ async def test_an_unreadable_checkpoint_stops_with_an_error() -> None:
     kept = Kept()
     await kept.write(SOURCE, 3, "w", b"nothing")
     with pytest.raises(CheckpointError):
-        await restored(SOURCE, NOW, kept, 0)
+        await restored(SOURCE, NOW, kept, Book(stored=3), 1)
 
 
 # -- pace --------------------------------------------------------------------------------------------------------------

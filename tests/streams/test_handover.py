@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -13,9 +14,10 @@ from streams import owners as owners_module
 from streams.assignor import Assignor, Place, Share
 from streams.handover import Handover
 from streams.letters import Letters
-from streams.owners import Owners
+from streams.owners import Found, Owners
 from streams.partition import PartitionOwner
-from topologies.errors import CheckpointError, ServerAway
+from tests.streams.test_restored import Book
+from topologies.errors import CheckpointError, ServerAway, SourceError
 from topologies.settings import Settings
 from topologies.sources import Source
 
@@ -56,6 +58,7 @@ class Checkpoints:
         self.answers.set()
         self.asked: list[Source] = []
         self.error: Exception | None = None
+        self.broken: set[int] = set()
 
     async def write(self, *_: Any, **__: Any) -> None:
         raise AssertionError("nothing is written here")
@@ -65,6 +68,8 @@ class Checkpoints:
         await self.answers.wait()
         if self.error is not None:
             raise self.error
+        if source.partition in self.broken:
+            raise CheckpointError("no checkpoint of it can be used")
         return None
 
 
@@ -72,8 +77,8 @@ class Scene:
     """A handover over owners without servers."""
 
     def __init__(self) -> None:
-        self.checkpoints, self.reader = Checkpoints(), Reader()
-        self.owners = Owners(SETTINGS, (), self.checkpoints, Letters(SETTINGS.kafka))
+        self.checkpoints, self.reader, self.book = Checkpoints(), Reader(), Book()
+        self.owners = Owners(SETTINGS, (), self.checkpoints, self.book, Letters(SETTINGS.kafka))
         self.asked: list[int] = []
         self.settled: list[int] = []
         self.storing = asyncio.Event()
@@ -89,6 +94,10 @@ class Scene:
         self.settled.append(owner.source.partition)
         owner.durable = owner.stored = owner.state.offset
         return True
+
+    def cut(self, find: Callable[..., dict[Place, Found]]) -> Callable[..., dict[Place, Found]]:
+        """The logs of all partitions begin at 3."""
+        return lambda places: {place: dataclasses.replace(found, earliest=3) for place, found in find(places).items()}
 
     async def crash(self, error: BaseException) -> None:
         self.crashes.append(error)
@@ -176,6 +185,20 @@ async def test_what_another_owns_by_now_is_dropped_and_not_stored_over_it(scene:
     assert scene.reader.rejoined == 0
 
 
+async def test_what_went_with_its_topic_is_stored_for_nobody_replays_it(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.give(A, B)
+    await until(lambda: scene.owners.places() == {A, B})
+
+    def gone(_places: object) -> dict[Place, Found]:
+        raise SourceError("there is no topic viewing-events")
+
+    monkeypatch.setattr(scene.owners, "find", gone)
+    scene.give()
+    await until(lambda: not scene.handover._tasks)
+    assert sorted(scene.settled) == [A[1], B[1]]
+    assert (scene.owners.places(), scene.crashes) == (set(), [])
+
+
 async def test_what_was_taken_away_while_it_was_opened_is_not_owned(scene: Scene) -> None:
     scene.checkpoints.answers.clear()
     scene.give(A, B)
@@ -186,14 +209,56 @@ async def test_what_was_taken_away_while_it_was_opened_is_not_owned(scene: Scene
     assert scene.owners.places() == {A}
 
 
-async def test_stores_that_are_away_are_waited_for_and_a_broken_checkpoint_ends_the_worker(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_stores_that_are_away_are_waited_for(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streams.handover.OPEN_AGAIN_S", 0.001)
     scene.checkpoints.error = ServerAway("gone")
     scene.give(A)
     await until(lambda: len(scene.checkpoints.asked) > 3)
     assert not scene.crashes
-    scene.checkpoints.error = CheckpointError("broken")
-    await until(lambda: scene.crashes)
-    assert str(scene.crashes[0]) == "broken"
+    scene.checkpoints.error = None
+    await until(lambda: scene.owners.places() == {A})
+
+
+async def test_a_partition_that_cannot_be_gone_on_with_is_held_and_the_others_are_read(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.handover.HELD_AGAIN_S", 0.001)
+    scene.checkpoints.broken = {A[1]}
+    monkeypatch.setattr(scene.owners, "find", scene.cut(scene.owners.find))
+    scene.give(A, B)
+    await until(lambda: A in scene.handover.held and B in scene.owners.places())
+    assert scene.owners.places() == {B}
+    assert "no checkpoint of it can be used" in scene.handover.held[A]
+    assert scene.ready[-1] == {B}
+    assert not scene.crashes
+
+    scene.book.accept(10)  # what is lost was accepted
+    await until(lambda: scene.owners.places() == {A, B})
+    assert scene.handover.held == {}
+    owner = scene.owners.get(A)
+    assert owner is not None
+    assert (owner.state.offset, owner.lost) == (3, 3)
+    await until(lambda: scene.ready[-1] == {A, B})
+
+
+async def test_a_held_partition_that_goes_is_tried_no_more(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.handover.HELD_AGAIN_S", 0.001)
+    scene.checkpoints.broken = {A[1]}
+    monkeypatch.setattr(scene.owners, "find", scene.cut(scene.owners.find))
+    scene.give(A, B)
+    await until(lambda: A in scene.handover.held)
+    scene.give(B)
+    await until(lambda: not scene.handover._tasks)
+    assert (scene.handover.held, scene.owners.places()) == ({}, {B})
+
+
+async def test_a_partition_whose_log_was_cut_under_it_is_stored_and_held(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.handover.HELD_AGAIN_S", 0.001)
+    scene.give(A, B)
+    await until(lambda: scene.owners.places() == {A, B} and not scene.handover._tasks)
+    scene.checkpoints.broken = {A[1]}
+    monkeypatch.setattr(scene.owners, "find", scene.cut(scene.owners.find))
+    await scene.handover.reopen(A)
+    assert scene.settled == [A[1]]
+    await until(lambda: A in scene.handover.held)
+    assert scene.owners.places() == {B}

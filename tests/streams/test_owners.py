@@ -12,10 +12,11 @@ from streams import owners as owners_module
 from streams.app import make_app
 from streams.handover import Handover
 from streams.letters import Letters
-from streams.owners import Owners, Place
+from streams.owners import Found, Owners, Place
 from streams.partition import PartitionOwner
 from streams.records import FetchedBatches
 from streams.transport import Consumer
+from tests.streams.test_restored import NOW, SOURCE, Book, at
 from topologies.errors import SourceError
 from topologies.settings import Settings
 from topologies.sources import Source
@@ -49,7 +50,7 @@ def owners(monkeypatch: pytest.MonkeyPatch, checkpoints: NoCheckpoints) -> Owner
     settings = Settings()
     spans = dict.fromkeys(range(settings.kafka.partitions), (0, 10))
     monkeypatch.setattr(owners_module, "partition_offsets", lambda _settings, _topic: spans)
-    return Owners(settings, tuple(VIEWS.values()), checkpoints, Letters(settings.kafka))
+    return Owners(settings, tuple(VIEWS.values()), checkpoints, Book(), Letters(settings.kafka))
 
 
 async def opened(owners: Owners) -> None:
@@ -90,3 +91,11 @@ async def test_an_error_of_the_agent_ends_the_worker(owners: Owners) -> None:
     await app.agents["fold"]._on_error(app.agents["fold"], error)
     await asyncio.wait_for(app.wait_until_stopped(), 5)
     assert app.crash_reason is error
+
+
+async def test_a_log_that_ends_below_its_checkpoint_is_not_read() -> None:
+    settings = Settings()
+    owners = Owners(settings, NOW, at(12), Book(stored=12), Letters(settings.kafka))
+    with pytest.raises(SourceError, match=r"stands at offset 12 and the log ends at 11; the log was cut, so nothing is read"):
+        await owners.restore(Found(SOURCE, 0, 11))
+    assert (await owners.restore(Found(SOURCE, 0, 12))).state.offset == 12

@@ -15,6 +15,7 @@ from streams.letters import Letters
 from streams.owners import Owners
 from streams.partition import PartitionOwner
 from streams.watchdog import Watchdog
+from tests.streams.test_restored import Book
 from topologies.fold import PartitionState
 from topologies.settings import Settings
 from topologies.sources import Source
@@ -67,7 +68,7 @@ class Scene:
     def __init__(self) -> None:
         self.consumer = Broken()
         settings = Settings()
-        self.owners = Owners(settings, (), NoStore(), Letters(settings.kafka))
+        self.owners = Owners(settings, (), NoStore(), Book(), Letters(settings.kafka))
         source = Source("eu", PLACE[0], "A" * 22, PLACE[1])
         self.owner = PartitionOwner(source, PartitionState(source, (), 40), live=True, durable=40, cached=None)
         self.owners.adopt(PLACE, self.owner)

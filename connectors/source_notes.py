@@ -1,0 +1,95 @@
+"""What is noted of sources for ever, in Cassandra: which have ended, and which records were gone before anybody folded them.
+
+The tables are drawn in connectors/cassandra.py. Methods block and raise ServerAway or StoreError; a note written again is the same note.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cassandra.cluster import Session
+
+from connectors.cassandra import cassandra_errors
+from connectors.cassandra_store import SCOPE
+from topologies.settings import CassandraSettings
+from topologies.sources import Source
+
+ACCEPTED: Final = -1
+"""The `first` of the row that holds an operator's word."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Records of a source, offsets `first` to `upto` − 1, that were gone from the log before they were folded; and why, in a sentence."""
+
+    source: str
+    first: int
+    upto: int
+    reason: str
+    at_ms: int
+
+    @property
+    def records(self) -> int:
+        return max(0, self.upto - self.first)
+
+
+class SourceNotes:
+    """The notes, for the worker, the operator's command and readers."""
+
+    def __init__(self, session: Session, settings: CassandraSettings) -> None:
+        """Prepares its statements, which blocks; the schema is there (ensure_schema). The session stays the caller's."""
+        self._session = session
+        self._settings = settings
+        ended, gaps, sources = (f"{settings.keyspace}.{table}" for table in ("ended", "gaps", "sources"))
+        with cassandra_errors(settings):
+            self._end = self._prepare(f"INSERT INTO {ended} (scope, source, at_ms) VALUES (?, ?, ?)")
+            self._ended = self._prepare(f"SELECT source, at_ms FROM {ended} WHERE scope = ?")
+            self._note = self._prepare(f"INSERT INTO {gaps} (scope, source, first, upto, reason, at_ms) VALUES (?, ?, ?, ?, ?, ?)")
+            self._gaps = self._prepare(f"SELECT source, first, upto, reason, at_ms FROM {gaps} WHERE scope = ?")
+            self._sources = self._prepare(f"SELECT source, region, topic, topic_id, part FROM {sources} WHERE scope = ?")
+            self._stored = self._prepare(f"SELECT upto FROM {sources} WHERE scope = ? AND source = ?")
+
+    def _prepare(self, text: str) -> Any:
+        statement = self._session.prepare(text)
+        statement.is_idempotent = True
+        return statement
+
+    def _rows(self, statement: Any, *values: Any) -> list[Any]:
+        with cassandra_errors(self._settings):
+            return list(self._session.execute(statement, values))
+
+    def end(self, source: Source, at_ms: int) -> None:
+        """The source's topic is no more."""
+        self._rows(self._end, SCOPE, str(source), at_ms)
+
+    def ended(self) -> dict[str, int]:
+        """Of every source that has ended, when that was found (epoch ms), by its text."""
+        return dict(self._rows(self._ended, SCOPE))
+
+    def sources(self) -> list[tuple[Source, bool]]:
+        """Every source that was ever computed, and whether it has ended."""
+        ended = self.ended()
+        return [(Source(*name), text in ended) for text, *name in self._rows(self._sources, SCOPE)]
+
+    def note(self, gap: Gap) -> None:
+        """These records are lost."""
+        self._rows(self._note, SCOPE, gap.source, gap.first, gap.upto, gap.reason, gap.at_ms)
+
+    def gaps(self) -> list[Gap]:
+        """Everything that was ever lost, by source and offset."""
+        return [Gap(*row) for row in self._rows(self._gaps, SCOPE) if row[1] != ACCEPTED]
+
+    def accept(self, source: Source, upto: int, at_ms: int) -> None:
+        """An operator has seen that records below `upto` (the log's end then) may be gone, and wants the source to be gone on with."""
+        self._rows(self._note, SCOPE, str(source), ACCEPTED, upto, "accepted", at_ms)
+
+    def accepted(self, source: Source) -> int:
+        """Up to which offset an operator has accepted a loss; −1 for none."""
+        found = [row[2] for row in self._rows(self._gaps, SCOPE) if row[0] == str(source) and row[1] == ACCEPTED]
+        return max(found, default=-1)
+
+    def stored(self, source: Source) -> int | None:
+        """Up to which offset the source's cells are in Cassandra; None if it has never been computed."""
+        found = self._rows(self._stored, SCOPE, str(source))
+        return found[0][0] if found else None
