@@ -76,9 +76,10 @@ class DurableFlush:
         """Flush one partition. Raises ServerAway or StoreError with the cells marked again."""
         async with owner.storing:
             state = owner.state
-            if owner.stored == state.offset:
-                return
             status = state.status()
+            unread = owner.stored is None and owner.durable == state.offset and status.clock_ms < 0 and not status.received
+            if owner.stored == state.offset or unread:
+                return
             packs, taken = state.take_packs()
             try:
                 await self._cells.write_packs(owner.source, status.offset, packs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from cassandra.cluster import Session
@@ -30,14 +30,24 @@ def store(session: Session, settings: Settings) -> CassandraCheckpoints:
 
 
 @pytest.fixture
+def reopened(session: Session, settings: Settings) -> Callable[[], CassandraCheckpoints]:
+    return lambda: CassandraCheckpoints(session, settings.cassandra)
+
+
+@pytest.fixture
 def damage(session: Session, settings: Settings) -> Damage:
     table = f"{settings.cassandra.keyspace}.checkpoint_pieces"
 
-    def spoil(source: Source, offset: int, writer: str) -> None:
+    def spoil(source: Source, offset: int, writer: str, how: str) -> None:
         query = f"SELECT stamp, piece, data FROM {table} WHERE source = %s AND shard = 0 AND upto = %s AND writer = %s LIMIT 1"
         stamp, piece, data = session.execute(query, (str(source), offset, writer)).one()
-        update = f"UPDATE {table} SET data = %s WHERE source = %s AND shard = 0 AND upto = %s AND writer = %s AND stamp = %s AND piece = %s"
-        session.execute(update, (data[:-1] + bytes([data[-1] ^ 1]), str(source), offset, writer, stamp, piece))
+        where = "WHERE source = %s AND shard = 0 AND upto = %s AND writer = %s AND stamp = %s AND piece = %s"
+        key = (str(source), offset, writer, stamp, piece)
+        if how == "lost":
+            session.execute(f"DELETE FROM {table} {where}", key)
+            return
+        spoilt = {"flipped": data[:-1] + bytes([data[-1] ^ 1]), "cut": data[:-1]}[how]
+        session.execute(f"UPDATE {table} SET data = %s {where}", (spoilt, *key))
 
     return spoil
 

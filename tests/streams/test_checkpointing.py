@@ -136,6 +136,12 @@ async def test_cells_that_a_checkpoint_has_as_lacking_are_stored_without_another
     assert len(cells.packs) > 5
 
 
+async def test_a_partition_in_which_nothing_ever_was_is_not_told_of() -> None:
+    cells = Cells()
+    await DurableFlush(cells)(owner_of(PartitionState(SOURCE, NOW)))
+    assert cells.status is None
+
+
 async def test_what_is_folded_while_a_checkpoint_is_written_is_not_in_it() -> None:
     class Slow(Kept):
         async def write(self, source: Source, offset: int, writer: str, payload: bytes) -> None:
