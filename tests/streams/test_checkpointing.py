@@ -96,6 +96,8 @@ async def test_a_crash_between_cells_and_checkpoint_loses_no_cell() -> None:
     flushing = asyncio.create_task(DurableFlush(cells)(owner))
     await cells.reached.wait()
     checkpointing = asyncio.create_task(flush_of(kept)(owner))
+    done, _ = await asyncio.wait([checkpointing], timeout=0.5)
+    assert not done
     cells.fails = True
     cells.open.set()
     with pytest.raises(ServerAway):
