@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
+import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
 from cassandra.cluster import Session
 
+from cluster.local import LocalCluster
 from connectors.cassandra import close, connect
 from connectors.cassandra_schema import ensure_schema
 from connectors.checkpoints import SHARDS, CassandraCheckpoints
-from tests.connectors.checkpoint_conformance import HERE, CheckpointConformance, Damage, payload
+from tests.connectors.checkpoint_conformance import HERE, THERE, CheckpointConformance, Damage, payload
 from topologies.settings import Settings
 from topologies.sources import Source
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def settings(cluster: LocalCluster) -> Settings:
+    """A keyspace for all of these tests: making and dropping one takes longer than most of them."""
+    keyspace = f"checkpoints_{uuid.uuid4().hex[:12]}"
+    return dataclasses.replace(cluster.settings, cassandra=dataclasses.replace(cluster.settings.cassandra, keyspace=keyspace))
+
+
+@pytest.fixture(scope="module")
 def session(settings: Settings) -> Iterator[Session]:
     opened = connect(settings.cassandra)
     ensure_schema(opened, settings.cassandra, ())
@@ -26,6 +36,12 @@ def session(settings: Settings) -> Iterator[Session]:
 
 @pytest.fixture
 def store(session: Session, settings: Settings) -> CassandraCheckpoints:
+    """Without what other tests left in it."""
+    keyspace = settings.cassandra.keyspace
+    for source in (HERE, THERE):
+        session.execute(f"DELETE FROM {keyspace}.checkpoints WHERE source = %s", (str(source),))
+        for shard in range(SHARDS):
+            session.execute(f"DELETE FROM {keyspace}.checkpoint_pieces WHERE source = %s AND shard = %s", (str(source), shard))
     return CassandraCheckpoints(session, settings.cassandra)
 
 
