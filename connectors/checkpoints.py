@@ -43,11 +43,15 @@ class CheckpointStore(Protocol):
     """Where checkpoints are kept. Called by a partition's owner, and by one that no longer knows that it is not the owner.
 
     Any number of writers may write at once, for the same source and offset too: each one's checkpoint is whole or does not count, and
-    nothing a writer that is behind does makes a newer one vanish. Does not block the event loop.
+    nothing a writer that is behind does makes a newer one vanish. A writer may end at any moment: what it leaves counts as nothing, is told
+    of to nobody, and goes with the next that are forgotten. Sources are told apart by their text, whatever characters it has; a writer's
+    name is any text; a payload is any bytes, none too. Does not block the event loop. tests/connectors/checkpoint_conformance.py holds
+    every store to this.
     """
 
     async def write(self, source: Source, offset: int, writer: str, payload: bytes) -> None:
-        """Returns when the checkpoint is durable; writing it again changes nothing. The three newest offsets are kept, older ones go.
+        """Returns when the checkpoint is durable; writing it again changes nothing, or makes it whole where it was damaged. The three
+        newest offsets are kept, by whoever, older ones go.
 
         Raises ServerAway or StoreError; then it is not there, or is there whole.
         """

@@ -2,8 +2,8 @@
 it is, so the cells of windows are the same, and the live ones are by the same keys.
 
 Event i is of place i mod 10,000, which tells title, region and device; N / 10,000 sessions share each place and take turns. In each round
-of N events every session has one, in an order that is another in each round, as viewers' heartbeats come: a table of sessions is read all
-over, not from its first row to its last.
+every session has one event, in an order that is another in each round, as viewers' heartbeats come: a table of sessions is read all over,
+not from its first row to its last. (Fewer than 10,000 sessions move from place to place.)
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ from topologies.errors import StoreError, UsageError
 from topologies.settings import Settings
 
 PLACES: Final = 10_000
-MOST: Final = 1_200_000
-"""More sessions than this would not be heard of every 24 s."""
-EVENTS_A_MS: Final = 50
-"""Of event time: so a million sessions are heard of every 20 s, and live for 30."""
+EVENTS_A_MS: Final = 80
+"""Of event time: so of a million sessions each is heard of again within 25 s (last in a round after first in the one before), and is live
+for 30."""
+MOST: Final = 1_150_000
+"""More sessions would not be heard of in time."""
 TAG: Final = "live"
 _REGIONS: Final = 6
 _TITLES: Final = 18_214
 _WATCHED_MS: Final = 10_000
+_AT_ONCE: Final = 100_000
 
 
 @dataclass(frozen=True)
@@ -42,29 +44,31 @@ class LiveSessions:
     start_ms: int
 
     def __post_init__(self) -> None:
-        if self.sessions % PLACES or not 0 < self.sessions <= MOST:
-            raise UsageError(f"--live-sessions must be a multiple of {PLACES:,} up to {MOST:,}")
-        if self.events < self.sessions:
-            raise UsageError(f"{self.sessions:,} live sessions need at least as many --events")
+        if not 0 < self.sessions <= MOST:
+            raise UsageError(f"--live-sessions must be between 1 and {MOST:,}")
+        if self.events < (least := -(-self.sessions // PLACES) * PLACES):
+            raise UsageError(f"{self.sessions:,} live sessions need at least {least:,} --events")
 
-    def session_of(self, first: int, count: int) -> NDArray[np.int64]:
-        """The session of each of these events, i64[count]."""
+    def sessions_of(self, first: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The session of each of these events, i64[count], and which of its events it is, from 0."""
         index = np.arange(first, first + count, dtype=np.int64)
-        rounds, rest = np.divmod(index, self.sessions)
-        block, place = np.divmod(rest, PLACES)
+        if self.sessions < PLACES:
+            return index % self.sessions, index // self.sessions
+        visit, place = np.divmod(index, PLACES)
+        sharing = (self.sessions - place + PLACES - 1) // PLACES
+        rounds, at = np.divmod(visit, sharing)
         turn = (place * 2_654_435_761 + rounds * 320_759_897) >> 16
-        found: NDArray[np.int64] = place + PLACES * ((block + turn) % (self.sessions // PLACES))
-        return found
+        return place + PLACES * ((at + turn) % sharing), rounds
 
     def values(self, first: int, count: int) -> Iterator[tuple[int, bytes, bytes]]:
         """(record's timestamp, key, value) of each of these events."""
         tails = _tails()
-        for index, session in enumerate(self.session_of(first, count).tolist(), first):
+        head = b'{"v":1,"type":"heartbeat","session":"%016x","seq":%d,"ts":%d,"account":"%s'
+        sessions, numbers = (column.tolist() for column in self.sessions_of(first, count))
+        for index, (session, seq) in enumerate(zip(sessions, numbers, strict=True), first):
             at_ms = self.start_ms + index // EVENTS_A_MS
             account = b"%s-%07d" % (TAG.encode(), session)
-            head = b'{"v":1,"type":"heartbeat","session":"%016x","seq":%d,"ts":%d,"account":"%s'
-            value = head % (_identity(session), index // self.sessions, at_ms, account) + tails[session % PLACES]
-            yield at_ms, account, value
+            yield at_ms, account, head % (_identity(session), seq, at_ms, account) + tails[index % PLACES]
 
 
 def _identity(session: int) -> int:
@@ -99,14 +103,15 @@ def preload(settings: Settings, name: str, log: LiveSessions) -> str:
         if error is not None:
             failed.append(str(error))
 
-    for at_ms, key, value in log.values(0, log.events):
-        while True:
-            try:
-                producer.produce(topic, value, key, partition=0, timestamp=at_ms, on_delivery=delivered)
-                break
-            except BufferError:
-                producer.poll(0.1)
-        producer.poll(0)
+    for first in range(0, log.events, _AT_ONCE):
+        for at_ms, key, value in log.values(first, min(_AT_ONCE, log.events - first)):
+            while True:
+                try:
+                    producer.produce(topic, value, key, partition=0, timestamp=at_ms, on_delivery=delivered)
+                    break
+                except BufferError:
+                    producer.poll(0.1)
+            producer.poll(0)
     producer.flush()
     if failed:
         raise StoreError(f"Kafka did not take {len(failed):,} of the records ({failed[0]}); see its log")

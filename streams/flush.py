@@ -84,7 +84,10 @@ class DurableFlush:
     async def __call__(self, owner: PartitionOwner) -> None:
         """Flush one partition. Raises ServerAway or StoreError with the cells marked again."""
         async with owner.storing:
-            if owner.stored != owner.state.offset:
+            state = owner.state
+            status = state.status()
+            unread = owner.stored is None and owner.durable == state.offset and status.clock_ms < 0 and not status.received
+            if owner.stored != state.offset and not unread:
                 with metrics.FLUSH_SECONDS.labels("cassandra").time():
                     await self._flush(owner)
 

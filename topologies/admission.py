@@ -16,7 +16,6 @@ from topologies.session_rows import (
     CLOCK,
     DEAD_COUNT,
     DUPLICATE_COUNT,
-    FLAGS,
     HIGHEST,
     ISLAND_ROWS,
     ISLANDS_AN_EVENT,
@@ -24,13 +23,15 @@ from topologies.session_rows import (
     LATE_COUNT,
     MAX_TS,
     RECEIVED,
-    ROWS,
     SEQ_WINDOW,
     SessionArrays,
     begin,
     find_session,
+    forget_some,
+    has_row,
     look_ahead,
     remember,
+    take_row,
     was_seen,
 )
 from topologies.sources import LATENESS_MS, SKEW_MS
@@ -111,7 +112,7 @@ def _class(batch: Batch, at: Word, counters: np.ndarray, kind: Word) -> None:
 @inlined
 def _room(table: SessionArrays, live: LiveArrays) -> Word:
     """DONE if any one event can be applied, else what must grow."""
-    if table.counters[ROWS] >= table.rows.shape[0]:
+    if not has_row(table):
         return NEED_ROWS
     if not has_room(live):
         return NEED_KEYS
@@ -121,18 +122,17 @@ def _room(table: SessionArrays, live: LiveArrays) -> Word:
 
 
 @inlined
-def _new_life(batch: Batch, at: Word, slot: Word, seq: Word, ts: Word, table: SessionArrays) -> Word:
+def _new_life(batch: Batch, at: Word, slot: Word, seq: Word, ts: Word, watermark: Word, table: SessionArrays) -> Word:
     """The row of a session that is not known, with this event as its first: a new one, or that of what it was before.
 
     What it was before is in no live cell: it was last fresh 13 minutes ago or more, and the clock has passed whole minutes since.
     """
     number = signed(table.lookup[slot]) - 1
     if number < 0:
-        number = table.counters[ROWS]
-        table.counters[ROWS] = number + 1
+        number = take_row(table)
         table.lookup[slot] = number + 1
-        table.rows[number, FLAGS] = 0
     begin(table.rows[number], batch.ids[at, 0], batch.ids[at, 1], seq, ts)
+    forget_some(watermark, table)
     return number
 
 
@@ -173,7 +173,7 @@ def _admit_event(batch: Batch, at: Word, table: SessionArrays, live: LiveArrays)
         remember(row, table.islands, counters, seq)
         row[LAST_TS] = max(row[LAST_TS], ts)
     else:
-        number = _new_life(batch, at, slot, seq, ts, table)
+        number = _new_life(batch, at, slot, seq, ts, watermark, table)
     _class(batch, at, counters, APPLIED)
     counters[MAX_TS] = max(counters[MAX_TS], ts)
     follow(number, seq, ts, rts, batch.tells[at], batch.dims, at, table, live)

@@ -3,7 +3,7 @@
 A column holds what a word adds to what others say: the state's event is mostly the highest one, the freshest record is seldom far from
 the last time. Column c of n rows stands as planes: `planes[(first[c] + b) * n + i]` is byte b of row i's value, lowest first; a column of
 zeros has no plane. Identities are random, so they stay as they are.
-Measured: 1 M sessions of 128 bytes become 16 MB of identities and 1-8 MB of planes, once those are compressed.
+Measured: of the 128 bytes of a session 16 are its identity, 5-12 others are left before compression (`marquee bench checkpoint`).
 """
 
 from __future__ import annotations

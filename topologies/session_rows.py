@@ -20,11 +20,18 @@ SEQ_WINDOW: Final = 64
 # words of a session's row
 ID_1, ID_2, SEEN, HIGHEST, CLEAN_FROM, LAST_TS, FRESH_AT, STATE_SEQ, STATE, DIMS_SEQ, FLAGS, NEXT, ISLANDS, DIMS = range(14)
 WORDS: Final = 16
+ROW_BYTES: Final = WORDS * 8
 LIVE_DIMENSIONS: Final = WORDS - DIMS
 """So many dimensions of a session can be followed."""
 
-# FLAGS: it is counted in its live cells; it stands in the expiry wheel
-COUNTED, WHEELED = 1, 2
+# FLAGS: it is counted in its live cells; it stands in the expiry wheel; the row is nobody's
+COUNTED, WHEELED, FREE = 1, 2, 4
+
+# words of the table's hand: the row that it looks at next; first free row + 1 (the next one is its NEXT)
+LOOKED_AT, FIRST_FREE = range(2)
+HAND: Final = 2
+LOOKED_AT_A_SESSION: Final = 2
+"""Rows that the hand passes for each new session: so a table has at most twice as many rows as sessions that must be remembered."""
 
 # words of the partition's counters
 CLOCK, MAX_TS, SWEPT_S, ROWS, ISLAND_ROWS, LIVE, RECEIVED, APPLIED_COUNT, DUPLICATE_COUNT, LATE_COUNT, DEAD_COUNT, SAMPLES = range(12)
@@ -41,7 +48,7 @@ class SessionArrays(NamedTuple):
     """A partition's sessions as kernels take them.
 
     counters i64[COUNTERS]. lookup i32[2^k]: row + 1 by hash of the identity, 0 where free. rows i64[capacity, WORDS].
-    islands i64[capacity, 3]: lowest, highest, next island + 1. wheel i64[WHEEL]: first row + 1 of each second's list.
+    islands i64[capacity, 3]: lowest, highest, next island + 1. wheel i64[WHEEL]: first row + 1 of each second's list. hand i64[HAND].
     """
 
     counters: NDArray[np.int64]
@@ -49,6 +56,7 @@ class SessionArrays(NamedTuple):
     rows: NDArray[np.int64]
     islands: NDArray[np.int64]
     wheel: NDArray[np.int64]
+    hand: NDArray[np.int64]
 
 
 @inlined
@@ -67,6 +75,64 @@ def find_session(lookup: np.ndarray, rows: np.ndarray, id_1: Word, id_2: Word) -
         if found == 0 or (rows[found - 1, ID_1] == id_1 and rows[found - 1, ID_2] == id_2):
             return signed(slot)
         slot = (slot + unsigned(1)) & mask
+
+
+@inlined
+def has_row(table: SessionArrays) -> Word:
+    """Whether there is a row for one more session."""
+    return table.counters[ROWS] < table.rows.shape[0] or table.hand[FIRST_FREE] != 0
+
+
+@inlined
+def take_row(table: SessionArrays) -> Word:
+    """The number of a row for a new session."""
+    number = table.hand[FIRST_FREE] - 1
+    if number >= 0:
+        table.hand[FIRST_FREE] = table.rows[number, NEXT]
+    else:
+        number = table.counters[ROWS]
+        table.counters[ROWS] = number + 1
+    table.rows[number, FLAGS] = 0
+    table.rows[number, NEXT] = 0
+    return number
+
+
+@inlined
+def _unfind(number: Word, lookup: np.ndarray, rows: np.ndarray) -> None:
+    """Take the row's session out of the lookup; what stands behind its place because that was taken moves up."""
+    mask = unsigned(lookup.shape[0] - 1)
+    hole = unsigned(rows[number, ID_1]) & mask
+    while lookup[hole] != number + 1:
+        hole = (hole + unsigned(1)) & mask
+    at = hole
+    while True:
+        at = (at + unsigned(1)) & mask
+        found = lookup[at]
+        if found == 0:
+            break
+        home = unsigned(rows[found - 1, ID_1]) & mask
+        if ((at - home) & mask) >= ((at - hole) & mask):
+            lookup[hole] = found
+            hole = at
+    lookup[hole] = 0
+
+
+@inlined
+def forget_some(watermark: Word, table: SessionArrays) -> None:
+    """A session was made: the hand passes a few rows, and what can be forgotten makes room. So no table is ever cleared all at once."""
+    rows, hand = table.rows, table.hand
+    for _ in range(LOOKED_AT_A_SESSION):
+        number = hand[LOOKED_AT]
+        if number >= table.counters[ROWS]:
+            number = signed(0)
+        hand[LOOKED_AT] = number + 1
+        row = rows[number]
+        if not row[FLAGS] & (WHEELED | FREE) and forgettable(row, watermark):
+            _unfind(number, table.lookup, rows)
+            row[FLAGS] = FREE
+            row[ISLANDS] = 0
+            row[NEXT] = hand[FIRST_FREE]
+            hand[FIRST_FREE] = number + 1
 
 
 @inlined

@@ -15,7 +15,7 @@ from connectors import cassandra
 from connectors.cassandra_schema import ensure_schema
 from connectors.checkpoints import CassandraCheckpoints
 from connectors.source_notes import SourceNotes
-from loadgen.live_sessions import LiveSessions
+from loadgen.live_sessions import PLACES, LiveSessions
 from marquee.arena import arena, cluster_option, show
 from marquee.invocation import Invocation, pass_invocation
 from marquee.output import json_option, say
@@ -54,16 +54,17 @@ def checkpoint(invocation: Invocation, sizes: tuple[int, ...], repeat: int, give
       marquee bench checkpoint --live-sessions 1000000
     """
     asked = sizes or SIZES
+    logs = {size: LiveSessions(size, max(ROUNDS * size, PLACES), _START_MS) for size in asked}
     with arena(invocation.settings, "checkpoint", given, services=("cassandra",)) as (settings, _, _cluster):
         warm()
-        found = {str(size): asyncio.run(_measured(settings, size, repeat)) for size in asked}
+        found = {str(size): asyncio.run(_measured(settings, log, repeat)) for size, log in logs.items()}
     show({"live_sessions": asked[0], **found[str(asked[0])]} if len(asked) == 1 else {"by_live_sessions": found}, as_json)
     return 0
 
 
-async def _measured(settings: Settings, sessions: int, repeat: int) -> dict[str, Any]:
-    say(f"folding {ROUNDS * sessions:,} events of {sessions:,} sessions")
-    state = _state(sessions)
+async def _measured(settings: Settings, log: LiveSessions, repeat: int) -> dict[str, Any]:
+    say(f"folding {log.events:,} events of {log.sessions:,} sessions")
+    state = _state(log)
     session = cassandra.connect(settings.cassandra)
     try:
         ensure_schema(session, settings.cassandra, ())
@@ -103,9 +104,8 @@ async def _written_and_restored(store: CassandraCheckpoints, notes: SourceNotes,
     }
 
 
-def _state(sessions: int) -> PartitionState:
-    log = LiveSessions(sessions, ROUNDS * sessions, _START_MS)
-    state = PartitionState(Source("bench", "live-sessions", f"{sessions:022d}", 0), tuple(VIEWS.values()))
+def _state(log: LiveSessions) -> PartitionState:
+    state = PartitionState(Source("bench", "live-sessions", f"{log.sessions:022d}", 0), tuple(VIEWS.values()))
     for block in _blocks(log):
         state.apply(block)
     return state

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+import uuid
+from collections.abc import Callable, Iterator
 
 import pytest
 from cassandra.cluster import Session
 
+from cluster.local import LocalCluster
 from connectors.cassandra import close, connect
 from connectors.cassandra_schema import ensure_schema
 from connectors.checkpoints import SHARDS, CassandraCheckpoints
-from tests.connectors.checkpoint_conformance import HERE, CheckpointConformance, Damage, payload
+from tests.connectors.checkpoint_conformance import HERE, THERE, CheckpointConformance, Damage, payload
 from topologies.settings import Settings
 from topologies.sources import Source
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def settings(cluster: LocalCluster) -> Settings:
+    """A keyspace for all of these tests: making and dropping one takes longer than most of them."""
+    keyspace = f"checkpoints_{uuid.uuid4().hex[:12]}"
+    return dataclasses.replace(cluster.settings, cassandra=dataclasses.replace(cluster.settings.cassandra, keyspace=keyspace))
+
+
+@pytest.fixture(scope="module")
 def session(settings: Settings) -> Iterator[Session]:
     opened = connect(settings.cassandra)
     ensure_schema(opened, settings.cassandra, ())
@@ -26,18 +36,34 @@ def session(settings: Settings) -> Iterator[Session]:
 
 @pytest.fixture
 def store(session: Session, settings: Settings) -> CassandraCheckpoints:
+    """Without what other tests left in it."""
+    keyspace = settings.cassandra.keyspace
+    for source in (HERE, THERE):
+        session.execute(f"DELETE FROM {keyspace}.checkpoints WHERE source = %s", (str(source),))
+        for shard in range(SHARDS):
+            session.execute(f"DELETE FROM {keyspace}.checkpoint_pieces WHERE source = %s AND shard = %s", (str(source), shard))
     return CassandraCheckpoints(session, settings.cassandra)
+
+
+@pytest.fixture
+def reopened(session: Session, settings: Settings) -> Callable[[], CassandraCheckpoints]:
+    return lambda: CassandraCheckpoints(session, settings.cassandra)
 
 
 @pytest.fixture
 def damage(session: Session, settings: Settings) -> Damage:
     table = f"{settings.cassandra.keyspace}.checkpoint_pieces"
 
-    def spoil(source: Source, offset: int, writer: str) -> None:
+    def spoil(source: Source, offset: int, writer: str, how: str) -> None:
         query = f"SELECT stamp, piece, data FROM {table} WHERE source = %s AND shard = 0 AND upto = %s AND writer = %s LIMIT 1"
         stamp, piece, data = session.execute(query, (str(source), offset, writer)).one()
-        update = f"UPDATE {table} SET data = %s WHERE source = %s AND shard = 0 AND upto = %s AND writer = %s AND stamp = %s AND piece = %s"
-        session.execute(update, (data[:-1] + bytes([data[-1] ^ 1]), str(source), offset, writer, stamp, piece))
+        where = "WHERE source = %s AND shard = 0 AND upto = %s AND writer = %s AND stamp = %s AND piece = %s"
+        key = (str(source), offset, writer, stamp, piece)
+        if how == "lost":
+            session.execute(f"DELETE FROM {table} {where}", key)
+            return
+        spoilt = {"flipped": data[:-1] + bytes([data[-1] ^ 1]), "cut": data[:-1]}[how]
+        session.execute(f"UPDATE {table} SET data = %s {where}", (spoilt, *key))
 
     return spoil
 

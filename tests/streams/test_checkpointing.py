@@ -99,6 +99,8 @@ async def test_a_crash_between_cells_and_checkpoint_loses_no_cell() -> None:
     flushing = asyncio.create_task(DurableFlush(cells)(owner))
     await cells.reached.wait()
     checkpointing = asyncio.create_task(flush_of(kept)(owner))
+    done, _ = await asyncio.wait([checkpointing], timeout=0.5)
+    assert not done
     cells.fails = True
     cells.open.set()
     with pytest.raises(ServerAway):
@@ -137,6 +139,12 @@ async def test_cells_that_a_checkpoint_has_as_lacking_are_stored_without_another
     state = (await restored(SOURCE, NOW, kept, Book(), 0)).state
     await DurableFlush(cells)(owner_of(state))
     assert len(cells.packs) > 5
+
+
+async def test_a_partition_in_which_nothing_ever_was_is_not_told_of() -> None:
+    cells = Cells()
+    await DurableFlush(cells)(owner_of(PartitionState(SOURCE, NOW)))
+    assert cells.status is None
 
 
 async def test_what_is_folded_while_a_checkpoint_is_written_is_not_in_it() -> None:

@@ -120,16 +120,21 @@ class Owner:
     def flush_durable(self, outcome: str, meanwhile: int = 0, close: bool = True) -> None:
         """outcome: written, failed, torn."""
         packs, taken = self.state.take_packs()
-        version, document = self.state.offset, dump_state(self.state)
+        version = self.state.offset
         self.fold(meanwhile)
         if outcome != "written":
             self.durable.put(version, packs[: len(packs) // 2] if outcome == "torn" else ())
             self.state.put_back(taken)
             return
         self.durable.put(version, packs)
-        self.durable.checkpoint = (version, pack_state(document))
         if close:
             self.state.close_final()
+
+    def checkpoint(self, meanwhile: int = 0) -> None:
+        """Of any moment between two flushes of cells, whatever they left marked."""
+        snapshot = dump_state(self.state)
+        self.fold(meanwhile)
+        self.durable.checkpoint = (snapshot.offset, pack_state(snapshot))
 
     def crash(self) -> None:
         """Another owner goes on from the newest checkpoint."""
@@ -153,7 +158,7 @@ class Owner:
 def walk(owner: Owner, seed: int, steps: int, faults: Sequence[str]) -> None:
     draw = random.Random(seed)
     for _ in range(steps):
-        action = draw.choice(("fold", "fold", "cache", "cache", "durable", *faults))
+        action = draw.choice(("fold", "fold", "cache", "cache", "durable", "checkpoint", *faults))
         outcome = draw.choice(("written", "written", "failed", "torn"))
         meanwhile = draw.choice((0, 0, 5, 60))
         if action == "fold":
@@ -162,6 +167,8 @@ def walk(owner: Owner, seed: int, steps: int, faults: Sequence[str]) -> None:
             owner.flush_cache(outcome, meanwhile)
         elif action == "durable":
             owner.flush_durable(outcome, meanwhile)
+        elif action == "checkpoint":
+            owner.checkpoint(meanwhile)
         elif action == "crash":
             owner.crash()
         else:

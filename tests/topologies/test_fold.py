@@ -220,3 +220,24 @@ def test_the_state_is_the_same_whatever_bytes_surround_the_values() -> None:
     state = PartitionState(SOURCE, VIEWS)
     state.apply(moved)
     assert state.canonical() == folded(VIEWS, records).canonical()
+
+
+def test_a_table_forgets_as_it_goes_and_finds_what_it_keeps() -> None:
+    """Sessions come all the time; every second one is silent for good, the others say something each ten minutes. What goes leaves holes in
+    the lookup that hide nobody behind them: whoever was forgotten wrongly would count his events twice."""
+    records: list[Record] = []
+    for at in range(6000):
+        records.append(event(T0 + at * 1000, session=f"s{at}", watched_ms=1))
+        for ago in range(600, 2400, 600):
+            if at % 2 and at >= ago:
+                seq = ago // 600
+                records.append(event(T0 + at * 1000, session=f"s{at - ago}", seq=seq, watched_ms=1))
+                records.append(event(T0 + at * 1000, session=f"s{at - ago}", seq=seq - at % 3 % 2, watched_ms=1))
+    state = agrees(VIEWS, records, range(0, len(records), 1700))
+    assert len(state.sessions.rows()) <= 2 * len(state.canonical()["sessions"]) + 100
+    restored = load_state(pack_state(dump_state(state)), SOURCE, VIEWS)
+    assert len(restored.sessions.rows()) < len(state.sessions.rows())
+    more = [event(T0 + 6_000_000 + at, session=f"s{6000 - at}", seq=3, watched_ms=1) for at in range(3000)]
+    apply(state, more)
+    apply(restored, more)
+    assert restored.canonical() == state.canonical()
