@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from topologies.compiled import PADDING, Word, hash_bytes, lean, unsigned
+from topologies.compiled import PADDING, Word, hash_bytes, lean, load8, unsigned
 
 ABSENT: Final = 0
 """The number of the absent text, in every dictionary."""
@@ -41,7 +41,7 @@ def _intern(
                     return row, count
                 base = ends[count - 1]
                 for at in range(length):
-                    pool[base + at] = buffer[start + at]
+                    pool[base + at] = load8(buffer, start + at)
                 ends[count] = base + length
                 index[slot] = count
                 numbers[row] = count
@@ -51,7 +51,7 @@ def _intern(
             if ends[number] - base == length:
                 same = True
                 for at in range(length):
-                    if pool[base + at] != buffer[start + at]:
+                    if pool[base + at] != load8(buffer, start + at):
                         same = False
                         break
                 if same:
@@ -95,7 +95,10 @@ class Dictionary:
         return self._ends.nbytes + self._pool.nbytes + self._index.nbytes
 
     def intern(self, buffer: NDArray[np.uint8], spans: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Number the texts at spans [n, 2] (start, length) of a padded buffer; new texts get new numbers."""
+        """Number the texts at spans [n, 2] (start, length) of a padded buffer; new texts get new numbers.
+
+        Starts are counted from the buffer's first byte and may lie outside of it, where the caller knows that there is a text.
+        """
         numbers = np.empty(len(spans), dtype=np.int32)
         done = 0
         while done < len(spans):
