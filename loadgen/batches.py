@@ -8,6 +8,7 @@ run's is a chunk's, 200 ms at most.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -42,7 +43,7 @@ def batched(rows: NDArray[Any], order: NDArray[np.int64], homes: NDArray[np.int3
     values: list[bytes | None] = []
     reasons: dict[int, str] = {}
     broken = np.flatnonzero(faults == MALFORMED)
-    for first, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+    for first, end in pairwise(bounds.tolist()):
         batch = encoder.batch(rows, order[first:end], lanes)
         bad = broken[np.searchsorted(broken, first) : np.searchsorted(broken, end)].tolist()
         if bad and apart[first]:
@@ -60,7 +61,7 @@ def _cut(arrivals: NDArray[np.int64], homes: NDArray[np.int32], apart: NDArray[n
     edges = np.concatenate([[True], (homes[1:] != homes[:-1]) | apart[1:] | apart[:-1]])
     starts: list[int] = []
     stretches = np.append(np.flatnonzero(edges), len(homes)).tolist()
-    for first, end in zip(stretches[:-1], stretches[1:], strict=True):
+    for first, end in pairwise(stretches):
         at = first
         while at < end:
             starts.append(at)

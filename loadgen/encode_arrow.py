@@ -31,8 +31,8 @@ _NO_ERROR, _NO_RUNTIME, _NO_STARTUP, _NO_BITRATE, _IS_FATAL = range(len(_NULLABL
 class _Columns(NamedTuple):
     """Room for a batch of n rows.
 
-    narrow u8[9, n], wide i32[9, n], ts i64[n]. sessions u8[16 n]. accounts u8[24 n], account_ends i32[n + 1]. bits u8[5, n / 8]: of which the
-    first four say that there is a value. titles i32[n]: of those that the batch has. slots i32[titles]: −1.
+    narrow u8[9, n], wide i32[9, n], ts i64[n]. sessions u8[16 n]. accounts u8, account_ends i32[n + 1]. bits u8[5, n / 8]: the first four
+    say that there is a value. titles i32[n]: those that the batch has. slots i32[titles]: −1.
     """
 
     narrow: NDArray[np.uint8]
