@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 
 from topologies.arrow_plan import BOOL, COLUMN, FORM, NULLS, WRONG
-from topologies.arrow_stream import ArrowRecord
-from topologies.events import FIELDS
+from topologies.arrow_stream import ArrowRecord, open_record
+from topologies.compiled import PADDING
+from topologies.events import FIELDS, Malformed
 
 LETTER_TEXT_BYTES: Final = 1_024
 """A text in a letter is cut to so many bytes: a dictionary's may stand in every row of a record."""
@@ -50,6 +52,22 @@ def documents(record: ArrowRecord, batch: int, rows: list[int]) -> Iterator[Mapp
     }
     for row in rows:
         yield {name: column.value(row) for name, column in columns.items()}
+
+
+def shown(value: bytes) -> dict[str, Any] | None:
+    """What a letter's stream of one row holds, for people: the fields that are not null, one of a foreign type as its type's name. None if
+    it is no such stream."""
+    try:
+        record = open_record(np.frombuffer(value + bytes(PADDING), dtype=np.uint8), 0, len(value))
+    except Malformed:
+        return None
+    if record.rows != 1:
+        return None
+    [batch] = [number for number, found in enumerate(record.batches) if found.num_rows]
+    [row] = documents(record, batch, [0])
+    column = record.batches[batch].column
+    foreign = {name: f"({column(record.plan.columns[name]).type})" for name, found in row.items() if found is FOREIGN}
+    return {name: foreign.get(name, found) for name, found in row.items() if found is not None}
 
 
 def one_row(record: ArrowRecord, row: int) -> tuple[bytes, bool]:

@@ -32,7 +32,7 @@ def batch_of(events: Sequence[Mapping[str, Any]], schema: Any = SCHEMA) -> Any:
     return pa.RecordBatch.from_pylist([dict(event) for event in events], schema=schema)
 
 
-def block_of(values: Sequence[bytes | None], rts: int = 0, first: int = 0) -> RecordBlock:
+def block_of(values: Sequence[bytes | None], rts: int = 0, first: int = 0, arrow: Sequence[int] | None = None) -> RecordBlock:
     """Records with these values, packed with an odd byte between them: nothing is aligned."""
     sizes = np.array([len(value or b"") for value in values], dtype=np.int64)
     ends = np.cumsum(sizes + 1)
@@ -41,10 +41,13 @@ def block_of(values: Sequence[bytes | None], rts: int = 0, first: int = 0) -> Re
     none = np.full(len(values), -1, dtype=np.int64)
     starts, stops = np.where(absent, -1, ends - 1 - sizes), np.where(absent, -1, ends - 1)
     offsets = np.arange(first, first + len(values))
-    return RecordBlock(buffer, starts, stops, none, none, offsets, np.full(len(values), rts), first, first + len(values))
+    said = None if arrow is None else np.array(arrow, dtype=np.uint8)
+    return RecordBlock(buffer, starts, stops, none, none, offsets, np.full(len(values), rts), first, first + len(values), said)
 
 
-def rows_of(values: Sequence[bytes | None], dimensions: Sequence[str] = ()) -> tuple[Rows, dict[str, Dictionary]]:
+def rows_of(
+    values: Sequence[bytes | None], dimensions: Sequence[str] = (), arrow: Sequence[int] | None = None
+) -> tuple[Rows, dict[str, Dictionary]]:
     """These values read into rows, and the dictionaries that came of it."""
     dictionaries = {dimension: Dictionary() for dimension in dimensions}
-    return RowReader(tuple(dimensions), dictionaries).read(block_of(values)), dictionaries
+    return RowReader(tuple(dimensions), dictionaries).read(block_of(values, arrow=arrow)), dictionaries
