@@ -20,10 +20,12 @@ from topologies.events import TYPES
 
 PROFILES: Final = 8
 _SESSION_BYTES: Final = 16
-_NARROW: Final = ("type", "profile", "place", "platform", "cdn", "kind", "error", "stalls", "fatal")
-_WIDE: Final = ("seq", "runtime_s", "position_s", "watched_ms", "stall_ms", "startup_ms", "bitrate_kbps", "dropped_frames", "title")
-_TYPE, _PROFILE, _PLACE, _PLATFORM, _CDN, _KIND, _ERROR, _STALLS, _FATAL = range(len(_NARROW))
-_SEQ, _RUNTIME, _POSITION, _WATCHED, _STALL, _STARTUP, _BITRATE, _DROPPED, _TITLE = range(len(_WIDE))
+_NARROW: Final = ("type", "profile", "place", "platform", "cdn", "kind", "error", "stalls", "dropped_frames")
+_WIDE: Final = ("seq", "position_s", "watched_ms", "stall_ms", "startup_ms")
+_MIDDLE: Final = ("runtime_s", "bitrate_kbps", "title")
+_TYPE, _PROFILE, _PLACE, _PLATFORM, _CDN, _KIND, _ERROR, _STALLS, _DROPPED = range(len(_NARROW))
+_SEQ, _POSITION, _WATCHED, _STALL, _STARTUP = range(len(_WIDE))
+_RUNTIME, _BITRATE, _TITLE = range(len(_MIDDLE))
 _NULLABLE: Final = ("error", "runtime_s", "startup_ms", "bitrate_kbps", "fatal")
 _NO_ERROR, _NO_RUNTIME, _NO_STARTUP, _NO_BITRATE, _IS_FATAL = range(len(_NULLABLE))
 
@@ -31,11 +33,12 @@ _NO_ERROR, _NO_RUNTIME, _NO_STARTUP, _NO_BITRATE, _IS_FATAL = range(len(_NULLABL
 class _Columns(NamedTuple):
     """Room for a batch of n rows.
 
-    narrow u8[9, n], wide i32[9, n], ts i64[n]. sessions u8[16 n]. accounts u8, account_ends i32[n + 1]. bits u8[5, n / 8]: the first four
-    say that there is a value. titles i32[n]: those that the batch has. slots i32[titles]: −1.
+    narrow u8[9, n], middle u16[3, n], wide i32[5, n], ts i64[n]. sessions u8[16 n]. accounts u8, account_ends i32[n + 1]. bits u8[5, n/8]:
+    the first four say that there is a value. titles i32[n]: those that the batch has. slots i32[titles]: −1.
     """
 
     narrow: NDArray[np.uint8]
+    middle: NDArray[np.uint16]
     wide: NDArray[np.int32]
     ts: NDArray[np.int64]
     sessions: NDArray[np.uint8]
@@ -64,7 +67,7 @@ def _write_account(tag: Any, number: int, out: Any, at: int) -> int:
 @kernel
 def _fill(rows: Any, order: Any, lanes: Any, tag: Any, ladder: Any, base_ms: int, to: Any) -> int:
     """The columns of rows[order]; → how many titles there are."""
-    narrow, wide, titles, bits = to.narrow, to.wide, 0, to.bits
+    narrow, middle, wide, titles, bits = to.narrow, to.middle, to.wide, 0, to.bits
     bits[:] = 0
     to.account_ends[0] = 0
     for i in range(len(order)):
@@ -82,7 +85,7 @@ def _fill(rows: Any, order: Any, lanes: Any, tag: Any, ladder: Any, base_ms: int
         wide[_POSITION, i] = row.position_s
         wide[_WATCHED, i] = row.watched
         wide[_STALL, i] = row.stalled
-        wide[_DROPPED, i] = row.dropped
+        narrow[_DROPPED, i] = row.dropped
         to.ts[i] = row.ts + base_ms
         slot = to.slots[row.title]
         if slot < 0:
@@ -90,15 +93,15 @@ def _fill(rows: Any, order: Any, lanes: Any, tag: Any, ladder: Any, base_ms: int
             to.slots[row.title] = slot
             to.titles[slot] = row.title
             titles += 1
-        wide[_TITLE, i] = slot
+        middle[_TITLE, i] = slot
         byte, bit = i >> 3, np.uint8(1 << (i & 7))
         told = (kind == PLAY_REQUEST or kind == PLAY_START or kind == FINISH or kind == STOP) and row.runtime_s > 0
-        wide[_RUNTIME, i] = row.runtime_s if told else 0
+        middle[_RUNTIME, i] = row.runtime_s if told else 0
         bits[_NO_RUNTIME, byte] |= bit if told else np.uint8(0)
         wide[_STARTUP, i] = row.startup if kind == PLAY_START else 0
         bits[_NO_STARTUP, byte] |= bit if kind == PLAY_START else np.uint8(0)
         told = kind == HEARTBEAT or kind == PLAY_START or kind == RENDITION
-        wide[_BITRATE, i] = ladder[row.rung] if told else 0
+        middle[_BITRATE, i] = ladder[row.rung] if told else 0
         bits[_NO_BITRATE, byte] |= bit if told else np.uint8(0)
         narrow[_ERROR, i] = row.error - 1 if kind == ERROR else 0
         bits[_NO_ERROR, byte] |= bit if kind == ERROR else np.uint8(0)
@@ -160,16 +163,23 @@ class ArrowEncoder:
         """rows[order] as a record batch."""
         count = len(order)
         room = _Columns(
-            np.empty((len(_NARROW), count), np.uint8), np.empty((len(_WIDE), count), np.int32), np.empty(count, np.int64),
-            np.empty(_SESSION_BYTES * count, np.uint8), np.empty((len(self._tag) + 19) * count, np.uint8), np.empty(count + 1, np.int32),
-            np.empty((len(_NULLABLE), (count + 7) // 8), np.uint8), np.empty(count, np.int32), self._slots,
-        )  # fmt: skip
+            narrow=np.empty((len(_NARROW), count), np.uint8),
+            middle=np.empty((len(_MIDDLE), count), np.uint16),
+            wide=np.empty((len(_WIDE), count), np.int32),
+            ts=np.empty(count, np.int64),
+            sessions=np.empty(_SESSION_BYTES * count, np.uint8),
+            accounts=np.empty((len(self._tag) + 19) * count, np.uint8),
+            account_ends=np.empty(count + 1, np.int32),
+            bits=np.empty((len(_NULLABLE), (count + 7) // 8), np.uint8),
+            titles=np.empty(count, np.int32),
+            slots=self._slots,
+        )
         titles = room.titles[: _fill(rows, order, lanes, self._tag, self._ladder, self._base_ms, room)]
         arrays = self._arrays(count, room, titles)
         return pa.record_batch(list(arrays.values()), names=list(arrays))
 
     def _arrays(self, count: int, room: _Columns, titles: NDArray[np.int32]) -> dict[str, Any]:
-        narrow, wide = room.narrow, room.wide
+        narrow, middle, wide = room.narrow, room.middle, room.wide
 
         def coded(name: str, codes: NDArray[np.uint8]) -> Any:
             return self._fixed[name].coded(codes)
@@ -186,10 +196,10 @@ class ArrowEncoder:
             "ts": _array(pa.int64(), count, room.ts),
             "account": _texts(count, room.account_ends, room.accounts[: room.account_ends[-1]]),
             "profile": coded("profile", narrow[_PROFILE]),
-            "title": _coded_titles(wide[_TITLE], titles),
+            "title": _coded_titles(middle[_TITLE], titles),
             "region": coded("region", narrow[_PLACE]),
             "device": coded("device", narrow[_PLATFORM]),
-            "runtime_s": number(_RUNTIME, _NO_RUNTIME),
+            "runtime_s": _array(pa.uint16(), count, middle[_RUNTIME], room.bits[_NO_RUNTIME]),
             "kind": coded("kind", narrow[_KIND]),
             "country": coded("country", narrow[_PLACE]),
             "os": coded("os", narrow[_PLATFORM]),
@@ -201,8 +211,8 @@ class ArrowEncoder:
             "stall_ms": number(_STALL),
             "stalls": _array(pa.uint8(), count, narrow[_STALLS]),
             "startup_ms": number(_STARTUP, _NO_STARTUP),
-            "bitrate_kbps": number(_BITRATE, _NO_BITRATE),
-            "dropped_frames": number(_DROPPED),
+            "bitrate_kbps": _array(pa.uint16(), count, middle[_BITRATE], room.bits[_NO_BITRATE]),
+            "dropped_frames": _array(pa.uint8(), count, narrow[_DROPPED]),
             "error_code": self._fixed["error_code"].coded(narrow[_ERROR], room.bits[_NO_ERROR]),
             "fatal": pa.Array.from_buffers(pa.bool_(), count, [None, pa.py_buffer(room.bits[_IS_FATAL])]),
         }
@@ -230,11 +240,11 @@ def _texts(count: int, ends: NDArray[np.int32], data: NDArray[np.uint8]) -> Any:
     return pa.Array.from_buffers(pa.utf8(), count, [None, pa.py_buffer(ends), pa.py_buffer(data)])
 
 
-def _coded_titles(codes: NDArray[np.int32], titles: NDArray[np.int32]) -> Any:
+def _coded_titles(codes: NDArray[np.uint16], titles: NDArray[np.int32]) -> Any:
     out, ends = np.empty(12 * len(titles), np.uint8), np.empty(len(titles) + 1, np.int32)
     size = _write_titles(titles, out, ends)
     dictionary = _texts(len(titles), ends, out[:size])
-    return pa.DictionaryArray.from_arrays(_array(pa.uint16(), len(codes), codes.astype(np.uint16)), dictionary, safe=False)
+    return pa.DictionaryArray.from_arrays(_array(pa.uint16(), len(codes), codes), dictionary, safe=False)
 
 
 def stream_of(batch: Any) -> bytes:

@@ -27,7 +27,7 @@ FINAL_TICK_MS: Final = 900_000
 """A backfill's last record in each partition comes this long after the span's end (design §4)."""
 LATE_SEND_MS: Final = 100
 """A record handed over later than this after its intended time counts as a late send."""
-_ARROW_HEADERS: Final = [("content-type", ARROW_TYPE.encode())]
+_ARROW_HEADERS: Final[list[tuple[str, str | bytes | None]]] = [("content-type", ARROW_TYPE.encode())]
 SLICE: Final = 5_000
 """Records between two looks at the counters."""
 SENT, FAILED, WAITING, LATE_SENDS, MAX_LATENESS_MS, READY, DONE, COUNTERS = range(8)

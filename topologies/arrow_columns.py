@@ -139,6 +139,48 @@ def entry_at(column: Column, entry: Word, base: Word) -> tuple[Word, Word]:
 
 
 @inlined
+def entry_end(column: Column, entry: Word) -> Word:
+    """Where the text before that entry ends, in the texts' bytes."""
+    at = column.entry_offset + entry
+    return peek_i64(column.entry_ends + 8 * at) if column.form == LARGE_UTF8 else peek_i32(column.entry_ends + 4 * at)
+
+
+@inlined
+def bounds(form: Word, values: Word, offset: Word, count: Word) -> tuple[Word, Word]:
+    """The least and the greatest of `count` integers, nulls' too. A loop for each form: the compiler makes wide instructions of it."""
+    low = signed(np.iinfo(np.int64).max)
+    high = signed(np.iinfo(np.int64).min)
+    if form == INT32:
+        for row in range(count):
+            value = peek_i32(values + 4 * (offset + row))
+            low, high = min(low, value), max(high, value)
+    elif form == INT64:
+        for row in range(count):
+            value = peek_i64(values + 8 * (offset + row))
+            low, high = min(low, value), max(high, value)
+    elif form == UINT8:
+        for row in range(count):
+            value = peek_u8(values + offset + row)
+            low, high = min(low, value), max(high, value)
+    elif form == UINT16:
+        for row in range(count):
+            value = peek_u16(values + 2 * (offset + row))
+            low, high = min(low, value), max(high, value)
+    else:
+        for row in range(count):
+            value = integer_at(form, values, offset + row)
+            low, high = min(low, value), max(high, value)
+    return low, high
+
+
+@inlined
+def highest_index(column: Column, count: Word) -> Word:
+    """The greatest index of a dictionary's column, −1 if one is negative."""
+    low, high = bounds(column.index, column.values, column.offset, count)
+    return high if low >= 0 else signed(-1)
+
+
+@inlined
 def entry_of(column: Column, row: Word) -> Word:
     """Which of the texts the row has: −1 for a null index."""
     if column.index == PLAIN:

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topologies.admission import identify, told
-from topologies.arrow_columns import Column, bit_at, column_of, entry_at, entry_of, integer_at, is_good_text, is_null, text_at
-from topologies.arrow_plan import BOOL, COLUMN, FORM, NULLS, UTF8, WRONG
+from topologies.arrow_columns import Column, bit_at, bounds, column_of, entry_at, entry_of, integer_at, is_good_text, is_null, text_at
+from topologies.arrow_plan import BOOL, COLUMN, FORM, INT32, INT64, NULLS, UTF8, WRONG
 from topologies.columns import EVENT, TICK_ROW, UNDECIDED
-from topologies.compiled import Word, inlined, lean, signed
+from topologies.compiled import Word, inlined, lean, peek_i32, peek_i64, signed
 from topologies.events import FIELDS, NULL, TYPES
 from topologies.names import FORM_KIND, FORM_STR, FORM_TYPE, FORMS, HIGHS, KIND_NAMES, LOWS, PLACES, TYPE_NAMES, look_up
 
@@ -37,18 +37,37 @@ def _undecided(kinds: np.ndarray) -> None:
 
 
 @inlined
-def _without(field: Word, kinds: np.ndarray, integers: np.ndarray) -> None:
+def _without(field: Word, wanted: Word, kinds: np.ndarray, integers: np.ndarray) -> None:
     """A field that no row has."""
     if _NEEDED[field]:
         _undecided(kinds)
-    elif FORMS[field] != FORM_STR:
+    elif wanted:
         for row in range(kinds.shape[0]):
             integers[row, PLACES[field]] = NULL
 
 
 @inlined
-def _integers(column: Column, field: Word, kinds: np.ndarray, integers: np.ndarray) -> None:
+def _copy(column: Column, place: Word, integers: np.ndarray) -> None:
+    if column.form == INT32:
+        for row in range(integers.shape[0]):
+            integers[row, place] = peek_i32(column.values + 4 * (column.offset + row))
+    elif column.form == INT64:
+        for row in range(integers.shape[0]):
+            integers[row, place] = peek_i64(column.values + 8 * (column.offset + row))
+    else:
+        for row in range(integers.shape[0]):
+            integers[row, place] = integer_at(column.form, column.values, column.offset + row)
+
+
+@inlined
+def _integers(column: Column, field: Word, wanted: Word, kinds: np.ndarray, integers: np.ndarray) -> None:
     low, high, place, needed = LOWS[field], HIGHS[field], PLACES[field], _NEEDED[field]
+    if column.form != BOOL and (column.valid == 0 or not (needed or wanted)):
+        least, most = bounds(column.form, column.values, column.offset, kinds.shape[0])
+        if low <= least and most <= high:
+            if wanted:
+                _copy(column, place, integers)
+            return
     for row in range(kinds.shape[0]):
         at = column.offset + row
         if is_null(column.valid, at):
@@ -80,14 +99,18 @@ def _verdict(buffer: np.ndarray, column: Column, entry: Word, base: Word, form: 
 
 @inlined
 def _texts(
-    buffer: np.ndarray, column: Column, field: Word, base: Word, verdicts: np.ndarray, kinds: np.ndarray, integers: np.ndarray
+    buffer: np.ndarray, column: Column, field: Word, base: Word, wanted: Word, verdicts: np.ndarray, kinds: np.ndarray, integers: np.ndarray
 ) -> None:
     form, place, needed = FORMS[field], PLACES[field], _NEEDED[field]
     # a dictionary that is longer than the batch is not judged whole
     once = 0 < column.entries <= verdicts.shape[0]
     if once:
+        worst = signed(0)
         for entry in range(column.entries):
             verdicts[entry] = _verdict(buffer, column, entry, base, form)
+            worst = min(worst, signed(verdicts[entry]))
+        if worst == 0 and (column.valid == 0 or not needed) and not wanted:
+            return
     for row in range(kinds.shape[0]):
         entry = entry_of(column, row)
         if entry < 0:
@@ -96,7 +119,7 @@ def _texts(
             verdict = signed(verdicts[entry])
         else:
             verdict = _verdict(buffer, column, entry, base, form)
-        if form != FORM_STR:
+        if wanted:
             integers[row, place] = verdict
         if verdict == _BAD or (verdict == NULL and needed):
             kinds[row] = UNDECIDED
@@ -108,6 +131,7 @@ def judge(
     base: Word,
     batch: Word,
     plan: np.ndarray,
+    wanted: np.ndarray,
     verdicts: np.ndarray,
     kinds: np.ndarray,
     integers: np.ndarray,
@@ -116,21 +140,22 @@ def judge(
 ) -> Word:
     """Judge the n rows of the batch whose ArrowArray stands at address `batch`; how many are UNDECIDED.
 
-    buffer, base: the block's buffer and its address. plan: Plan.table. verdicts i8[n]: the kernel's own room. kinds, integers, ids, tells:
-    these rows of Rows', which it fills in. What is said of a row that is no EVENT means nothing.
+    buffer, base: the block's buffer and its address. plan: Plan.table. wanted bool[fields]: which are to be put into `integers`.
+    verdicts i8[n]: the kernel's own room. kinds, integers, ids, tells: these rows of Rows', which it fills in. What is said of a row that
+    is no EVENT means nothing.
     """
     for row in range(kinds.shape[0]):
         kinds[row] = EVENT
     for field in range(plan.shape[0]):
         form = plan[field, FORM]
         if plan[field, COLUMN] < 0 or form == NULLS:
-            _without(field, kinds, integers)
+            _without(field, wanted[field], kinds, integers)
         elif form == WRONG:
             _undecided(kinds)
         elif form >= UTF8:
-            _texts(buffer, column_of(batch, plan[field, COLUMN], plan[field]), field, base, verdicts, kinds, integers)
+            _texts(buffer, column_of(batch, plan[field, COLUMN], plan[field]), field, base, wanted[field], verdicts, kinds, integers)
         else:
-            _integers(column_of(batch, plan[field, COLUMN], plan[field]), field, kinds, integers)
+            _integers(column_of(batch, plan[field, COLUMN], plan[field]), field, wanted[field], kinds, integers)
     undecided = signed(0)
     if plan[_ACCOUNT, FORM] < UTF8 or plan[_SESSION, FORM] < UTF8:
         for row in range(kinds.shape[0]):

@@ -14,7 +14,6 @@ decimals, floats, dates, views (string_view: one text may stand in every row of 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -52,7 +51,6 @@ class Plan:
     columns: dict[str, int]
 
 
-@lru_cache(maxsize=64)
 def plan_of(schema: Any) -> Plan:
     """The plan of a schema."""
     last = {name: column for column, name in enumerate(schema.names) if name in _NAMES}

@@ -7,11 +7,24 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from topologies.compiled import PADDING, Word, hash_bytes, lean, load8, unsigned
+from topologies.compiled import PADDING, Word, hash_bytes, inlined, lean, load8, load64, signed, unsigned
 
 ABSENT: Final = 0
 """The number of the absent text, in every dictionary."""
 _SEED: Final = np.uint64(0x5BD1E9955BD1E995)
+
+
+@inlined
+def _same(pool: np.ndarray, base: Word, buffer: np.ndarray, start: Word, length: Word) -> Word:
+    at = signed(0)
+    while at + 8 <= length:
+        if load64(pool, base + at) != load64(buffer, start + at):
+            return False
+        at += 8
+    if at == length:
+        return True
+    keep = (unsigned(1) << unsigned(8 * (length - at))) - unsigned(1)
+    return (load64(pool, base + at) ^ load64(buffer, start + at)) & keep == 0
 
 
 @lean
@@ -48,15 +61,9 @@ def _intern(
                 count += 1
                 break
             base = ends[number - 1]
-            if ends[number] - base == length:
-                same = True
-                for at in range(length):
-                    if pool[base + at] != load8(buffer, start + at):
-                        same = False
-                        break
-                if same:
-                    numbers[row] = number
-                    break
+            if ends[number] - base == length and _same(pool, base, buffer, start, length):
+                numbers[row] = number
+                break
             slot = (slot + unsigned(1)) & mask
     return spans.shape[0], count
 

@@ -78,6 +78,7 @@ class PartitionState:
         live = _live_view(self.views)
         self.dimensions = _dimensions(self.views, live)
         """The live view's first."""
+        self._summed = frozenset(measure.sum_of for view in self.views for measure in view.measures if measure.sum_of)
         self.dictionaries = {dimension: Dictionary(KNOWN_TEXTS.get(dimension)) for dimension in self.dimensions}
         self.sessions = SessionTable()
         self.live = LiveCells(live, self.dimensions, self.dictionaries) if live is not None else None
@@ -106,7 +107,7 @@ class PartitionState:
             raise SourceError(f"{self.source}: a batch from offset {block.first_offset} does not follow the state at {self.offset}")
         refused: list[Refused] = []
         if len(block):
-            rows = RowReader(self.dimensions, self.dictionaries).read(block)
+            rows = RowReader(self.dimensions, self.dictionaries, self._summed).read(block)
             classes = self._admit(rows)
             for cells in self.tumbling:
                 cells.fold(classes, rows.integers, rows.dims)

@@ -6,7 +6,7 @@ the order of the log, whatever the blocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +29,8 @@ from topologies.events import FIELDS, KINDS, NULL, Malformed, check_event
 
 KNOWN_TEXTS: Final = {"kind": [kind.encode() for kind in KINDS]}
 """Dimensions of few values, which are decoded to their index: a value's number is its index + 1, so that NULL is ABSENT."""
+ASKED: Final = frozenset({"type", "seq", "ts", "watched_ms", "stall_ms", "fatal"})
+"""What admission asks for."""
 _FIELD: Final = {field.name: at for at, field in enumerate(FIELDS)}
 
 
@@ -36,10 +38,10 @@ _FIELD: Final = {field.name: at for at, field in enumerate(FIELDS)}
 class Rows:
     """n rows, as admission.Batch and the folds take them.
 
-    kinds u8[n]: columns.EVENT, TICK_ROW or MALFORMED. timestamps i64[n]: their records', epoch ms. integers i64[n, fields]. ids i64[n, 2],
-    tells i8[n]: admission.identities'. dims i32[n, dimensions]: numbers of the dimensions' texts. Of rows that are no event all these
-    mean nothing.
-    reasons: row → reason, of the malformed ones. firsts i64[records + 1]: each record's first row; None where every record is one row.
+    kinds u8[n]: columns.EVENT, TICK_ROW or MALFORMED. timestamps i64[n]: their records', epoch ms. integers i64[n, fields]: of Arrow rows
+    those that were asked for. ids i64[n, 2], tells i8[n]: admission.identities'. dims i32[n, dimensions]: numbers of the dimensions' texts.
+    Of rows that are no event all these mean nothing. reasons: row → reason, of the malformed ones. firsts i64[records + 1]: each record's
+    first row; None where every record is one row.
     """
 
     kinds: NDArray[np.uint8]
@@ -65,10 +67,12 @@ class Rows:
 
 
 class RowReader:
-    """Reads blocks into rows; numbers the texts of these dimensions in their dictionaries."""
+    """Reads blocks into rows: the texts of these dimensions as their numbers in the dictionaries, and at least these integers."""
 
-    def __init__(self, dimensions: Sequence[str], dictionaries: Mapping[str, Dictionary]) -> None:
+    def __init__(self, dimensions: Sequence[str], dictionaries: Mapping[str, Dictionary], integers: Iterable[str] = INTEGERS) -> None:
         self._dimensions = tuple(dimensions)
+        wanted = ASKED | set(integers) | (KNOWN_TEXTS.keys() & set(dimensions))
+        self._wanted = np.array([field.form != "str" and field.name in wanted for field in FIELDS])
         self._dictionaries = dictionaries
 
     def read(self, block: RecordBlock) -> Rows:
@@ -123,7 +127,7 @@ class RowReader:
             if batch.num_rows:
                 with array_address(batch) as address:
                     undecided = arrow_judge.judge(
-                        block.buffer, base, address, found.plan.table, np.empty(batch.num_rows, np.int8),
+                        block.buffer, base, address, found.plan.table, self._wanted, np.empty(batch.num_rows, np.int8),
                         part.kinds, part.integers, part.ids, part.tells,
                     )  # fmt: skip
                     self._number_texts(block.buffer, base, address, found, part)
