@@ -14,7 +14,10 @@ from topologies.settings import Settings
 
 @dataclass(frozen=True)
 class Letter:
-    """One event that was not applied: where it stands (source text, topic, partition, offset, row in its record), why, and its bytes."""
+    """One event that was not applied: where it stands (source text, topic, partition, offset, row in its record), why, and its bytes.
+
+    content_type: what its value is, where that is said: of an Arrow record's row a stream of that row alone.
+    """
 
     source: str
     topic: str
@@ -25,6 +28,11 @@ class Letter:
     record_ts_ms: int
     key: bytes | None
     value: bytes | None
+    content_type: str = ""
+
+    def content_headers(self) -> list[tuple[str, bytes]]:
+        """What says how its value is to be read, when it is sent again as an event."""
+        return [("content-type", self.content_type.encode())] if self.content_type else []
 
     def headers(self) -> list[tuple[str, bytes]]:
         """What it is written with."""
@@ -32,7 +40,7 @@ class Letter:
             "source": self.source, "topic": self.topic, "partition": self.partition, "offset": self.offset,
             "row": self.row, "reason": self.reason, "record_ts": self.record_ts_ms,
         }  # fmt: skip
-        return [(name, str(text).encode()) for name, text in texts.items()]
+        return [*((name, str(text).encode()) for name, text in texts.items()), *self.content_headers()]
 
 
 def read_letters(settings: Settings, topic: str) -> Iterator[Letter]:
@@ -91,7 +99,8 @@ def _letter(message: Message) -> Letter:
     try:
         told = {name: value.decode() if isinstance(value, bytes) else str(value) for name, value in headers.items()}
         place = (told["source"], told["topic"], int(told["partition"]), int(told["offset"]), int(told["row"]))
-        return Letter(*place, told["reason"], int(told["record_ts"]), _bytes(message.key()), _bytes(message.value()))
+        bytes_ = (_bytes(message.key()), _bytes(message.value()))
+        return Letter(*place, told["reason"], int(told["record_ts"]), *bytes_, told.get("content-type", ""))
     except (KeyError, ValueError) as error:
         raise StoreError(f"{where} is no letter ({error!r}); something else writes to this topic") from error
 

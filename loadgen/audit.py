@@ -27,7 +27,7 @@ import duckdb
 from connectors.kafka import matching_topics
 from loadgen import audit_admission, audit_compare, audit_ledger, audit_sql, audit_views
 from loadgen.audit_ledger import RunTally
-from loadgen.audit_log import LogEnd, copy_log, log_ends
+from loadgen.audit_log import CopiedLog, LogEnd, copy_log, log_ends
 from loadgen.audit_report import CLASSES, AuditResult, Difference, SourceAudit, ViewTally, first_differences
 from loadgen.audit_stores import ServedStores
 from loadgen.ledger import open_run
@@ -111,10 +111,10 @@ def _carry_out(going: _Audit) -> None:
         else:
             wanted[end.source] = _read_to(going, end)
     files = copy_log(going.settings, wanted, going.scratch, going.on_progress)
-    for number, (source, file) in enumerate(files.items(), 1):
+    for number, (source, copied) in enumerate(files.items(), 1):
         going.on_progress(f"recounting source {number} of {len(files)}: {wanted[source]:,} records")
-        _recount(going, ends[str(source)], file, wanted[source])
-        file.unlink()
+        _recount(going, ends[str(source)], copied, wanted[source])
+        copied.remove()
 
 
 def _read_stores(going: _Audit) -> list[LogEnd]:
@@ -155,9 +155,9 @@ def _read_to(going: _Audit, end: LogEnd) -> int:
     return max(furthest, end.end) if end.end - least <= TAIL else furthest
 
 
-def _recount(going: _Audit, end: LogEnd, file: Path, read_to: int) -> None:
+def _recount(going: _Audit, end: LogEnd, copied: CopiedLog, read_to: int) -> None:
     database, text, counted = going.database, str(end.source), going.tallies[accounting.NAME]
-    audit_sql.load_rows(database, [file], going.run.tag)
+    audit_sql.load_rows(database, [copied.json], going.run.tag, [copied.arrow] if copied.arrow.exists() else [])
     audit_admission.classify(database)
     audit_views.prepare(database)
     now_ms = time.time_ns() // 1_000_000
@@ -183,7 +183,7 @@ def _waiting(going: _Audit, end: LogEnd, read_to: int) -> int:
     """How many records of the log, ticks excepted, are not applied in both stores; of those too far on to be read, all."""
     least = going.applied(end.source)[0]
     sql = "SELECT count(*) FROM timeline WHERE class <> 'tick' AND n >= $least AND n < $end"
-    [(waiting,)] = going.database.execute(sql, {"least": least, "end": end.end}).fetchall()
+    [(waiting,)] = going.database.execute(sql, {"least": audit_sql.position_of(least), "end": audit_sql.position_of(end.end)}).fetchall()
     return int(waiting) + max(0, end.end - max(read_to, least))
 
 

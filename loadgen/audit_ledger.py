@@ -12,6 +12,7 @@ from typing import Final
 
 import duckdb
 
+from loadgen import audit_sql
 from loadgen.audit_report import CLASSES, Difference
 from loadgen.ledger import Run
 from topologies.sources import Source
@@ -45,7 +46,7 @@ class RunTally:
         mine = "true" if self.run is None else "mine"
         found = database.execute(
             f"SELECT class, reason, count(*) FILTER (n < $offset), count(*) FROM timeline WHERE class <> 'tick' AND {mine} GROUP BY ALL",
-            {"offset": offset},
+            {"offset": audit_sql.position_of(offset)},
         ).fetchall()
         for name, reason, counted, there in found:
             self.classes[name] += counted
@@ -60,7 +61,7 @@ class RunTally:
             database.execute(
                 """INSERT INTO run_sessions SELECT account, session, count(*), coalesce(sum(watched_ms), 0)
                 FROM rows JOIN timeline t USING (n) WHERE class = 'applied' AND t.mine AND n < $offset GROUP BY ALL""",
-                {"offset": offset},
+                {"offset": audit_sql.position_of(offset)},
             )
 
     def covers(self, *, classes: bool) -> bool:

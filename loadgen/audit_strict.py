@@ -76,10 +76,22 @@ def judge(value: bytes | None) -> Verdict:
         return Verdict("dead", dead.reason)
 
 
+def judge_fields(fields: dict[str, Any]) -> Verdict:
+    """The verdict on an Arrow record's row; a value that no column of the field holds is an object of no JSON type."""
+    try:
+        return _judge_fields(fields)
+    except _DeadError as dead:
+        return Verdict("dead", dead.reason)
+
+
 def _judge(value: bytes | None) -> Verdict:
     document = _parse(_text(value))
     if type(document) is not dict:
         raise _DeadError("not_object")
+    return _judge_fields(document)
+
+
+def _judge_fields(document: dict[str, Any]) -> Verdict:
     if type(document.get("v")) is not int or document["v"] != 1:
         raise _DeadError("version")
     kind = document.get("type")

@@ -13,6 +13,7 @@ from typing import Final
 
 import duckdb
 
+from loadgen.audit_sql import position_of
 from topologies.errors import DeclarationError
 from topologies.view import View
 
@@ -91,7 +92,7 @@ def status_at(database: duckdb.DuckDBPyConnection, offset: int, *, mine: bool = 
         f"""SELECT coalesce(max(clock), -1), coalesce(max(applied_ts), -1), count(*) FILTER (class <> 'tick' {which}),
               {", ".join(f"count(*) FILTER (class = '{name}' {which})" for name in ("applied", "duplicate", "late", "dead"))}
             FROM timeline WHERE n < $offset""",
-        {"offset": offset},
+        {"offset": position_of(offset)},
     ).fetchall()
     return RecountedStatus(offset, row[0], max(row[1], row[0] - SKEW_MS, -1), *row[2:])
 
@@ -122,7 +123,7 @@ def _watch_time(database: duckdb.DuckDBPyConnection, view: View, offset: int) ->
               [sum(watched_ms)::BIGINT, count(*) FILTER ("type" = 'play_start'), count(*) FILTER ("type" = 'play_request')] AS "values"
             FROM (SELECT *, ts - ts % {length_ms} AS start_ms FROM applied JOIN dims USING (did) WHERE n < $offset)
             GROUP BY start_ms, title, region HAVING list_sum("values") > 0""",
-            {"offset": offset},
+            {"offset": position_of(offset)},
         )
 
 
@@ -138,7 +139,7 @@ def _concurrents(database: duckdb.DuckDBPyConnection, view: View, offset: int) -
         SELECT 'minute' AS "window", minute AS start_ms, shown_did AS did FROM spells
         WHERE minute <= until AND minute - fresh_at < {FRESH_MS}
         UNION ALL SELECT 'live', 0, shown_did FROM spells WHERE NOT is_past AND now - fresh_at < {FRESH_MS}""",
-        {"offset": offset},
+        {"offset": position_of(offset)},
     )
     for dimension in ("title", "region", "device", None):
         grouping = view.groupings.index((dimension,) if dimension else ())

@@ -24,12 +24,12 @@ SEQ_JUMP: Final = 20_000
 TOO_BIG: Final = 65_537
 HUGE: Final = 2_000_000
 
-_REQUIRED: Final = ("session", "seq", "ts", "account", "profile", "title", "region", "device")
-_INTEGERS: Final = (
+REQUIRED: Final = ("session", "seq", "ts", "account", "profile", "title", "region", "device")
+INTEGERS: Final = (
     "seq", "ts", "runtime_s", "position_s", "watched_ms", "stall_ms", "stalls", "startup_ms", "bitrate_kbps", "dropped_frames",
 )  # fmt: skip
-_TEXTS: Final = ("session", "account", "profile", "title", "region", "device", "kind", "country", "os", "app", "cdn", "asn", "error_code")
-_GREATEST: Final = {
+TEXTS: Final = ("session", "account", "profile", "title", "region", "device", "kind", "country", "os", "app", "cdn", "asn", "error_code")
+GREATEST: Final = {
     "seq": 2**31 - 1, "ts": 253_402_300_799_999, "runtime_s": 1_000_000, "position_s": 1_000_000, "watched_ms": 86_400_000,
     "stall_ms": 86_400_000, "stalls": 100_000, "startup_ms": 86_400_000, "bitrate_kbps": 10_000_000, "dropped_frames": 100_000_000,
 }  # fmt: skip
@@ -128,14 +128,14 @@ def _type(value: bytes, chance: int) -> Mangled:
 
 
 def _missing(value: bytes, chance: int) -> Mangled:
-    name = _REQUIRED[chance % len(_REQUIRED)]
+    name = REQUIRED[chance % len(REQUIRED)]
     return (_without(value, name) if chance // 8 % 2 else _changed(value, **{name: None})), f"missing:{name}"
 
 
 def _wrong_type(value: bytes, chance: int) -> Mangled:
-    name = (*_INTEGERS, *_TEXTS, "fatal")[chance % 24]
+    name = (*INTEGERS, *TEXTS, "fatal")[chance % 24]
     wrong: Any = ("12", 1.5, True, [1], 1e3)[chance // 24 % 5]
-    if name in _TEXTS:
+    if name in TEXTS:
         wrong = (12, True, {}, ["a"], 1.5)[chance // 24 % 5]
     elif name == "fatal":
         wrong = ("true", 1, 0)[chance // 24 % 3]
@@ -143,12 +143,12 @@ def _wrong_type(value: bytes, chance: int) -> Mangled:
 
 
 def _out_of_range(value: bytes, chance: int) -> Mangled:
-    name = (*_INTEGERS, *_TEXTS)[chance % 23]
+    name = (*INTEGERS, *TEXTS)[chance % 23]
     wrong: Any
-    if name in _TEXTS:
+    if name in TEXTS:
         wrong = ("", "x" * 129, "a\x00b", "a\x7fb")[chance // 23 % 4]
     else:
-        wrong = (-1, _GREATEST[name] + 1, -(10**30), 10**30)[chance // 23 % 4]
+        wrong = (-1, GREATEST[name] + 1, -(10**30), 10**30)[chance // 23 % 4]
     return _changed(value, **{name: wrong}), f"out_of_range:{name}"
 
 

@@ -29,6 +29,8 @@ DEFAULT_RATE: Final = 20_000.0
 """Events a second of a live run that says only how many."""
 DAY_MS: Final = 86_400_000
 
+FORMATS: Final = ("json", "arrow")
+
 OnProgress = Callable[[LoadProgress], None]
 
 
@@ -95,8 +97,8 @@ def shape_of(options: LoadOptions) -> Shape:
 
 
 def _check(options: LoadOptions) -> None:
-    if options.format != "json":
-        raise UsageError(f"--format {options.format}: this version sends json only")
+    if options.format not in FORMATS:
+        raise UsageError(f"--format {options.format}: choose json or arrow")
     for name, value in (
         ("events", options.events),
         ("duration", options.duration_s),
@@ -164,12 +166,12 @@ def run_load(settings: Settings, options: LoadOptions, on_progress: OnProgress) 
         partitions=target.partitions,
     )
     create_run(run)
-    warm_up()
+    warm_up(options.format)
     processes = max(1, min(options.processes, len(target.partitions)))
     assignments = [
         Assignment(
             settings=settings.kafka, plan=plan, run=run, regions=options.regions, partitions=len(target.partitions),
-            mine=tuple(range(index, len(target.partitions), processes)), process=index,
+            mine=tuple(range(index, len(target.partitions), processes)), process=index, encoding=options.format,
         )
         for index in range(processes)
     ]  # fmt: skip

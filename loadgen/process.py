@@ -39,12 +39,13 @@ class Assignment:
     partitions: int
     mine: tuple[int, ...]
     process: int
+    encoding: str = "json"
 
 
-def warm_up() -> None:
+def warm_up(encoding: str = "json") -> None:
     """Compiles every kernel, or loads them; so that a process that starts after this one does neither in its sending time."""
     world = make_world(seed=1, span_ms=2_000, live=True, titles=10, regions=1, vanish=0.0, faults=np.ones(4), first_hour=0)
-    shard = Shard(make_plan(world, 50), "t", 1, 0, 1, frozenset([0]))
+    shard = Shard(make_plan(world, 50), "t", 1, 0, 1, frozenset([0]), encoding)
     tallies = np.zeros((len(shard.lanes), tally.COLUMNS), np.int64)
     for chunk in shard.chunks(1_000):
         out = np.empty((len(chunk.order), tally.COLUMNS), np.int64)
@@ -65,8 +66,8 @@ class _Book:
 
     def add(self, chunk: Chunk, sent: int) -> None:
         """The first `sent` records of the chunk were handed to Kafka."""
-        order = chunk.order[:sent]
-        out = np.empty((sent, tally.COLUMNS), np.int64)
+        order = chunk.order[: chunk.bounds[sent]]
+        out = np.empty((len(order), tally.COLUMNS), np.int64)
         count = tally.count(chunk.rows, order, self._tallies, out)
         if count:
             self._done.append(out[:count].copy())
@@ -89,7 +90,7 @@ class _Book:
         columns = {
             "kind": [_KIND_OF[fault] for fault in faults],
             "reason": [chunk.reasons.get(i, how.get(fault, "")) for i, fault in zip(picks.tolist(), faults, strict=True)],
-            "key": [chunk.keys[i].decode() for i in picks.tolist()],
+            "key": [self._shard.keys[lane].decode() for lane in rows["lane"].tolist()],
             "session": tally.sessions_of(self._shard.lanes, whose),
             "seq": rows["seq"],
             "times": np.ones(len(rows), np.int64),
@@ -120,10 +121,13 @@ def work(assignment: Assignment, counters: Any, start_ms: Any, stop: Any, failur
         return bool(stop.value) or (parent is not None and not parent.is_alive())
 
     try:
-        warm_up()
+        warm_up(assignment.encoding)
         run = assignment.run
-        shard = Shard(assignment.plan, run.tag, assignment.regions, run.span_start_ms, assignment.partitions, frozenset(assignment.mine))
-        sender = Sender(assignment.settings, run.topic, run.live, counters)
+        shard = Shard(
+            assignment.plan, run.tag, assignment.regions, run.span_start_ms, assignment.partitions, frozenset(assignment.mine),
+            assignment.encoding,
+        )  # fmt: skip
+        sender = Sender(assignment.settings, run.topic, run.live, counters, batches=assignment.encoding == "arrow")
         counters[READY] = 1
         while start_ms.value == 0 and not stopped():
             time.sleep(0.005)
@@ -141,7 +145,8 @@ def _send_all(assignment: Assignment, shard: Shard, sender: Sender, stopped: Cal
     book = _Book(assignment, shard)
     pace = Pace(sender, stopped)
     for chunk in shard.chunks(_chunk_ms(assignment, shard)):
-        records = Records(chunk.values, chunk.keys, chunk.partitions, chunk.arrivals_ms.tolist())
+        sizes = np.diff(chunk.bounds) if assignment.encoding == "arrow" else None
+        records = Records(chunk.values, chunk.keys, chunk.partitions, chunk.arrivals_ms.tolist(), sizes)
         count = len(chunk.values)
         sent = pace.send(records, chunk.arrivals_ms) if run.live else sender.send(records, 0, count, stopped)
         book.add(chunk, sent)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from confluent_kafka import KafkaException, Producer
 from numpy.typing import NDArray
 
 from connectors.kafka import producer_options
+from topologies.blocks import ARROW_TYPE
 from topologies.errors import StoreError
 from topologies.settings import KafkaSettings
 
@@ -27,6 +29,7 @@ LATE_SEND_MS: Final = 100
 """A record handed over later than this after its intended time counts as a late send."""
 PATIENCE_S: Final = 300.0
 """A record that the broker has not confirmed after so long has failed. The queue holds what is due meanwhile, up to 300,000 records."""
+_ARROW_HEADERS: Final[list[tuple[str, str | bytes | None]]] = [("content-type", ARROW_TYPE.encode())]
 SLICE: Final = 5_000
 """Records between two looks at the counters."""
 SENT, FAILED, WAITING, LATE_SENDS, MAX_LATENESS_MS, READY, DONE, COUNTERS = range(8)
@@ -35,12 +38,16 @@ SENT, FAILED, WAITING, LATE_SENDS, MAX_LATENESS_MS, READY, DONE, COUNTERS = rang
 
 @dataclass(frozen=True)
 class Records:
-    """Records in the order in which they are to be sent; all lists are of one length."""
+    """Records in the order in which they are to be sent; all lists are of one length.
+
+    sizes i64[n]: how many events each is; None: they are JSON, one each. Else they are sent as Arrow.
+    """
 
     values: Sequence[bytes | None]
     keys: Sequence[bytes]
     partitions: Sequence[int]
     timestamps_ms: Sequence[int]
+    sizes: NDArray[np.int64] | None = None
 
 
 class Sender:
@@ -49,11 +56,15 @@ class Sender:
     `counters` is this process's part of the shared array. A second producer of a run writes to other partitions.
     """
 
-    def __init__(self, settings: KafkaSettings, topic: str, live: bool, counters: Any) -> None:
+    def __init__(self, settings: KafkaSettings, topic: str, live: bool, counters: Any, *, batches: bool = False) -> None:
+        """`batches`: whether records are Arrow, whose events are counted by what is reported of each record."""
+        self._batches = batches
         self.topic = topic
         self.counters = counters
         self._live = live
         self._lost = ""
+        self._open = 0
+        """Events in Arrow records that the broker has neither confirmed nor failed."""
         self._producer = Producer(
             producer_options(settings)
             | {
@@ -63,7 +74,7 @@ class Sender:
                 "queue.buffering.max.messages": 300_000,
                 "queue.buffering.max.kbytes": 262_144,
                 "message.timeout.ms": int(PATIENCE_S * 1000),
-                "delivery.report.only.error": True,
+                "delivery.report.only.error": not batches,
                 "error_cb": self._on_error,
             }
         )
@@ -85,8 +96,8 @@ class Sender:
         at = first
         while at < end:
             goal = min(at + SLICE, end)
-            reached = self._hand_over(records, at, goal)
-            self.counters[SENT] += reached - at
+            reached = self._hand_over(records, at, goal) if records.sizes is None else self._hand_over_batches(records, at, goal)
+            self.counters[SENT] += reached - at if records.sizes is None else int(records.sizes[at:reached].sum())
             at = reached
             self.note()
             if at < goal:
@@ -112,10 +123,32 @@ class Sender:
             raise StoreError(f"Kafka refused a record of {self.topic} ({error}); look at the broker's log") from error
         return at
 
+    def _hand_over_batches(self, records: Records, first: int, end: int) -> int:
+        """The same for records of many events."""
+        assert records.sizes is not None
+        for at, size in enumerate(records.sizes[first:end].tolist(), first):
+            stamp = 0 if self._live else records.timestamps_ms[at]
+            try:
+                self._producer.produce(
+                    self.topic, records.values[at], records.keys[at], records.partitions[at],
+                    on_delivery=partial(self._reported, size), timestamp=stamp, headers=_ARROW_HEADERS,
+                )  # fmt: skip
+            except BufferError:
+                return at
+            except KafkaException as error:
+                raise StoreError(f"Kafka refused a record of {self.topic} ({error}); look at the broker's log") from error
+            self._open += size
+        return end
+
+    def _reported(self, size: int, error: Any, _: Any) -> None:
+        self._open -= size
+        if error is not None:
+            self.counters[FAILED] += size
+
     def note(self) -> None:
         """Serves the producer's reports and refreshes the counters. StoreError when the producer is lost."""
         self._producer.poll(0)
-        self.counters[WAITING] = len(self._producer)
+        self.counters[WAITING] = self._open if self._batches else len(self._producer)
         if self._lost:
             raise StoreError(f"the producer for {self.topic} cannot go on ({self._lost}); look at the broker's log")
 
@@ -154,7 +187,8 @@ class Pace:
             if end > at:
                 reached = self._sender.send(records, at, end, self._stopped)
                 late = time.time() * 1000 - intended_ms[at:reached]
-                counters[LATE_SENDS] += int((late > LATE_SEND_MS).sum())
+                sizes = 1 if records.sizes is None else records.sizes[at:reached]
+                counters[LATE_SENDS] += int(((late > LATE_SEND_MS) * sizes).sum())
                 counters[MAX_LATENESS_MS] = max(counters[MAX_LATENESS_MS], int(late[0]) if len(late) else 0)
                 at = reached
                 if reached < end:

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.audience import Plan, fill, horizon, seat
+from loadgen.batches import batched
 from loadgen.draws import partitions_of
 from loadgen.encode import ROW_BYTES, encode, make_fragments
+from loadgen.encode_arrow import ArrowEncoder
 from loadgen.faults import mangle
 from loadgen.rows import EVENT, LANE, MALFORMED
 
@@ -25,11 +27,13 @@ _BLOCK: Final = 65_536
 class Chunk:
     """Records of a stretch of time, each partition's in order of arrival, and all of them if live.
 
-    rows[order[i]] is the event of values[i]; `reasons`: of the malformed ones, by i.
+    rows[order[i]] are the events; record r holds those from bounds[r] to below bounds[r + 1], one in JSON. values, keys (a record's first
+    event's), partitions, arrivals_ms (its last event's): by record. reasons: of the malformed events, by i.
     """
 
     rows: NDArray[Any]
     order: NDArray[np.int64]
+    bounds: NDArray[np.int64]
     values: list[bytes | None]
     keys: list[bytes]
     partitions: list[int]
@@ -40,8 +44,11 @@ class Chunk:
 class Shard:
     """Lanes of `mine` of `partitions` partitions. `base_ms`: epoch ms at which the span begins; `tag`: the run's."""
 
-    def __init__(self, plan: Plan, tag: str, regions: int, base_ms: int, partitions: int, mine: frozenset[int]) -> None:
+    def __init__(
+        self, plan: Plan, tag: str, regions: int, base_ms: int, partitions: int, mine: frozenset[int], encoding: str = "json"
+    ) -> None:
         self.plan = plan
+        self._encoding = encoding
         self._tag = tag
         self._regions = regions
         self.begin_at(base_ms)
@@ -68,6 +75,7 @@ class Shard:
         """Sets the epoch ms at which the span begins, before the first chunk: a live run knows it when all processes are ready."""
         self.base_ms = base_ms
         self._pieces = make_fragments(self._tag, self._regions, base_ms)
+        self._arrow = ArrowEncoder(self._tag, self._regions, len(self.plan.world.popularity), base_ms)
 
     def chunks(self, chunk_ms: int) -> Iterator[Chunk]:
         """All records, in chunks of so much time each (before levelling)."""
@@ -101,9 +109,28 @@ class Shard:
     def _chunk(self, rows: NDArray[Any]) -> Chunk:
         # One order whatever the shards: by arrival, then by event, then the copy after its original.
         order = np.lexsort((rows["copy"], rows["seq"], rows["ordinal"], self._order_of(rows), rows["arrival"]))
-        if not self.plan.world.live:
+        if not self.plan.world.live or self._encoding == "arrow":
             # Partition by partition: the producer fills one batch after the other, which takes a fifth off its CPU.
             order = order[np.argsort(self._homes[rows["lane"][order]], kind="stable")]
+        return self._in_arrow(rows, order) if self._encoding == "arrow" else self._in_json(rows, order)
+
+    def _in_arrow(self, rows: NDArray[Any], order: NDArray[np.int64]) -> Chunk:
+        index = rows["lane"][order]
+        made = batched(rows, order, self._homes[index], self.lanes, self._arrow)
+        firsts = index[made.bounds[:-1]]
+        chunk = Chunk(
+            rows=rows,
+            order=order,
+            bounds=made.bounds,
+            values=made.values,
+            keys=[self.keys[lane] for lane in firsts.tolist()],
+            partitions=self._homes[firsts].tolist(),
+            arrivals_ms=rows["arrival"][order[made.bounds[1:] - 1]] + self.base_ms,
+            reasons=made.reasons,
+        )
+        return _by_arrival(chunk) if self.plan.world.live else chunk
+
+    def _in_json(self, rows: NDArray[Any], order: NDArray[np.int64]) -> Chunk:
         out = np.empty(len(rows) * ROW_BYTES, np.uint8)
         ends = np.empty(len(rows), np.int64)
         size = encode(rows, order, self.lanes, self._pieces, out, ends)
@@ -115,6 +142,7 @@ class Shard:
         return Chunk(
             rows=rows,
             order=order,
+            bounds=np.arange(len(order) + 1),
             values=values,
             keys=[keys[lane] for lane in index.tolist()],
             partitions=self._homes[index].tolist(),
@@ -125,6 +153,26 @@ class Shard:
     def _order_of(self, rows: NDArray[Any]) -> NDArray[np.uint64]:
         found: NDArray[np.uint64] = self.lanes["key"][rows["lane"]]
         return found
+
+
+def _by_arrival(chunk: Chunk) -> Chunk:
+    """The records in the order in which they are due."""
+    due = np.argsort(chunk.arrivals_ms, kind="stable")
+    sizes = np.diff(chunk.bounds)[due]
+    bounds = np.concatenate([[0], np.cumsum(sizes)])
+    places = np.concatenate([np.arange(chunk.bounds[record], chunk.bounds[record + 1]) for record in due.tolist()])
+    moved = np.empty(len(places), np.int64)
+    moved[places] = np.arange(len(places))
+    return Chunk(
+        rows=chunk.rows,
+        order=chunk.order[places],
+        bounds=bounds,
+        values=[chunk.values[record] for record in due.tolist()],
+        keys=[chunk.keys[record] for record in due.tolist()],
+        partitions=[chunk.partitions[record] for record in due.tolist()],
+        arrivals_ms=chunk.arrivals_ms[due],
+        reasons={int(moved[at]): reason for at, reason in chunk.reasons.items()},
+    )
 
 
 def _mangle(rows: NDArray[Any], order: NDArray[np.int64], values: list[bytes | None]) -> dict[int, str]:

@@ -52,10 +52,13 @@ class DemoOptions:
     faults: str = ""
     seed: int = 1
     keep: bool = False
+    format: str = "json"
 
     def load(self) -> LoadOptions:
         """The generator's options. UsageError when they do not fit together."""
-        options = LoadOptions(events=self.events, rate=self.rate, seed=self.seed, faults=self.faults, run=f"demo-{os.getpid()}")
+        options = LoadOptions(
+            events=self.events, rate=self.rate, format=self.format, seed=self.seed, faults=self.faults, run=f"demo-{os.getpid()}"
+        )
         shape_of(options)
         return options
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import heapq
+import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Final
 
 from connectors.letters import Letter
 from marquee.output import emit, instant, table
+from topologies.blocks import ARROW_TYPE
 from topologies.errors import UsageError
 
 PREVIEW: Final = 60
@@ -94,21 +96,37 @@ def show_list(topic: str, reasons: dict[str, Reason], as_json: bool) -> None:
 
 
 def _example(letter: Letter | None) -> tuple[str, str, str]:
-    return ("", "", "") if letter is None else (name_of(letter), instant(letter.record_ts_ms), preview(letter.value))
+    return ("", "", "") if letter is None else (name_of(letter), instant(letter.record_ts_ms), row_text(letter) or preview(letter.value))
 
 
 def document(letter: Letter, most: int | None = None) -> dict[str, object]:
-    """The letter as JSON: `value` when the bytes are text, else `value_base64`; the first `most` bytes of them."""
+    """The letter as JSON: `value` when the bytes are text, else `value_base64`; the first `most` bytes of them. `row_values`: what the row
+    of an Arrow record holds."""
     value = letter.value
     shown = value if value is None or most is None else value[:most]
     text = None if shown is None else _text(shown)
     bytes_: dict[str, object] = {"value": text} if text is not None or shown is None else {"value_base64": base64.b64encode(shown).decode()}
+    row = row_values(letter)
+    rows: dict[str, object] = {} if row is None else {"row_values": row}
     return {
         "name": name_of(letter), "reason": letter.reason, "topic": letter.topic, "partition": letter.partition,
         "offset": letter.offset, "row": letter.row, "record_ts": instant(letter.record_ts_ms), "record_ts_ms": letter.record_ts_ms,
         "key": None if letter.key is None else letter.key.decode(errors="backslashreplace"),
-        "bytes": None if value is None else len(value), **bytes_,
+        "bytes": None if value is None else len(value), "content_type": letter.content_type or None, **bytes_, **rows,
     }  # fmt: skip
+
+
+def row_values(letter: Letter) -> dict[str, object] | None:
+    """The values of an Arrow record's row; None for a letter that is none, or whose record cannot be read."""
+    from topologies.arrow_rows import shown
+
+    return shown(letter.value) if letter.content_type == ARROW_TYPE and letter.value else None
+
+
+def row_text(letter: Letter) -> str | None:
+    """The same as one line of JSON."""
+    row = row_values(letter)
+    return None if row is None else json.dumps(row, ensure_ascii=True)
 
 
 def preview(value: bytes | None) -> str:

@@ -1,9 +1,10 @@
 """Dead letters and late events, each with where it stood in the log; and the ticks of silent partitions.
 
 A letter keeps the record's key and value, byte for byte, and has the headers source, topic, partition, offset, row, reason,
-record_ts. It is delivered before its batch is durable; a replay sends it again, and readers take each (source,
-offset, row) once. One that Kafka does not take is kept and sent again, and until it is taken its partition does not go on being durable.
-What would be too long for a record, its headers and all, is cut, and a header `cut` tells the length that key and value had.
+record_ts. Of an event in an Arrow record it keeps the event alone: an Arrow stream of that row, and says so in `content-type`.
+It is delivered before its batch is durable; a replay sends it again, and readers take each (source, offset, row) once. One that
+Kafka does not take is kept and sent again, and until it is taken its partition does not go on being durable. What would be too
+long for a record, its headers and all, is cut, and a header `cut` tells the length that key and value had.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from connectors.kafka import producer_options
 from topologies.errors import ServerAway
 from topologies.events import TICK_VALUE
 from topologies.fold import RecordBlock, Refused
+from topologies.letters import LetterValues
 from topologies.settings import KafkaSettings
 from topologies.sources import Source
 
@@ -53,27 +55,39 @@ class Letters:
     async def send(self, source: Source, block: RecordBlock, refused: Iterable[Refused]) -> None:
         """Send the refused rows of a block to the dead or the late topic."""
         async with self._handing:
-            for letter in refused:
-                topic = self._settings.late_topic if letter.reason == "late" else self._settings.dead_topic
-                headers = [
-                    ("source", str(source)),
-                    ("topic", source.topic),
-                    ("partition", str(source.partition)),
-                    ("offset", str(int(block.offsets[letter.row]))),
-                    ("row", "0"),
-                    ("reason", letter.reason),
-                    ("record_ts", str(int(block.timestamps[letter.row]))),
-                ]
-                key, value = block.key(letter.row), block.value(letter.row)
-                if (whole := len(key or b"") + len(value or b"")) > (most := self._settings.max_record_bytes - _HEADERS_BYTES):
-                    key = key and key[:most]
-                    value = value and value[: most - len(key or b"")]
-                    headers.append(("cut", str(whole)))
+            for topic, letter in self._written(source, block, refused):
                 self._sent += 1
-                self._open[self._sent] = (topic, {"value": value, "key": key, "headers": headers})
-                self.waiting_bytes += _nbytes(self._open[self._sent][1])
+                self._open[self._sent] = (topic, letter)
+                self.waiting_bytes += _nbytes(letter)
                 await self._produce(self._sent)
         self._producer.poll(0)
+
+    def _written(self, source: Source, block: RecordBlock, refused: Iterable[Refused]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The topic of each refused event, and its letter as the producer takes it."""
+        values = LetterValues(block)
+        for event in refused:
+            value, cut, content_type = values.of(event)
+            headers = [
+                ("source", str(source)),
+                ("topic", source.topic),
+                ("partition", str(source.partition)),
+                ("offset", str(int(block.offsets[event.record]))),
+                ("row", str(event.row)),
+                ("reason", event.reason),
+                ("record_ts", str(int(block.timestamps[event.record]))),
+            ]
+            if content_type:
+                headers.append(("content-type", content_type))
+            key = block.key(event.record)
+            whole = len(key or b"") + len(value or b"")
+            if whole > (most := self._settings.max_record_bytes - _HEADERS_BYTES):
+                key = key and key[:most]
+                value = value and value[: most - len(key or b"")]
+                cut = True
+            if cut:
+                headers.append(("cut", str(whole)))
+            topic = self._settings.late_topic if event.reason == "late" else self._settings.dead_topic
+            yield topic, {"value": value, "key": key, "headers": headers}
 
     def tick(self, topic: str, partition: int) -> None:
         """Append a tick, so that the partition's clock moves. One that does not get through is followed by the next."""

@@ -17,14 +17,17 @@ from aiokafka.errors import CorruptRecordException
 from aiokafka.record.memory_records import MemoryRecords
 from numpy.typing import NDArray
 
+from topologies.blocks import ARROW_MARK, ARROW_TYPE, JSON_TYPE, RecordBlock
 from topologies.compiled import PADDING, inlined, kernel
 from topologies.errors import SourceError
-from topologies.fold import RecordBlock
 
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
 _LENGTH_AT: Final = 12
 """A batch's length counts from behind its offset and length words."""
 _LOG_APPEND_TIME: Final = 0x08
+_CONTENT_TYPE, _JSON, _ARROW = (np.frombuffer(text.encode(), np.uint8) for text in ("content-type", JSON_TYPE, ARROW_TYPE))
+_SEMICOLON: Final = 0x3B
+_UNSAID: Final = 2
 _CODECS: Final = {1: gzip_decode, 2: snappy_decode, 3: lz4_decode, 4: zstd_decode}
 
 
@@ -69,19 +72,20 @@ class FetchedBatches:
         buffer = np.frombuffer(b"".join([*pieces, bytes(PADDING)]), dtype=np.uint8)
         total = sum(batch.count for batch in self.batches)
         starts, ends, key_starts, key_ends, offsets, timestamps = (np.empty(total, dtype=np.int64) for _ in range(6))
+        arrow = np.empty(total, dtype=np.uint8)
         found, base = 0, 0
         for batch, size in zip(self.batches, sizes, strict=True):
             append_time = batch.max_timestamp if batch.attributes & _LOG_APPEND_TIME else -1
             found = _walk(
                 buffer, base, base + size, batch.count, batch.base_offset, batch.first_timestamp, append_time,
-                self.first_offset, found, starts, ends, key_starts, key_ends, offsets, timestamps,
+                self.first_offset, found, starts, ends, key_starts, key_ends, offsets, timestamps, arrow,
             )  # fmt: skip
             if found < 0:
                 raise SourceError(f"the record batch at offset {batch.base_offset} does not hold the records that it says")
             base += size
         return RecordBlock(
             buffer, starts[:found], ends[:found], key_starts[:found], key_ends[:found], offsets[:found], timestamps[:found],
-            self.first_offset, self.next_offset,
+            self.first_offset, self.next_offset, arrow[:found],
         )  # fmt: skip
 
 
@@ -142,6 +146,41 @@ def _varint(buffer: np.ndarray, at: int) -> tuple[Any, int]:
     return np.int64(raw >> np.uint64(1)) ^ -np.int64(raw & np.uint64(1)), at
 
 
+@inlined
+def _spelled(buffer: np.ndarray, start: int, end: int, name: np.ndarray) -> Any:
+    """Whether `buffer[start : end]` is that name, alone or with parameters behind a semicolon."""
+    if end - start < len(name):
+        return False
+    for at in range(len(name)):
+        if buffer[start + at] != name[at]:
+            return False
+    return end - start == len(name) or buffer[start + len(name)] == _SEMICOLON
+
+
+@inlined
+def _content_type(buffer: np.ndarray, at: int, end: int) -> Any:
+    """What a record's headers say its value is: 0 JSON, 1 Arrow, _UNSAID. The first `content-type` counts."""
+    count, at = _varint(buffer, at)
+    for _ in range(count):
+        if at >= end:
+            break
+        key_length, at = _varint(buffer, at)
+        key_end = at + max(key_length, 0)
+        if key_end >= end:
+            break
+        named = key_length == len(_CONTENT_TYPE) and _spelled(buffer, at, key_end, _CONTENT_TYPE)
+        value_length, at = _varint(buffer, key_end)
+        value_end = at + max(value_length, 0)
+        if value_end > end:
+            break
+        if named:
+            if _spelled(buffer, at, value_end, _ARROW):
+                return np.int64(1)
+            return np.int64(0) if _spelled(buffer, at, value_end, _JSON) else np.int64(_UNSAID)
+        at = value_end
+    return np.int64(_UNSAID)
+
+
 @kernel
 def _walk(
     buffer: NDArray[np.uint8],
@@ -159,6 +198,7 @@ def _walk(
     key_ends: NDArray[np.int64],
     offsets: NDArray[np.int64],
     timestamps: NDArray[np.int64],
+    arrow: NDArray[np.uint8],
 ) -> int:
     """Fill in the batch's records from `from_offset`, behind `found` others; how many there are then, −1 if the batch is broken."""
     for _ in range(count):
@@ -184,6 +224,13 @@ def _walk(
             key_ends[found] = key_at + key_length if key_length >= 0 else -1
             offsets[found] = base_offset + offset_delta
             timestamps[found] = append_time if append_time >= 0 else first_timestamp + delta
+            behind = at + max(value_length, 0)
+            form = np.int64(_UNSAID)
+            if behind < following and buffer[behind] != 0:
+                form = _content_type(buffer, behind, following)
+            if form == _UNSAID:
+                form = np.int64(value_length > 0 and buffer[at] == ARROW_MARK)
+            arrow[found] = form
             found += 1
         at = following
     return found

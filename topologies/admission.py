@@ -72,25 +72,36 @@ class Batch(NamedTuple):
     classes: NDArray[np.uint8]
 
 
+@inlined
+def identify(buffer: np.ndarray, account: Word, account_length: Word, session: Word, session_length: Word, ids: np.ndarray) -> None:
+    """ids i64[2]: 128 bits of an (account, session); texts by their start in the buffer and their length."""
+    key = hash_bytes(buffer, account, account_length, _SEED)
+    ids[0] = signed(hash_bytes(buffer, session, session_length, key))
+    ids[1] = signed(hash_bytes(buffer, session, session_length, mix(key ^ _SEED)))
+
+
+@inlined
+def told(integers: np.ndarray, row: Word) -> Word:
+    """The state that an event tells of its session."""
+    kind = integers[row, _TYPE]
+    if _BY_PROGRESS[kind]:
+        if integers[row, _WATCHED] > 0:
+            return signed(_PLAYING)
+        if integers[row, _STALL] > 0:
+            return signed(_STALLED)
+    elif kind == _ERROR and integers[row, _FATAL] == 1:
+        return signed(_ENDED)
+    return signed(_BY_TYPE[kind])
+
+
 @lean
 def _identify(buffer: np.ndarray, kinds: np.ndarray, spans: np.ndarray, integers: np.ndarray, ids: np.ndarray, tells: np.ndarray) -> None:
     """Per event: 128 bits of its (account, session), and the state that it tells of its session."""
     for row in range(kinds.shape[0]):
-        if kinds[row] != EVENT:
-            continue
-        account = hash_bytes(buffer, spans[row, _ACCOUNT, 0], spans[row, _ACCOUNT, 1], _SEED)
-        ids[row, 0] = signed(hash_bytes(buffer, spans[row, _SESSION, 0], spans[row, _SESSION, 1], account))
-        ids[row, 1] = signed(hash_bytes(buffer, spans[row, _SESSION, 0], spans[row, _SESSION, 1], mix(account ^ _SEED)))
-        kind = integers[row, _TYPE]
-        told = signed(_BY_TYPE[kind])
-        if _BY_PROGRESS[kind]:
-            if integers[row, _WATCHED] > 0:
-                told = signed(_PLAYING)
-            elif integers[row, _STALL] > 0:
-                told = signed(_STALLED)
-        elif kind == _ERROR and integers[row, _FATAL] == 1:
-            told = signed(_ENDED)
-        tells[row] = told
+        if kinds[row] == EVENT:
+            account, session = spans[row, _ACCOUNT], spans[row, _SESSION]
+            identify(buffer, account[0], account[1], session[0], session[1], ids[row])
+            tells[row] = told(integers, row)
 
 
 def identities(columns: Columns) -> tuple[NDArray[np.int64], NDArray[np.int8]]:

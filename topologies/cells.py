@@ -73,9 +73,8 @@ def _measure(integers: np.ndarray, at: Word, cells: CellArrays) -> Word:
 def _find_frames(ts: Word, cells: CellArrays) -> Word:
     """The slot of each window's frame that holds `ts`; False if one is missing. The newest frames are the last."""
     for window in range(cells.lengths.shape[0]):
-        start = ts - ts % cells.lengths[window]
         slot = cells.frames.shape[0] - 1
-        while slot >= 0 and not (cells.frames[slot, 1] == start and cells.frames[slot, 0] == window):
+        while slot >= 0 and not (cells.frames[slot, 0] == window and 0 <= ts - cells.frames[slot, 1] < cells.lengths[window]):
             slot -= 1
         if slot < 0:
             return False

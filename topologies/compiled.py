@@ -1,7 +1,7 @@
 """How kernels are compiled: numba, cached on disk, without the interpreter's lock.
 
-Also the three machine words that numba has no name for: an unaligned 8-byte load, the count of trailing zeros, and a
-64-bit mix. A buffer handed to `load64` must have PADDING readable bytes behind its last value.
+Also the machine words that numba has no name for: unaligned loads, the count of trailing zeros, and a 64-bit mix. A buffer
+handed to `load64` must have PADDING readable bytes behind its last value.
 """
 
 from __future__ import annotations
@@ -85,9 +85,9 @@ def fingerprint(function: Callable[..., Any], options: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def _word(function: Callable[..., Any]) -> Any:
+def _word(function: Callable[..., Any], options: str = "") -> Any:
     made: Any = intrinsic(function)
-    made.known_as = fingerprint(function, "")
+    made.known_as = fingerprint(function, options)
     return made
 
 
@@ -107,6 +107,18 @@ def _load8(_typing: Any, array: Any, index: Any) -> Any:  # noqa: ARG001  # numb
         return builder.zext(byte, ir.IntType(64))
 
     return types.int64(array, types.int64), code
+
+
+def _peek(bits: int, widen: str) -> Any:
+    def read(_typing: Any, address: Any) -> Any:  # noqa: ARG001  # numba calls it by these names
+        def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            pointer = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
+            value = builder.load(pointer, align=1, typ=ir.IntType(bits))
+            return value if bits == 64 else getattr(builder, widen)(value, ir.IntType(64))
+
+        return types.int64(types.int64), code
+
+    return _word(read, f"{bits} {widen}")
 
 
 def _trailing_zeros(_typing: Any, word: Any) -> Any:  # noqa: ARG001  # numba calls it by these names
@@ -135,6 +147,9 @@ load8: Final = cast(Callable[[np.ndarray, Word], Word], _word(_load8))
 """An element of a `uint8[:]` without the check for a negative index, as int64. Only inside kernels."""
 prefetch: Final = cast(Callable[[np.ndarray, Word], None], _word(_prefetch))
 """Begin to bring a contiguous array's element, counted through all its dimensions, into the cache. Only inside kernels."""
+peek_i8, peek_i16, peek_i32, peek_i64 = (cast(Callable[[Word], Word], _peek(bits, "sext")) for bits in (8, 16, 32, 64))
+peek_u8, peek_u16, peek_u32 = (cast(Callable[[Word], Word], _peek(bits, "zext")) for bits in (8, 16, 32))
+"""The number that stands at an address, whatever its alignment, as int64. Only inside kernels, of memory that is known to be there."""
 trailing_zeros: Final = cast(Callable[[Word], Word], _word(_trailing_zeros))
 """Number of zero bits below the lowest set bit of a uint64 (64 for 0). Only inside kernels."""
 

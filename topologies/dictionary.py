@@ -8,11 +8,24 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from topologies.compiled import PADDING, Word, hash_bytes, lean, unsigned
+from topologies.compiled import PADDING, Word, hash_bytes, inlined, lean, load8, load64, signed, unsigned
 
 ABSENT: Final = 0
 """The number of the absent text, in every dictionary."""
 _SEED: Final = np.uint64(0x5BD1E9955BD1E995)
+
+
+@inlined
+def _same(pool: np.ndarray, base: Word, buffer: np.ndarray, start: Word, length: Word) -> Word:
+    at = signed(0)
+    while at + 8 <= length:
+        if load64(pool, base + at) != load64(buffer, start + at):
+            return False
+        at += 8
+    if at == length:
+        return True
+    keep = (unsigned(1) << unsigned(8 * (length - at))) - unsigned(1)
+    return (load64(pool, base + at) ^ load64(buffer, start + at)) & keep == 0
 
 
 @lean
@@ -42,22 +55,16 @@ def _intern(
                     return row, count
                 base = ends[count - 1]
                 for at in range(length):
-                    pool[base + at] = buffer[start + at]
+                    pool[base + at] = load8(buffer, start + at)
                 ends[count] = base + length
                 index[slot] = count
                 numbers[row] = count
                 count += 1
                 break
             base = ends[number - 1]
-            if ends[number] - base == length:
-                same = True
-                for at in range(length):
-                    if pool[base + at] != buffer[start + at]:
-                        same = False
-                        break
-                if same:
-                    numbers[row] = number
-                    break
+            if ends[number] - base == length and _same(pool, base, buffer, start, length):
+                numbers[row] = number
+                break
             slot = (slot + unsigned(1)) & mask
     return spans.shape[0], count
 
@@ -112,7 +119,10 @@ class Dictionary:
         return self._ends.nbytes + self._pool.nbytes + self._index.nbytes
 
     def intern(self, buffer: NDArray[np.uint8], spans: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Number the texts at spans [n, 2] (start, length) of a padded buffer; new texts get new numbers."""
+        """Number the texts at spans [n, 2] (start, length) of a padded buffer; new texts get new numbers.
+
+        Starts are counted from the buffer's first byte and may lie outside of it, where the caller knows that there is a text.
+        """
         numbers = np.empty(len(spans), dtype=np.int32)
         done = 0
         while done < len(spans):

@@ -8,6 +8,7 @@ columnar decoder (topologies.decode) only accepts what this one accepts, and ask
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, Literal
@@ -125,7 +126,14 @@ Event = dict[str, Any]
 
 def decode_event(value: bytes | None) -> Event | None:
     """The known fields of one valid event, absent ones as None; None for a tick. Raises Malformed with the reason."""
-    document = _document(value)
+    return check_event(_document(value))
+
+
+def check_event(document: Mapping[str, Any]) -> Event | None:
+    """The same of a document that has been read: a JSON object, or a row of an Arrow record with its null columns as None.
+
+    A value that JSON's integers, booleans and strings do not have is of a wrong type, whatever it is.
+    """
     version = document.get("v")
     if type(version) is not int or version != SCHEMA_VERSION:
         raise Malformed("version")

@@ -24,17 +24,15 @@ from topologies.admission import (
     REASONS,
     Batch,
     admit,
-    identities,
 )
+from topologies.blocks import RecordBlock as RecordBlock
 from topologies.cells import CACHE, DURABLE, Taken, TumblingCells
-from topologies.columns import EVENT, TEXT, Columns
-from topologies.decode import decode
-from topologies.dictionary import ABSENT, Dictionary
+from topologies.dictionary import Dictionary
 from topologies.errors import DeclarationError, SourceError
-from topologies.events import KINDS, NULL
 from topologies.flushes import CellBatch, Pack
 from topologies.live_cells import LiveCells
 from topologies.live_counts import LiveArrays, no_live_view, sweep
+from topologies.rows import KNOWN_TEXTS, RowReader, Rows
 from topologies.session_rows import (
     APPLIED_COUNT,
     CLOCK,
@@ -51,39 +49,13 @@ from topologies.view import LIVE, View
 
 
 @dataclass(frozen=True)
-class RecordBlock:
-    """The next n records of a partition's log.
+class Refused:
+    """An event that is not counted in any view: dead with its reason, or late (reason "late").
 
-    Values are `buffer[starts[i] : ends[i]]` and keys likewise (start and end −1: null), with compiled.PADDING spare bytes behind the last;
-    offsets and timestamps (epoch ms) i64[n]. It was fetched from `first_offset`; the next fetch is from `next_offset`.
+    record: which of its block's; row: which of that record's, 0 for JSON.
     """
 
-    buffer: NDArray[np.uint8]
-    starts: NDArray[np.int64]
-    ends: NDArray[np.int64]
-    key_starts: NDArray[np.int64]
-    key_ends: NDArray[np.int64]
-    offsets: NDArray[np.int64]
-    timestamps: NDArray[np.int64]
-    first_offset: int
-    next_offset: int
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    def value(self, row: int) -> bytes | None:
-        """The raw value of that row."""
-        return self.buffer[self.starts[row] : self.ends[row]].tobytes() if self.starts[row] >= 0 else None
-
-    def key(self, row: int) -> bytes | None:
-        """The key of that row."""
-        return self.buffer[self.key_starts[row] : self.key_ends[row]].tobytes() if self.key_starts[row] >= 0 else None
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A row of a block that is not counted in any view: dead with its reason, or late (reason "late")."""
-
+    record: int
     row: int
     reason: str
 
@@ -106,7 +78,8 @@ class PartitionState:
         live = _live_view(self.views)
         self.dimensions = _dimensions(self.views, live)
         """The live view's first."""
-        self.dictionaries = {dimension: Dictionary(_KNOWN_TEXTS.get(dimension)) for dimension in self.dimensions}
+        self._summed = frozenset(measure.sum_of for view in self.views for measure in view.measures if measure.sum_of)
+        self.dictionaries = {dimension: Dictionary(KNOWN_TEXTS.get(dimension)) for dimension in self.dimensions}
         self.sessions = SessionTable()
         self.live = LiveCells(live, self.dimensions, self.dictionaries) if live is not None else None
         self.tumbling = [TumblingCells(view, self.dimensions, self.dictionaries) for view in self.views if view is not live]
@@ -134,36 +107,21 @@ class PartitionState:
             raise SourceError(f"{self.source}: a batch from offset {block.first_offset} does not follow the state at {self.offset}")
         refused: list[Refused] = []
         if len(block):
-            columns = decode(block.buffer, block.starts, block.ends)
-            dims = self._dimension_numbers(columns)
-            classes = self._admit(columns, block.timestamps, dims)
+            rows = RowReader(self.dimensions, self.dictionaries, self._summed).read(block)
+            classes = self._admit(rows)
             for cells in self.tumbling:
-                cells.fold(classes, columns.integers, dims)
+                cells.fold(classes, rows.integers, rows.dims)
             self._sweep()
-            refused = _refused(classes, columns)
+            refused = _refused(classes, rows)
         self.offset = block.next_offset
         return refused
-
-    def _dimension_numbers(self, columns: Columns) -> NDArray[np.int32]:
-        dims = np.empty((len(columns.kind), len(self.dimensions)), dtype=np.int32)
-        others = np.flatnonzero(columns.kind != EVENT)
-        for place, dimension in enumerate(self.dimensions):
-            if dimension in _KNOWN_TEXTS:
-                dims[:, place] = columns.integer(dimension) - NULL
-                dims[others, place] = ABSENT
-                continue
-            spans = np.ascontiguousarray(columns.spans[:, TEXT[dimension]])
-            spans[others] = 0
-            dims[:, place] = self.dictionaries[dimension].intern(columns.buffer, spans)
-        return dims
 
     def _live_arrays(self) -> LiveArrays:
         return self.live.arrays() if self.live is not None else _NO_LIVE_VIEW
 
-    def _admit(self, columns: Columns, timestamps: NDArray[np.int64], dims: NDArray[np.int32]) -> NDArray[np.uint8]:
-        ids, tells = identities(columns)
-        classes = np.zeros(len(ids), dtype=np.uint8)
-        batch = Batch(columns.kind, timestamps, columns.integers, ids, tells, dims, classes)
+    def _admit(self, rows: Rows) -> NDArray[np.uint8]:
+        classes = np.zeros(len(rows.kinds), dtype=np.uint8)
+        batch = Batch(rows.kinds, rows.timestamps, rows.integers, rows.ids, rows.tells, rows.dims, classes)
         done, lack = 0, NEED_ROWS
         while lack != DONE:
             done, lack = admit(done, batch, self.sessions.arrays, self._live_arrays())
@@ -238,8 +196,6 @@ class PartitionState:
         }
 
 
-_KNOWN_TEXTS: Final = {"kind": [kind.encode() for kind in KINDS]}
-"""Dimensions of few values, which are decoded to their index: a value's number is its index + 1, so that NULL is ABSENT."""
 _NO_LIVE_VIEW: Final = no_live_view()
 
 
@@ -258,12 +214,10 @@ def _dimensions(views: Sequence[View], live: View | None) -> tuple[str, ...]:
     return (*followed, *others)
 
 
-def _refused(classes: NDArray[np.uint8], columns: Columns) -> list[Refused]:
+def _refused(classes: NDArray[np.uint8], rows: Rows) -> list[Refused]:
     refused: list[Refused] = []
     for row in np.flatnonzero(classes >= LATE).tolist():
         kind = int(classes[row])
-        if kind == LATE:
-            refused.append(Refused(row, "late"))
-        else:
-            refused.append(Refused(row, columns.reasons[row] if kind == DEAD_MALFORMED else REASONS[kind]))
+        reason = "late" if kind == LATE else rows.reasons[row] if kind == DEAD_MALFORMED else REASONS[kind]
+        refused.append(Refused(*rows.place(row), reason))
     return refused

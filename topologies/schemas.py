@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from topologies.blocks import ARROW_TYPE, JSON_TYPE
 from topologies.events import FIELDS, MAX_BRACKETS, MAX_CHARACTERS, MAX_EVENT_BYTES, SCHEMA_VERSION, TICK, TYPES, Field
 from topologies.settings import KafkaSettings
 
@@ -25,7 +26,9 @@ _LETTER_HEADERS: Final = {
     "row": "its row in the record's value, 0 for a JSON event",
     "reason": "why it is in no view: late, or a reason of the table of event validity",
     "record_ts": "the record's timestamp, epoch ms",
+    "content-type": "what the value is, where the record was Arrow: of a row of it, a stream of that row alone",
 }
+_LETTER_NEEDS: Final = tuple(name for name in _LETTER_HEADERS if name != "content-type")
 
 
 def event_schema() -> dict[str, Any]:
@@ -74,9 +77,9 @@ def asyncapi() -> dict[str, Any]:
         "info": {"title": "Marquee's topics", "version": f"{SCHEMA_VERSION}.0.0", "description": "What workers read and write in Kafka."},
         "defaultContentType": "application/json",
         "channels": {
-            "events": _channel(kafka.topics[0], "event", "Viewing events as they happen; the broker sets their time (LogAppendTime)."),
+            "events": _events(kafka.topics[0], "Viewing events as they happen; the broker sets their time (LogAppendTime)."),
             "backfills": {
-                **_channel(f"{kafka.backfill_prefix}{{run}}", "event", "A past span, at its own times (CreateTime); a tick ends it."),
+                **_events(f"{kafka.backfill_prefix}{{run}}", "A past span, at its own times (CreateTime); a tick ends it."),
                 "parameters": {"run": {"description": "name of the run that wrote it"}},
             },
             "dead": _channel(kafka.dead_topic, "letter", "Events that are not valid, byte for byte, with the reason."),
@@ -89,7 +92,7 @@ def asyncapi() -> dict[str, Any]:
             "sendDead": {"action": "send", "channel": {"$ref": "#/channels/dead"}},
             "sendLate": {"action": "send", "channel": {"$ref": "#/channels/late"}},
         },
-        "components": {"messages": {"event": _event_message(), "letter": _letter_message()}},
+        "components": {"messages": {"event": _event_message(), "batch": _batch_message(), "letter": _letter_message()}},
     }
 
 
@@ -101,13 +104,39 @@ def _channel(address: str, message: str, description: str) -> dict[str, Any]:
     }
 
 
+def _events(address: str, description: str) -> dict[str, Any]:
+    """A channel of events in both formats, mixed as it comes."""
+    channel = _channel(address, "event", description)
+    channel["messages"]["batch"] = {"$ref": "#/components/messages/batch"}
+    return channel
+
+
 def _event_message() -> dict[str, Any]:
     return {
         "title": "A viewing event, or a tick",
-        "contentType": "application/json",
-        "headers": _headers({"content-type": "application/json; without it the value's first byte tells"}, required=()),
+        "contentType": JSON_TYPE,
+        "headers": _headers({"content-type": f"{JSON_TYPE}; without it the value's first byte tells"}, required=()),
         "payload": {"schemaFormat": "application/schema+json;version=2020-12", "schema": {"$ref": f"./{EVENT_FILE}"}},
         "bindings": _keyed("the event's account: one viewer's events stay in one partition, in order"),
+    }
+
+
+def _batch_message() -> dict[str, Any]:
+    """Many events as an Arrow stream: a column a field, of the types that docs/architecture.md names."""
+    kinds = {"int": "an integer of any width", "bool": "bool", "str": "utf8", "enum": "utf8"}
+    columns = {
+        field.name: {"description": f"{field.doc} ({kinds[field.form]}{'' if field.required else ', nullable'})"} for field in FIELDS
+    }
+    return {
+        "title": "Many viewing events, all of one partition",
+        "contentType": ARROW_TYPE,
+        "headers": _headers({"content-type": f"{ARROW_TYPE}; without it the value's first byte, 0xFF, tells"}, required=()),
+        "payload": {
+            "description": "An Arrow IPC stream. A row is judged as the JSON event with the same values; texts may be dictionaries.",
+            "type": "object",
+            "properties": columns,
+        },
+        "bindings": _keyed("any account of the batch: all of them are of one partition"),
     }
 
 
@@ -115,8 +144,8 @@ def _letter_message() -> dict[str, Any]:
     return {
         "title": "A record that is counted in no view",
         "contentType": "application/octet-stream",
-        "headers": _headers(_LETTER_HEADERS, required=tuple(_LETTER_HEADERS)),
-        "payload": {"description": "the record's value, byte for byte"},
+        "headers": _headers(_LETTER_HEADERS, required=_LETTER_NEEDS),
+        "payload": {"description": "the record's value, byte for byte; of an Arrow record's row, a stream of it"},
         "bindings": _keyed("the record's key, byte for byte"),
     }
 

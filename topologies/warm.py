@@ -1,6 +1,9 @@
 """Compiles every kernel once, so that no worker waits for it: `python -m topologies.warm`."""
 
+import json
+
 import numpy as np
+import pyarrow as pa
 
 from topologies.compiled import PADDING
 from topologies.events import TICK_VALUE
@@ -26,9 +29,27 @@ def warm() -> None:
         first = minute * 3000
         buffer = np.frombuffer(b"".join(values) + bytes(PADDING), dtype=np.uint8)
         state.apply(RecordBlock(buffer, ends - sizes, ends, ends, ends, np.arange(first, first + 3000), times, first, first + 3000))
+    _warm_arrow(state)
     state.take_cached()
     state.take_packs()
     load_state(pack_state(dump_state(state)), state.source, state.views)
+
+
+def _warm_arrow(state: PartitionState) -> None:
+    """An Arrow record, with its texts in dictionaries and without."""
+    row = json.loads(_EVENT % (0, 9, 180_000, 0))
+    batch = pa.RecordBatch.from_pylist([row])
+    for name in ("title", "device"):
+        at = batch.schema.get_field_index(name)
+        batch = batch.set_column(at, name, batch.column(at).dictionary_encode())
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    value = sink.getvalue().to_pybytes()
+    buffer = np.frombuffer(value + bytes(PADDING), dtype=np.uint8)
+    ends = np.array([len(value)], dtype=np.int64)
+    first, last = state.offset, state.offset + 1
+    state.apply(RecordBlock(buffer, ends - len(value), ends, ends, ends, np.array([first]), np.array([180_000]), first, last))
 
 
 if __name__ == "__main__":

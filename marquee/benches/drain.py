@@ -32,7 +32,7 @@ SPAN_S: Final = 3600.0
 
 @click.command()
 @click.option("--events", type=click.IntRange(min=1), default=10_000_000, show_default=True, help="How many events.")
-@click.option("--format", "encoding", type=click.Choice(["json"]), default="json", show_default=True, help="Events as.")
+@click.option("--format", "encoding", type=click.Choice(["json", "arrow"]), default="json", show_default=True, help="Events as.")
 @click.option("--views", default="all", show_default=True, help="Views to compute: all, or names separated by commas.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of the audience.")
 @click.option("--live-sessions", type=click.IntRange(min=1), help="Of so many sessions, all live to the end, in one partition.")

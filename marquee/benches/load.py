@@ -15,7 +15,7 @@ from marquee.output import json_option
 
 @click.command()
 @click.option("--events", type=click.IntRange(min=1), default=3_000_000, show_default=True, help="How many events.")
-@click.option("--format", "encoding", type=click.Choice(["json"]), default="json", show_default=True, help="Events as.")
+@click.option("--format", "encoding", type=click.Choice(["json", "arrow"]), default="json", show_default=True, help="Events as.")
 @click.option("--processes", type=click.IntRange(min=1), default=1, show_default=True, help="Generator processes.")
 @cluster_option
 @json_option

@@ -57,14 +57,14 @@ def list_(invocation: Invocation, reason: str | None, limit: int, as_json: bool)
 @json_option
 @pass_invocation
 def show(invocation: Invocation, letter: str, raw: bool, as_json: bool) -> None:
-    """Print a dead letter's reason, place and bytes; as a hex dump when they do not print.
+    """Print a dead letter's reason, place and bytes; as a hex dump when they do not print, and an Arrow record's row as JSON.
 
     \b
     Examples:
       marquee dead show local:4TFGKnUUTjGbQhzQDtyMkA:3@1017
       marquee dead show local:4TFGKnUUTjGbQhzQDtyMkA:3@1017 --raw > event.bin
     """
-    from marquee.letters import document, name_of, readable
+    from marquee.letters import document, name_of, readable, row_text
 
     found = _chosen(invocation, letter, None)
     if raw:
@@ -80,6 +80,9 @@ def show(invocation: Invocation, letter: str, raw: bool, as_json: bool) -> None:
         click.echo(f"time     {instant(one.record_ts_ms)} (its record's)")
         click.echo(f"key      {'(null)' if one.key is None else one.key.decode(errors='backslashreplace')}")
         click.echo(f"value    {'(null)' if one.value is None else f'{number(len(one.value))} bytes'}")
+        if (row := row_text(one)) is not None:
+            click.echo(row)
+            continue
         for line in readable(one.value or b"", MOST_BYTES):
             click.echo(line)
 
@@ -114,7 +117,9 @@ def replay(invocation: Invocation, letter: str | None, reason: str | None, every
         click.confirm(f"send {plan}?", abort=True, err=True)
     sent = {}
     for topic in sorted(topics):
-        sent[topic] = produce_bytes(invocation.settings, topic, [(one.key, one.value, []) for one in found if one.topic == topic])
+        sent[topic] = produce_bytes(
+            invocation.settings, topic, [(one.key, one.value, one.content_headers()) for one in found if one.topic == topic]
+        )
     if as_json:
         emit({"sent": sum(sent.values()), "topics": sent})
     else:

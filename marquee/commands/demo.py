@@ -12,12 +12,23 @@ from marquee.output import emit, json_option, number, say
 @click.option("--events", type=click.IntRange(min=1), default=1_000_000, show_default=True, help="How many events.")
 @click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Worker processes.")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Events a second; 30,000, or fewer so that it takes 32 s.")
+@click.option("--format", "encoding", type=click.Choice(["json", "arrow"]), default="json", show_default=True, help="Events as.")
 @click.option("--faults", default="", help="Broken on purpose: duplicates,late=0.01,malformed,out-of-order.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="The same seed makes the same audience.")
 @click.option("--keep", is_flag=True, help="Keep the servers' data and the run's ledger.")
 @json_option
 @pass_invocation
-def demo(invocation: Invocation, events: int, workers: int, rate: float | None, faults: str, seed: int, keep: bool, as_json: bool) -> int:
+def demo(
+    invocation: Invocation,
+    events: int,
+    workers: int,
+    rate: float | None,
+    encoding: str,
+    faults: str,
+    seed: int,
+    keep: bool,
+    as_json: bool,
+) -> int:
     """Start a cluster of its own, drive events through it, watch the views fill, audit every number, stop. Exit 0 only if exact.
 
     It runs beside `marquee up` and other demos: own ports, own directory (var/clusters/demo-PID).
@@ -32,7 +43,8 @@ def demo(invocation: Invocation, events: int, workers: int, rate: float | None, 
     from marquee.screen import Screen
 
     with Screen("marquee demo") as screen:
-        played = Demo(invocation.settings, DemoOptions(events, workers, rate or natural_rate(events), faults, seed, keep), screen)
+        options = DemoOptions(events, workers, rate or natural_rate(events), faults, seed, keep, encoding)
+        played = Demo(invocation.settings, options, screen)
         result = played.play()
     if as_json:
         emit(played.document())

@@ -412,11 +412,11 @@ def test_the_log_is_copied_with_its_gaps_and_without_what_was_aborted(settings: 
     ends = log_ends(settings, [topic, "a-topic-that-is-not-there"])
     assert [(end.source.partition, end.first, end.end) for end in ends] == [(0, 0, 12), (1, 0, 0)]
     files = copy_log(settings, {end.source: end.end for end in ends}, tmp_path, lambda _: None)
-    rows = [pq.read_table(file).to_pylist() for file in files.values()]
+    rows = [pq.read_table(copied.json).to_pylist() for copied in files.values()]
     assert [(row["offset"], row["record_ts"] - T0, row["key"], row["value"]) for row in rows[0]] == [
         *((offset, 0, None, b"0") for offset in (0, 1, 2)),
         *((offset, 2, None, b"2") for offset in (8, 9, 10)),
     ]
     assert rows[1] == []
     part = copy_log(settings, {ends[0].source: 9}, tmp_path, lambda _: None)
-    assert pq.read_table(part[ends[0].source]).num_rows == 4
+    assert pq.read_table(part[ends[0].source].json).num_rows == 4

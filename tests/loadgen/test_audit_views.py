@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadgen import audit_admission, audit_views
-from loadgen.audit_sql import COLUMNS
+from loadgen.audit_sql import COLUMNS, position_of
 from loadgen.audit_strict import TYPES
 from tests.loadgen.audit_walk import T0, Cell, Record, walked
 from topologies.views import VIEWS
@@ -39,7 +39,7 @@ def load(database: duckdb.DuckDBPyConnection, records: list[Record]) -> None:
 
     table = pa.table(
         {
-            "n": pa.array(range(len(records)), pa.int64()),
+            "n": pa.array([position_of(offset) for offset in range(len(records))], pa.int64()),
             "rts": pa.array([record.rts for record in records], pa.int64()),
             "mine": pa.array([record.sid == 0 for record in records]),
             **{name: pa.array(column(name), kinds[kind]) for name, kind in COLUMNS.items()},

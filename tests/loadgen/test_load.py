@@ -196,7 +196,7 @@ def test_a_name_and_a_backfill_topic_are_taken_once(settings: Settings) -> None:
         LoadOptions(events=5, duration_s=1, rate=5),
         LoadOptions(backfill_s=60),
         LoadOptions(events=5, backfill_s=60, duration_s=60),
-        LoadOptions(events=5, format="arrow"),
+        LoadOptions(events=5, format="avro"),
         LoadOptions(events=5, processes=0),
         LoadOptions(events=5, vanish=1.5),
         LoadOptions(events=5, seed=-1),

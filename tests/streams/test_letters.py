@@ -66,7 +66,7 @@ def block(*values: bytes) -> tuple[RecordBlock, list[Refused]]:
     none = np.full(len(values), -1)
     numbers = np.arange(len(values))
     buffer = np.frombuffer(b"".join(values), dtype=np.uint8)
-    rows = [Refused(row, "not_json") for row in range(len(values))]
+    rows = [Refused(record, 0, "not_json") for record in range(len(values))]
     return RecordBlock(buffer, starts, ends, none, none, numbers, numbers, 0, len(values)), rows
 
 

@@ -69,7 +69,7 @@ def agrees(views: Sequence[View], records: Sequence[Record], cuts: Sequence[int]
     refused: list[tuple[int, str]] = []
     bounds = sorted({0, len(records), *(cut for cut in cuts if cut < len(records))})
     for low, high in itertools.pairwise(bounds):
-        refused += [(low + letter.row, letter.reason) for letter in apply(state, records[low:high])]
+        refused += [(low + letter.record, letter.reason) for letter in apply(state, records[low:high])]
     status = state.status()
     assert refused == reference.refused
     assert (status.clock_ms, status.watermark_ms) == (reference.clock, reference.watermark())

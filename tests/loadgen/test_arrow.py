@@ -1,0 +1,82 @@
+"""A run in Arrow is the run in JSON: the same events in the same partitions, broken in ways that have the reasons that it says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from loadgen.audience import Plan, make_plan, make_world
+from loadgen.batches import LINGER_MS, MOST_ROWS
+from loadgen.faults import parse_faults
+from loadgen.shard import Chunk, Shard
+from tests.topologies.arrows import rows_of
+from topologies.events import FIELDS, decode_event
+
+T0 = 1_760_000_000_000
+
+
+def plan_of(faults: str, *, live: bool, records: int = 20_000) -> Plan:
+    limits = parse_faults(faults).limits()
+    world = make_world(seed=4, span_ms=300_000, live=live, titles=500, regions=6, vanish=0.02, faults=limits, first_hour=0)
+    return make_plan(world, records)
+
+
+def chunks(plan: Plan, encoding: str) -> list[Chunk]:
+    return list(Shard(plan, "tag", 6, T0, 3, frozenset(range(3)), encoding).chunks(100_000))
+
+
+def events_of(value: bytes) -> list[dict[str, Any]]:
+    """A record's rows, a measure that is nothing as null: as JSON leaves it out."""
+    rows = pa.ipc.open_stream(value).read_all().to_pylist()
+    zeros = ("watched_ms", "stall_ms", "stalls", "dropped_frames", "fatal")
+    return [{name: None if name in zeros and not found else found for name, found in row.items()} for row in rows]
+
+
+def test_a_run_in_arrow_is_the_run_in_json() -> None:
+    plan = plan_of("duplicates,out-of-order", live=False)
+    arrow: dict[int, list[dict[str, Any]]] = {}
+    plain: dict[int, list[dict[str, Any]]] = {}
+    for chunk in chunks(plan, "arrow"):
+        for value, partition in zip(chunk.values, chunk.partitions, strict=True):
+            arrow.setdefault(partition, []).extend(events_of(value or b""))
+    for chunk in chunks(plan, "json"):
+        for value, partition in zip(chunk.values, chunk.partitions, strict=True):
+            event = decode_event(value)
+            assert event is not None
+            plain.setdefault(partition, []).append(event)
+    always = {"kind", "country", "asn", "os"}  # in JSON with a session's first and last events only
+    names = [field.name for field in FIELDS if field.name not in always]
+    nothing = {"watched_ms": 0, "fatal": False}
+    assert sorted(arrow) == sorted(plain)
+    for partition, events in plain.items():
+        expected = [{name: event[name] if event[name] != nothing.get(name) else None for name in names} for event in events]
+        assert [{name: event[name] for name in names} for event in arrow[partition]] == expected
+
+
+def test_a_record_holds_what_arrives_within_a_linger_at_the_time_of_its_last() -> None:
+    for live in (True, False):
+        for chunk in chunks(plan_of("duplicates,late,malformed,out-of-order", live=live), "arrow"):
+            arrivals = chunk.rows["arrival"][chunk.order] + T0
+            assert chunk.bounds[0] == 0
+            assert chunk.bounds[-1] == len(chunk.order)
+            firsts, lasts = arrivals[chunk.bounds[:-1]], arrivals[chunk.bounds[1:] - 1]
+            assert (lasts - firsts <= LINGER_MS).all()
+            assert (np.diff(chunk.bounds) <= MOST_ROWS).all()
+            assert chunk.arrivals_ms.tolist() == lasts.tolist()
+            if live:
+                assert (np.diff(lasts) >= 0).all()
+
+
+def test_broken_events_have_the_reasons_that_the_ledger_will_say() -> None:
+    seen: Counter[str] = Counter()
+    for chunk in chunks(plan_of("malformed=0.2", live=True, records=6_000), "arrow"):
+        rows, _ = rows_of(chunk.values, arrow=[1] * len(chunk.values))
+        assert len(rows.kinds) == len(chunk.order)
+        stateless = {row: reason for row, reason in chunk.reasons.items() if reason not in ("ahead", "seq_jump")}
+        assert rows.reasons == stateless
+        seen.update(reason.split(":")[0] for reason in chunk.reasons.values())
+    whole, rowwise = {"empty", "too_big", "not_arrow"}, {"version", "type", "missing", "wrong_type", "out_of_range", "ahead", "seq_jump"}
+    assert set(seen) == whole | rowwise

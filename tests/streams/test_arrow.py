@@ -1,0 +1,39 @@
+"""Both formats in one topic, through the workers and the auditor: exact, with a letter for each row that is in no view."""
+
+from __future__ import annotations
+
+import pytest
+
+from connectors.kafka import produce_bytes
+from connectors.letters import read_letters
+from loadgen.load import LoadOptions
+from marquee.catching_up import catch_up
+from marquee.letters import row_values
+from tests.streams.conftest import Pipeline, assert_exact
+from topologies.blocks import ARROW_TYPE
+
+FAULTS = "duplicates=0.02,late=0.02,malformed=0.02,out-of-order=0.02"
+
+
+@pytest.mark.timeout(400)
+def test_arrow_and_json_in_one_topic_are_audited_exact(pipeline: Pipeline) -> None:
+    pipeline.drive(LoadOptions(duration_s=1, rate=2_000, faults=FAULTS, seed=5))
+    run = pipeline.drive(LoadOptions(duration_s=2, rate=4_000, format="arrow", faults=FAULTS, seed=6))
+    result = pipeline.audited(run)
+    assert_exact(result)
+    assert result.late == run.faults["late"]
+    assert result.dead_reasons == run.malformed
+
+    kafka = pipeline.settings.kafka
+    letters = [letter for letter in read_letters(pipeline.settings, kafka.dead_topic) if letter.content_type == ARROW_TYPE]
+    assert len(letters) == run.faults["malformed"]
+    late = [letter for letter in read_letters(pipeline.settings, kafka.late_topic) if letter.content_type == ARROW_TYPE]
+    assert len(late) == run.faults["late"]
+    assert all((row_values(letter) or {})["v"] == 1 for letter in late)
+
+    # what is sent again, as `marquee dead replay` does, is judged again
+    [ahead, *_] = [letter for letter in letters if letter.reason == "ahead" and letter.row > 0]
+    produce_bytes(pipeline.settings, run.topic, [(ahead.key, ahead.value, ahead.content_headers())])
+    catch_up(pipeline.settings, run.topic, lambda _: None, stuck_s=45.0)
+    again = [letter for letter in read_letters(pipeline.settings, kafka.dead_topic) if row_values(letter) == row_values(ahead)]
+    assert sorted((letter.row, letter.reason) for letter in again) == sorted([(ahead.row, "ahead"), (0, "ahead")])

@@ -1,0 +1,53 @@
+"""Arrow records for tests: rows as dictionaries, columns of any type, streams."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from topologies.blocks import RecordBlock
+from topologies.compiled import PADDING
+from topologies.dictionary import Dictionary
+from topologies.events import FIELDS
+from topologies.rows import RowReader, Rows
+
+TYPES = {"int": pa.int64(), "str": pa.utf8(), "enum": pa.utf8(), "bool": pa.bool_()}
+SCHEMA = pa.schema([(field.name, TYPES[field.form]) for field in FIELDS])
+
+
+def stream(*batches: Any, **options: Any) -> bytes:
+    """These record batches, of one schema, as an IPC stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batches[0].schema, options=pa.ipc.IpcWriteOptions(**options)) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def batch_of(events: Sequence[Mapping[str, Any]], schema: Any = SCHEMA) -> Any:
+    """Rows as a record batch; what a row does not have is null."""
+    return pa.RecordBatch.from_pylist([dict(event) for event in events], schema=schema)
+
+
+def block_of(values: Sequence[bytes | None], rts: int = 0, first: int = 0, arrow: Sequence[int] | None = None) -> RecordBlock:
+    """Records with these values, packed with an odd byte between them: nothing is aligned."""
+    sizes = np.array([len(value or b"") for value in values], dtype=np.int64)
+    ends = np.cumsum(sizes + 1)
+    buffer = np.frombuffer(b"".join((value or b"") + b"\n" for value in values) + bytes(PADDING), dtype=np.uint8)
+    absent = np.array([value is None for value in values], dtype=np.bool_)
+    none = np.full(len(values), -1, dtype=np.int64)
+    starts, stops = np.where(absent, -1, ends - 1 - sizes), np.where(absent, -1, ends - 1)
+    offsets = np.arange(first, first + len(values))
+    said = None if arrow is None else np.array(arrow, dtype=np.uint8)
+    return RecordBlock(buffer, starts, stops, none, none, offsets, np.full(len(values), rts), first, first + len(values), said)
+
+
+def rows_of(
+    values: Sequence[bytes | None], dimensions: Sequence[str] = (), arrow: Sequence[int] | None = None
+) -> tuple[Rows, dict[str, Dictionary]]:
+    """These values read into rows, and the dictionaries that came of it."""
+    dictionaries = {dimension: Dictionary() for dimension in dimensions}
+    return RowReader(tuple(dimensions), dictionaries).read(block_of(values, arrow=arrow)), dictionaries
