@@ -91,11 +91,12 @@ def freshness(invocation: Invocation, rate: float, duration_s: float, workers: i
             catch_up(settings, run.topic, lambda _: None)
             cpu_s = sum(running.cpu_seconds(index) for index in range(workers)) - cpu_before
             watch.end()
-        latencies = _latencies_ms(settings, run, watch, partitions)
+        sent_ms, latencies = _latencies_ms(settings, run, watch, partitions)
     document = {
         "p50_ms": round(float(np.percentile(latencies, 50)), 1),
         "p99_ms": round(float(np.percentile(latencies, 99)), 1),
         "max_ms": round(float(latencies.max()), 1),
+        "of_it_to_the_log": {"p50_ms": round(float(np.percentile(sent_ms, 50)), 1), "p99_ms": round(float(np.percentile(sent_ms, 99)), 1)},
         "rate": rate,
         "events": len(latencies),
         "workers": workers,
@@ -108,21 +109,24 @@ def freshness(invocation: Invocation, rate: float, duration_s: float, workers: i
     return 0
 
 
-def _latencies_ms(settings: Settings, run: Run, watch: AppliedWatch, partitions: list[int]) -> Any:
-    """Of each event of the log: when Redis first held it − its ts, which a live run sets to the intended time. In ms."""
+def _latencies_ms(settings: Settings, run: Run, watch: AppliedWatch, partitions: list[int]) -> tuple[Any, Any]:
+    """Of each event of the log, since its ts, which a live run sets to the intended time: when the broker had it (LogAppendTime), and
+    when Redis first held its effect. Both in ms."""
     say("reading the log for each event's intended time")
-    events = [(place, offset, ts) for place, partition in enumerate(partitions) for offset, ts in _times(settings, run.topic, partition)]
-    counted_from = min(ts for _, _, ts in events) + WARM_UP_S * 1000
+    events = [(place, *times) for place, partition in enumerate(partitions) for times in _times(settings, run.topic, partition)]
+    counted_from = min(ts for _, _, ts, _ in events) + WARM_UP_S * 1000
+    sent: list[float] = []
     found: list[float] = []
-    for place, offset, ts in events:
+    for place, offset, ts, appended in events:
         if ts >= counted_from:
             at = bisect_right(watch.offsets[place], offset)
+            sent.append(appended - ts)
             found.append(watch.seen_ms[place][at] - ts if at < len(watch.offsets[place]) else float("inf"))
-    return np.array(found)
+    return np.array(sent), np.array(found)
 
 
 def _times(settings: Settings, topic: str, partition: int) -> Any:
-    """(offset, ts) of each valid event of the partition."""
+    """(offset, ts, time of its record) of each valid event of the partition."""
     consumer = Consumer(client_options(settings.kafka) | {"group.id": "marquee-freshness", "enable.auto.commit": False})
     _, end = partition_offsets(settings, topic)[partition]
     consumer.assign([TopicPartition(topic, partition, 0)])
@@ -135,7 +139,7 @@ def _times(settings: Settings, topic: str, partition: int) -> Any:
             except Malformed:
                 continue
             if event is not None:
-                yield message.offset(), event["ts"]
+                yield message.offset(), event["ts"], message.timestamp()[1]
     consumer.close()
 
 
