@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from dataclasses import asdict
 from typing import Any, Final
 
 import click
@@ -18,6 +19,8 @@ from marquee.arena import arena, cluster_option, show
 from marquee.catching_up import catch_up
 from marquee.invocation import Invocation, pass_invocation
 from marquee.output import json_option, say
+from marquee.sustaining import sustainable
+from topologies.errors import MarqueeError
 from topologies.events import Malformed, decode_event
 from topologies.settings import Settings
 
@@ -27,12 +30,15 @@ WARM_UP_S: Final = 5.0
 
 @click.command()
 @click.option("--rate", type=click.FloatRange(min=1), default=20_000.0, show_default=True, help="Events a second.")
+@click.option(
+    "--share", type=click.FloatRange(0.05, 1), help="Instead of --rate: this share of the rate that the system sustains, found first."
+)
 @click.option("--duration", "duration_s", type=click.FloatRange(min=10), default=60.0, show_default=True, help="Seconds.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
 @cluster_option
 @json_option
 @pass_invocation
-def freshness(invocation: Invocation, rate: float, duration_s: float, workers: int, given: bool, as_json: bool) -> int:
+def freshness(invocation: Invocation, rate: float, share: float | None, duration_s: float, workers: int, given: bool, as_json: bool) -> int:
     """Drive live events in open loop and measure, for each, when Redis first held its effect.
 
     Latency counts from the time at which the event was to be sent, so a generator or a worker that falls behind shows.
@@ -40,59 +46,74 @@ def freshness(invocation: Invocation, rate: float, duration_s: float, workers: i
     \b
     Examples:
       marquee bench freshness --rate 20000
-      marquee bench freshness --rate 50000 --duration 120 --json
+      marquee bench freshness --share 0.7 --json     # at 70 % of what the system sustains
     """
-    load = LoadOptions(rate=rate, duration_s=duration_s)
+    with arena(invocation.settings, "freshness", given) as (settings, directory, _), Workers(settings, workers, directory) as running:
+        running.wait_ready()
+        document: dict[str, Any] = {}
+        if share is not None:
+            highest, steps = sustainable(settings, lambda step: say(f"{step.rate:,.0f} events/s: {step.gave_out or 'sustained'}"))
+            if not highest:
+                raise MarqueeError(f"not even {steps[0].rate:,.0f} events a second are sustained here: {steps[0].gave_out} gave out")
+            rate = round(share * highest)
+            document = {"sustained_rate": round(highest), "share": share, "steps": [asdict(step) for step in steps]}
+        show({**_measured(settings, running, LoadOptions(rate=rate, duration_s=duration_s)), **document}, as_json)
+    return 0
+
+
+def _measured(settings: Settings, running: Workers, load: LoadOptions) -> dict[str, Any]:
     shape_of(load)
-    with arena(invocation.settings, "freshness", given) as (settings, directory, _):
-        with Workers(settings, workers, directory) as running:
-            running.wait_ready()
-            topic = settings.kafka.topics[0]
-            partitions = sorted(partition_offsets(settings, topic))
-            watch = AppliedWatch.of(settings, topic)
-            watch.start()
-            cpu_before = sum(running.cpu_seconds(index) for index in range(workers))
-            run = run_load(settings, load, lambda _: None)
-            catch_up(settings, run.topic, lambda _: None)
-            cpu_s = sum(running.cpu_seconds(index) for index in range(workers)) - cpu_before
-            watch.end()
-        latencies = _latencies_ms(settings, run, watch, partitions)
-    document = {
+    topic = settings.kafka.topics[0]
+    partitions = sorted(partition_offsets(settings, topic))
+    begins = partition_offsets(settings, topic)
+    watch = AppliedWatch.of(settings, topic)
+    watch.start()
+    cpu_before = sum(running.cpu_seconds(index) for index in running.alive())
+    run = run_load(settings, load, lambda _: None)
+    catch_up(settings, run.topic, lambda _: None)
+    cpu_s = sum(running.cpu_seconds(index) for index in running.alive()) - cpu_before
+    watch.end()
+    sent_ms, latencies = _latencies_ms(settings, run, watch, {partition: begins[partition][1] for partition in partitions})
+    return {
         "p50_ms": round(float(np.percentile(latencies, 50)), 1),
         "p99_ms": round(float(np.percentile(latencies, 99)), 1),
         "max_ms": round(float(latencies.max()), 1),
-        "rate": rate,
+        "of_it_to_the_log": {"p50_ms": round(float(np.percentile(sent_ms, 50)), 1), "p99_ms": round(float(np.percentile(sent_ms, 99)), 1)},
+        "rate": load.rate,
         "events": len(latencies),
-        "workers": workers,
+        "workers": len(running.alive()),
         "cpu_s": round(cpu_s, 2),
         "events_per_core_second": round(run.generated / cpu_s),
         "late_sends": run.late_sends,
         "max_lateness_ms": run.max_lateness_ms,
     }
-    show(document, as_json)
-    return 0
 
 
-def _latencies_ms(settings: Settings, run: Run, watch: AppliedWatch, partitions: list[int]) -> Any:
-    """Of each event of the log: when Redis first held it − its ts, which a live run sets to the intended time. In ms."""
+def _latencies_ms(settings: Settings, run: Run, watch: AppliedWatch, begins: dict[int, int]) -> tuple[Any, Any]:
+    """Of each event of the log, since its ts, which a live run sets to the intended time: when the broker had it (LogAppendTime), and
+    when Redis first held its effect. Both in ms."""
     say("reading the log for each event's intended time")
-    events = [(place, offset, ts) for place, partition in enumerate(partitions) for offset, ts in _times(settings, run.topic, partition)]
-    counted_from = min(ts for _, _, ts in events) + WARM_UP_S * 1000
+    events = [
+        (place, *times) for place, (number, first) in enumerate(begins.items()) for times in _times(settings, run.topic, number, first)
+    ]
+    counted_from = min(ts for _, _, ts, _ in events) + WARM_UP_S * 1000
+    sent: list[float] = []
     found: list[float] = []
-    for place, offset, ts in events:
+    for place, offset, ts, appended in events:
         if ts >= counted_from:
             course = watch.courses[place]
             at = bisect_right(course.offsets, offset)
+            sent.append(appended - ts)
             found.append(course.seen_ms[at] - ts if at < len(course.offsets) else float("inf"))
-    return np.array(found)
+    return np.array(sent), np.array(found)
 
 
-def _times(settings: Settings, topic: str, partition: int) -> Any:
-    """(offset, ts) of each valid event of the partition."""
+def _times(settings: Settings, topic: str, partition: int, first: int) -> Any:
+    """(offset, ts, time of its record) of each valid event of the partition from offset `first` on."""
     consumer = Consumer(client_options(settings.kafka) | {"group.id": "marquee-freshness", "enable.auto.commit": False})
     _, end = partition_offsets(settings, topic)[partition]
-    consumer.assign([TopicPartition(topic, partition, 0)])
-    at = 0
+    consumer.assign([TopicPartition(topic, partition, first)])
+    at = first
     while at < end:
         for message in consumer.consume(10_000, 1.0):
             at = (message.offset() or 0) + 1
@@ -101,7 +122,7 @@ def _times(settings: Settings, topic: str, partition: int) -> Any:
             except Malformed:
                 continue
             if event is not None:
-                yield message.offset(), event["ts"]
+                yield message.offset(), event["ts"], message.timestamp()[1]
     consumer.close()
 
 

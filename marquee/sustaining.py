@@ -1,0 +1,82 @@
+"""The highest rate that a running system sustains: live load in steps, each judged by whether the lag grew.
+
+A rate is sustained when, over the second half of its step, Redis did not fall further behind the log, and the generator sent on time.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from loadgen.load import LoadOptions, run_load
+from marquee.applied import AppliedWatch, Course, EndsWatch
+from marquee.catching_up import catch_up
+from topologies.settings import Settings
+
+FIRST_RATE: Final = 20_000.0
+STEP: Final = 1.4
+"""Each step is so many times the one before; the last gap is halved once, so the answer is up to 18 % below the truth."""
+STEP_S: Final = 15.0
+GROWTH_S: Final = 0.75
+"""Lag that is so much greater at the step's end than at its middle has grown."""
+LATE_SHARE: Final = 0.05
+"""A generator that hands over more than this share of its records 100 ms late or more is at its own limit."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One rate that was tried: lag in seconds at the middle and the end of the load; gave_out: "", "workers" or "generator"."""
+
+    rate: float
+    lag_mid_s: float
+    lag_end_s: float
+    late_share: float
+    gave_out: str
+
+
+def sustainable(settings: Settings, on_step: Callable[[Step], None]) -> tuple[float, list[Step]]:
+    """The highest rate found, events a second, and all steps; 0 if even the first is too much. Workers run already."""
+    steps: list[Step] = []
+
+    def tried(rate: float) -> bool:
+        step = _tried(settings, rate)
+        steps.append(step)
+        on_step(step)
+        return not step.gave_out
+
+    best, rate = 0.0, FIRST_RATE
+    while tried(rate):
+        best, rate = rate, rate * STEP
+    if best and tried(middle := (best * rate) ** 0.5):
+        best = middle
+    return best, steps
+
+
+def _tried(settings: Settings, rate: float) -> Step:
+    topic = settings.kafka.topics[0]
+    applied, ends = AppliedWatch.of(settings, topic), EndsWatch(settings, topic)
+    applied.start()
+    ends.start()
+    begun_ms = time.time() * 1000
+    run = run_load(settings, LoadOptions(rate=rate, duration_s=STEP_S), lambda _: None)
+    ended_ms = time.time() * 1000
+    catch_up(settings, topic, lambda _: None)
+    applied.end()
+    ends.end()
+    # planning and the processes' start come before the first record
+    middle_ms = max(begun_ms, ended_ms - STEP_S * 500)
+    mid, end = (max(map(lag_s, applied.courses, ends.courses, [when] * len(ends.courses))) for when in (middle_ms, ended_ms))
+    late = run.late_sends / max(run.generated, 1)
+    gave_out = "workers" if end > mid + GROWTH_S else "generator" if late > LATE_SHARE else ""
+    return Step(rate, round(mid, 2), round(end, 2), round(late, 3), gave_out)
+
+
+def lag_s(applied: Course, ends: Course, when_ms: float) -> float:
+    """How long before `when_ms` the log first held something that Redis did not have then, seconds; 0 when it had all."""
+    place = bisect_right(ends.offsets, applied.at(when_ms))
+    if place == len(ends.offsets) or ends.seen_ms[place] > when_ms:
+        return 0.0
+    return (when_ms - ends.seen_ms[place]) / 1000
