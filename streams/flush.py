@@ -118,8 +118,10 @@ class Cycle:
         settings: WorkerSettings,
         *,
         at_once: bool,
+        store_cpu_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """`at_once`: whether all partitions are flushed side by side (small flushes, many round trips) or one after another."""
+        """`at_once`: whether all partitions are flushed side by side (small flushes, many round trips) or one after another.
+        `store_cpu_s`: CPU seconds of threads of the store's driver, whose growth during a round is part of its cost."""
         self.name = name
         self._flush = flush
         self._owners = owners
@@ -128,6 +130,7 @@ class Cycle:
         """Of the worker's CPU, for this one of two cycles of flushes."""
         self._patience_s = settings.max_unacked_s
         self._at_once = at_once
+        self._store_cpu_s = store_cpu_s
         self._away = False
         self._locks: WeakKeyDictionary[PartitionOwner, asyncio.Lock] = WeakKeyDictionary()
         self._failing_since: float | None = None
@@ -149,8 +152,9 @@ class Cycle:
     async def run(self) -> None:
         """Until cancelled. Partitions that are flushed in turn are spread over the interval, so that the fold is never held up for long."""
         while True:
-            began, meter = time.monotonic(), CpuMeter()
+            began, meter, before_s = time.monotonic(), CpuMeter(), self._store_cpu_s()
             ok = await self.round(meter, 0.0 if self._at_once else self._interval_s / 2)
+            meter.spent_s += self._store_cpu_s() - before_s
             apart = min(max(self._interval_s, meter.spent_s / self._share), self._interval_s * STRETCH_AT_MOST)
             await self._pause(max(apart - (time.monotonic() - began), SHORTEST_PAUSE_S) if ok else RETRY_S)
 

@@ -148,8 +148,11 @@ class Worker:
         owners = Owners(self._settings, self._views, stores.checkpoints, stores.notes, letters)
         options = self._settings.worker
         caching = Cycle("Redis", CacheFlush(stores.cache, worker), owners.all, options.redis_flush_s, options, at_once=True)
-        storing = Cycle("Cassandra", DurableFlush(stores.cells), owners.all, options.cassandra_flush_s, options, at_once=False)
-        flush = CheckpointFlush(stores.checkpoints, letters, worker, cassandra.driver_cpu_s)
+        driver = cassandra.driver_cpu_s
+        storing = Cycle(
+            "Cassandra", DurableFlush(stores.cells), owners.all, options.cassandra_flush_s, options, at_once=False, store_cpu_s=driver
+        )
+        flush = CheckpointFlush(stores.checkpoints, letters, worker, driver)
         checkpointing = CheckpointCycle(flush, owners.all, options)
         cycles = (caching, storing, checkpointing)
         room = Room(options, owners.unacked_bytes, lambda: letters.waiting_bytes, (storing, checkpointing))

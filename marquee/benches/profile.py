@@ -22,7 +22,7 @@ from topologies.settings import Settings
 
 @click.command()
 @click.option("--events", type=click.IntRange(min=1), default=5_000_000, show_default=True, help="How many events.")
-@click.option("--format", "encoding", type=click.Choice(["json"]), default="json", show_default=True, help="Events as.")
+@click.option("--format", "encoding", type=click.Choice(["json", "arrow"]), default="json", show_default=True, help="Events as.")
 @cluster_option
 @json_option
 @pass_invocation
