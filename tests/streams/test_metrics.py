@@ -34,11 +34,11 @@ def observed(settings: Settings, tmp_path: Path) -> Iterator[Pipeline]:
     settings = dataclasses.replace(
         settings,
         cassandra=dataclasses.replace(settings.cassandra, timeout_s=1.0),
-        worker=dataclasses.replace(settings.worker, log_format="json", cassandra_flush_s=1.0),
+        worker=dataclasses.replace(settings.worker, log_format="json", cassandra_flush_s=1.0, checkpoint_s=0.5),
     )
     ensure_topics(settings)
     with Workers(settings, 1, tmp_path) as workers:
-        workers.wait_ready()
+        workers.wait_ready(120)
         yield Pipeline(settings, workers)
 
 
@@ -73,6 +73,7 @@ def test_a_workers_metrics_are_the_numbers_of_the_stores_and_its_readiness_follo
     run = observed.drive(LoadOptions(events=20_000, rate=10_000, faults="duplicates,late,malformed", processes=1))
     assert readiness(observed)[0] == 200
     catch_up(observed.settings, run.topic, lambda _: None, stuck_s=45.0)
+    assert wait_until(lambda: scraped(observed)[1]["marquee_checkpoint_seconds_count", NONE] > 0, 60)
 
     names, samples = scraped(observed)
     assert {one.name for one in DECLARED} <= names
