@@ -62,6 +62,7 @@ class Handover:
         self._tasks: set[asyncio.Task[None]] = set()
         self.held: dict[Place, str] = {}
         """Assigned partitions that cannot be gone on with, and why; they are tried again, and the others are read meanwhile."""
+        self._closed = False
         self._reader: Reader
         self._crash: Callable[[BaseException], Coroutine[Any, Any, None]]
 
@@ -71,7 +72,9 @@ class Handover:
 
     def take_over(self) -> dict[Place, int]:
         """Own exactly what is assigned now. Returns, for the partitions whose state is here, where to read on; the others are opened
-        meanwhile and read when they are. The same assignment again changes nothing."""
+        meanwhile and read when they are. The same assignment again changes nothing. After `close` nothing is read any more."""
+        if self._closed:
+            return {}
         self._assigned, share = self._reader.assignor.current()
         for place in self._assigned & set(self._leaving):  # given back before it was given up
             self._owners.adopt(place, self._leaving.pop(place))
@@ -101,6 +104,7 @@ class Handover:
 
     async def close(self) -> None:
         """Stop opening and releasing; what was being released is owned again, so that the worker's last round stores it."""
+        self._closed = True
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

@@ -26,6 +26,8 @@ from topologies.errors import SourceError
 
 log = logging.getLogger(__name__)
 LOOK_EVERY_S: Final = 0.5
+SLEPT_S: Final = 5.0
+"""A process that has not looked for so long was stopped; a busy one looks late, but not so late."""
 ANSWERED_S: Final = 2.0
 """A partition whose last fetch was answered so recently is being fetched."""
 ANSWER_S: Final = 5.0
@@ -94,7 +96,7 @@ class Watchdog:
 
     async def look(self, now_s: float) -> None:
         """Judge every partition once."""
-        slept, self._looked_s = now_s - self._looked_s > self._stalled_s / 2, now_s
+        slept, self._looked_s = now_s - self._looked_s > SLEPT_S, now_s
         if slept or not self._has_room() or self._moving():  # a process that was stopped has not looked, and nothing stood still meanwhile
             self._doubts.clear()
         if slept or not self._moving():

@@ -187,11 +187,14 @@ class Worker:
             if stopping not in done:
                 _report(app, done)
                 return 1
+            for task in tasks:
+                task.cancel()
             await self._drain(app, handover, owners, cycles)
             return 0
         finally:
             for task in tasks:
                 task.cancel()
+            await handover.close()
             await bounded("leaving the group", LEAVE_S, app.stop())  # else its threads would keep the process alive
             unobserve()
             if self._ready_file is not None:
@@ -229,7 +232,7 @@ class Worker:
                 if (owner := owners.get(place)) and ids.get(place[0], owner.source.topic_id) != owner.source.topic_id
             }
             new = sorted(set(topics) - set(self._topics))
-            if app.rebalancing or not (new or old):
+            if app.rebalancing or not app.batches.flow_active or not (new or old):
                 continue
             log.info("reading new topics %s, made anew %s", new, sorted({topic for topic, _ in old}))
             self._topics = sorted({*topics, *self._topics})

@@ -262,3 +262,15 @@ async def test_a_partition_whose_log_was_cut_under_it_is_stored_and_held(scene: 
     assert scene.settled == [A[1]]
     await until(lambda: A in scene.handover.held)
     assert scene.owners.places() == {B}
+
+
+async def test_a_worker_that_ends_stores_what_was_about_to_go_and_takes_nothing_more(scene: Scene) -> None:
+    scene.give(A, B)
+    await until(lambda: len(scene.owners.all()) == 2)
+    scene.storing.clear()
+    scene.give(A, release=[B], settled=False)
+    await until(lambda: scene.asked)
+    await scene.handover.close()
+    assert scene.owners.places() == {A, B}
+    assert scene.give(A, B, C) == {}
+    assert scene.owners.places() == {A, B}
