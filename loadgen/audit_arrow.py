@@ -46,14 +46,14 @@ class _TooBig(Exception):
 
 
 def is_arrow(value: bytes | None, headers: list[tuple[str, Any]] | None) -> bool:
-    """Whether a record is to be read as Arrow: its first header `content-type` says, or the value's first byte."""
+    """Whether a record is to be read as Arrow: its first header `content-type` says, or the value's first four bytes."""
     for name, said in headers or ():
         if name == "content-type":
             mime = said.split(b";")[0] if isinstance(said, bytes) else b""
             if mime in (MIME, MIME_JSON):
                 return mime == MIME
             break
-    return bool(value) and value is not None and value[0] == 0xFF
+    return value is not None and value.startswith(b"\xff\xff\xff\xff")
 
 
 def expanded(value: bytes | None) -> Iterator[pa.Table]:

@@ -17,7 +17,7 @@ from aiokafka.errors import CorruptRecordException
 from aiokafka.record.memory_records import MemoryRecords
 from numpy.typing import NDArray
 
-from topologies.blocks import ARROW_MARK, ARROW_TYPE, JSON_TYPE, RecordBlock
+from topologies.blocks import ARROW_MARK, ARROW_TYPE, JSON_TYPE, MARK_BYTES, RecordBlock
 from topologies.compiled import PADDING, inlined, kernel
 from topologies.errors import SourceError
 
@@ -158,6 +158,14 @@ def _spelled(buffer: np.ndarray, start: int, end: int, name: np.ndarray) -> Any:
 
 
 @inlined
+def _is_marked(buffer: np.ndarray, at: int) -> Any:
+    marked = True
+    for byte in range(MARK_BYTES):
+        marked &= buffer[at + byte] == ARROW_MARK
+    return marked
+
+
+@inlined
 def _content_type(buffer: np.ndarray, at: int, end: int) -> Any:
     """What a record's headers say its value is: 0 JSON, 1 Arrow, _UNSAID. The first `content-type` counts."""
     count, at = _varint(buffer, at)
@@ -229,7 +237,7 @@ def _walk(
             if behind < following and buffer[behind] != 0:
                 form = _content_type(buffer, behind, following)
             if form == _UNSAID:
-                form = np.int64(value_length > 0 and buffer[at] == ARROW_MARK)
+                form = np.int64(value_length >= MARK_BYTES and _is_marked(buffer, at))
             arrow[found] = form
             found += 1
         at = following

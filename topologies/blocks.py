@@ -12,7 +12,8 @@ JSON_TYPE: Final = "application/json"
 ARROW_TYPE: Final = "application/vnd.apache.arrow.stream"
 """Values of a record's header `content-type`: one event, or an Arrow IPC stream of many."""
 ARROW_MARK: Final = 0xFF
-"""Without the header the value's first byte tells: an IPC stream begins with the marker FF FF FF FF, and no JSON with that."""
+MARK_BYTES: Final = 4
+"""Without the header the value's first bytes tell: an IPC stream begins with FF FF FF FF, and no text does (in UTF-16 with FF FE)."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,13 @@ class RecordBlock:
         """Which records are Arrow, in order."""
         if self.arrow is not None:
             return np.flatnonzero(self.arrow)
-        there = self.ends > self.starts
-        return np.flatnonzero(there & (self.buffer[np.where(there, self.starts, 0)] == ARROW_MARK))
+        long = np.flatnonzero(self.ends - self.starts >= MARK_BYTES)
+        marks = self.buffer[self.starts[long][:, None] + np.arange(MARK_BYTES)] == ARROW_MARK
+        marked: NDArray[np.intp] = long[marks.all(axis=1)]
+        return marked
 
     def is_arrow(self, record: int) -> bool:
         """Whether that record is to be read as Arrow."""
         if self.arrow is not None:
             return bool(self.arrow[record])
-        return bool(self.ends[record] > self.starts[record] and self.buffer[self.starts[record]] == ARROW_MARK)
+        return record in self.arrow_records()

@@ -115,7 +115,7 @@ def _event_message() -> dict[str, Any]:
     return {
         "title": "A viewing event, or a tick",
         "contentType": JSON_TYPE,
-        "headers": _headers({"content-type": f"{JSON_TYPE}; without it the value's first byte tells"}, required=()),
+        "headers": _headers({"content-type": f"{JSON_TYPE}; without it the value's first bytes tell"}, required=()),
         "payload": {"schemaFormat": "application/schema+json;version=2020-12", "schema": {"$ref": f"./{EVENT_FILE}"}},
         "bindings": _keyed("the event's account: one viewer's events stay in one partition, in order"),
     }
@@ -130,7 +130,7 @@ def _batch_message() -> dict[str, Any]:
     return {
         "title": "Many viewing events, all of one partition",
         "contentType": ARROW_TYPE,
-        "headers": _headers({"content-type": f"{ARROW_TYPE}; without it the value's first byte, 0xFF, tells"}, required=()),
+        "headers": _headers({"content-type": f"{ARROW_TYPE}; without it the value's first four bytes, all 0xFF, tell"}, required=()),
         "payload": {
             "description": "An Arrow IPC stream. A row is judged as the JSON event with the same values; texts may be dictionaries.",
             "type": "object",

@@ -63,6 +63,8 @@ def drain(
     chosen = () if views == "all" else tuple(views.split(","))
     settings = replace(invocation.settings, worker=replace(invocation.settings.worker, views=chosen))
     if live_sessions is not None:
+        if encoding != "json":
+            raise click.UsageError("--live-sessions makes JSON; leave --format out")
         document = drained_sessions(settings, live_sessions, events, given)
         show(document, as_json)
         return 0 if document["exact"] else 1

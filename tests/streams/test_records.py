@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from aiokafka.structs import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadgen import audit_arrow
 from streams.records import KeptRecords, take_batches
 
 READ_COMMITTED = 1
@@ -86,3 +88,30 @@ def test_a_broken_checksum_is_an_error() -> None:
     fetched[-5] ^= 0xFF
     with pytest.raises(CorruptRecordException):
         take_batches(partition(bytes(fetched), 0))
+
+
+def test_the_header_says_what_a_value_is_and_without_it_the_first_bytes() -> None:
+    json, arrow, other = b"application/json", b"application/vnd.apache.arrow.stream", b"text/plain"
+    marked, unmarked = b"\xff\xff\xff\xff rest", b"\xff\xfe{"
+    cases: list[tuple[bytes | None, list[tuple[str, bytes]], bool]] = [
+        (marked, [], True),
+        (unmarked, [], False),
+        (b"\xff\xff\xff", [], False),
+        (None, [], False),
+        (marked, [("content-type", json)], False),
+        (marked, [("content-type", json + b"; charset=utf-8")], False),
+        (b"{}", [("a", b"b"), ("content-type", arrow)], True),
+        (None, [("content-type", arrow)], True),
+        (b"{}", [("content-type", arrow + b"x")], False),
+        (marked, [("content-type", other), ("content-type", json)], True),
+        (b"{}", [("content-typ", arrow)], False),
+    ]
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 2**24)
+    for number, (value, headers, _) in enumerate(cases):
+        assert builder.append(number, 1_000_000, b"key", value, headers) is not None
+    block = take_batches(partition(bytes(builder.build()), 0)).block()
+    assert block.arrow is not None
+    assert block.arrow.tolist() == [is_arrow for _, _, is_arrow in cases]
+    assert [audit_arrow.is_arrow(value, headers) for value, headers, _ in cases] == [is_arrow for _, _, is_arrow in cases]
+    told = replace(block, arrow=None)
+    assert told.arrow_records().tolist() == [row for row, (value, _, _) in enumerate(cases) if value == marked]
