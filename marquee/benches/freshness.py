@@ -48,6 +48,7 @@ def freshness(invocation: Invocation, rate: float, share: float | None, duration
       marquee bench freshness --rate 20000
       marquee bench freshness --share 0.7 --json     # at 70 % of what the system sustains
     """
+    shape_of(LoadOptions(rate=rate, duration_s=duration_s))
     with arena(invocation.settings, "freshness", given) as (settings, directory, _), Workers(settings, workers, directory) as running:
         running.wait_ready()
         document: dict[str, Any] = {}
@@ -62,7 +63,6 @@ def freshness(invocation: Invocation, rate: float, share: float | None, duration
 
 
 def _measured(settings: Settings, running: Workers, load: LoadOptions) -> dict[str, Any]:
-    shape_of(load)
     topic = settings.kafka.topics[0]
     partitions = sorted(partition_offsets(settings, topic))
     begins = partition_offsets(settings, topic)
