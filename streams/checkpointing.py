@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 from weakref import WeakSet
 
 from connectors.checkpoints import CheckpointStore
@@ -23,6 +23,8 @@ from streams.partition import CheckpointFigures, PartitionOwner
 from topologies.settings import WorkerSettings
 from topologies.state_codec import SnapshotRoom, dump_state, pack_state
 
+T = TypeVar("T")
+P = ParamSpec("P")
 LOOK_EVERY_S: Final = 0.1
 QUIET_S: Final = 1.0
 """A partition in which nothing was folded for so long is quiet."""
@@ -40,7 +42,7 @@ class CheckpointFlush:
         """CPU seconds of all checkpoints, those that failed too."""
         self._room = SnapshotRoom()
         self._one = asyncio.Lock()
-        """There is one room."""
+        """One checkpoint at a time is in the room."""
 
     async def __call__(self, owner: PartitionOwner) -> None:
         """Store the state as it is now, unless it is stored. Raises ServerAway or StoreError; then nothing is acknowledged."""
@@ -61,17 +63,25 @@ class CheckpointFlush:
 
     async def _written(self, owner: PartitionOwner, meter: CpuMeter) -> tuple[float, int]:
         """Seconds that the fold stood still, and bytes."""
-        await meter.in_thread(self._room.reserve, len(owner.state.sessions.rows()))
+        await self._aside(meter, self._room.reserve, len(owner.state.sessions.rows()))
         async with owner.storing:
             begun = time.perf_counter()
             snapshot = dump_state(owner.state, self._room)
             pause_s = time.perf_counter() - begun
         await self._letters.delivered()
-        payload = await meter.in_thread(pack_state, snapshot)
+        payload = await self._aside(meter, pack_state, snapshot)
         await self._checkpoints.write(owner.source, snapshot.offset, self._worker, payload)
         owner.durable = snapshot.offset
         owner.acknowledge()
         return pause_s, len(payload)
+
+    async def _aside(self, meter: CpuMeter, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The call's result, from a thread that works in the room."""
+        try:
+            return await meter.in_thread(call, *args, **kwargs)
+        except BaseException:
+            self._room = SnapshotRoom()  # who is cancelled does not wait for the thread: it runs on in the old one
+            raise
 
 
 @dataclass

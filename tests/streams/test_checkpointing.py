@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from connectors.cassandra_store import CellStore
 from connectors.checkpoints import Checkpoint
+from streams import checkpointing
 from streams.checkpointing import CheckpointCycle, CheckpointFlush, Pace
 from streams.flush import DurableFlush
 from streams.letters import Letters
@@ -22,6 +24,7 @@ from topologies.flushes import Pack
 from topologies.fold import PartitionState
 from topologies.settings import KafkaSettings, WorkerSettings
 from topologies.sources import Source, SourceStatus
+from topologies.state_codec import Snapshot, load_state, pack_state
 from topologies.views import VIEWS
 
 NOW = tuple(VIEWS.values())
@@ -158,6 +161,35 @@ async def test_what_is_folded_while_a_checkpoint_is_written_is_not_in_it() -> No
     assert (owner.durable, owner.state.offset) == (4, 5)
     state = (await restored(SOURCE, NOW, kept, Book(), 0)).state
     assert state.canonical() == watched(4).canonical()
+
+
+async def test_what_a_cancelled_checkpoint_still_reads_is_not_written_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread goes on after it was cancelled; the next one is copied meanwhile."""
+    loop, go_on, held = asyncio.get_running_loop(), threading.Event(), asyncio.Event()
+    payload: asyncio.Future[bytes] = loop.create_future()
+
+    def packed_late(snapshot: Snapshot) -> bytes:
+        loop.call_soon_threadsafe(held.set)
+        assert go_on.wait(10)
+        packed = pack_state(snapshot)
+        loop.call_soon_threadsafe(payload.set_result, packed)
+        return packed
+
+    kept, first, second = Kept(), watched(50), PartitionState(SOURCE, NOW)
+    apply(second, [event(T0 + at, session=f"other{at}", title="t") for at in range(80)])
+    flush = flush_of(kept)
+    with monkeypatch.context() as slow:
+        slow.setattr(checkpointing, "pack_state", packed_late)
+        cancelled = asyncio.create_task(flush(owner_of(first)))
+        await asyncio.wait_for(held.wait(), 10)
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    await flush(owner_of(second))
+    go_on.set()
+    assert load_state(await asyncio.wait_for(payload, 10), SOURCE, NOW).canonical() == first.canonical()
+    assert kept.checkpoint is not None
+    assert load_state(kept.checkpoint.payload, SOURCE, NOW).canonical() == second.canonical()
 
 
 async def test_a_store_of_checkpoints_that_stays_away_stops_the_folding_until_it_is_back() -> None:
