@@ -127,18 +127,23 @@ class CheckpointCycle(Cycle):
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            owner = self._pace.chosen(self._owners(), time.monotonic()) or self._hurried_one()
+            owner = self._pace.chosen(self._owners(), time.monotonic()) or self._urgent_one()
             if owner is None:
                 await asyncio.sleep(LOOK_EVERY_S)
             elif not await self.one(owner):
                 await asyncio.sleep(RETRY_S)
 
-    def _hurried_one(self) -> PartitionOwner | None:
-        """Whose log waits most for its checkpoint, when the fold stands still until there is one, whatever it costs."""
-        if not self._hurried.is_set():
+    def _urgent_one(self) -> PartitionOwner | None:
+        """Whose log waits most for its checkpoint, when the fold stands still until there is one, whatever it costs: for want of room, or
+        because the store failed with partitions that have gone since, and one that is here has to show whether it works."""
+        waiting = [owner for owner in self._owners() if owner.durable != owner.state.offset]
+        if not waiting:
+            self._lacking.clear()
+            self._succeeded()  # for nothing the fold need wait, whatever became of the partitions that the store failed with
+        untried = self._failing_since is not None and not self._lacking.intersection(self._owners())
+        if not (self._hurried.is_set() or untried):
             return None
         self._hurried.clear()
-        waiting = [owner for owner in self._owners() if owner.durable != owner.state.offset]
         return max(waiting, key=lambda owner: owner.unacked_bytes, default=None)
 
     async def one(self, owner: PartitionOwner) -> bool:
@@ -146,10 +151,14 @@ class CheckpointCycle(Cycle):
         begun, before_s = time.monotonic(), self._checkpoint.cpu_s
         taken = await self._taken(owner)
         self._pace.spent(self._checkpoint.cpu_s - before_s, begun)
-        if taken:
-            self._lacking.discard(owner)
-        else:
+        return taken
+
+    async def _taken(self, owner: PartitionOwner) -> bool:
+        taken = await super()._taken(owner)
+        if not taken:
             self._lacking.add(owner)
+            return False
+        self._lacking.discard(owner)
         if not self._lacking.intersection(self._owners()):
             self._succeeded()
-        return taken
+        return True

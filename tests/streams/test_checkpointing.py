@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -205,6 +206,60 @@ async def test_a_store_of_checkpoints_that_stays_away_stops_the_folding_until_it
     assert not cycle.working.is_set()
     assert await cycle.one(owner)
     assert cycle.working.is_set()
+
+
+async def stopped(kept: Kept, owners: list[PartitionOwner]) -> CheckpointCycle:
+    """A cycle with which the fold stands still: the store did not take the first owner's checkpoint for too long."""
+    cycle = CheckpointCycle(flush_of(kept), lambda: owners, WorkerSettings(max_unacked_s=0.0, checkpoint_s=600.0))
+    kept.error = ServerAway("gone")
+    assert not await cycle.one(owners[0])
+    await asyncio.sleep(0.01)  # more than a patience of nothing
+    assert not await cycle.one(owners[0])
+    assert not cycle.working.is_set()
+    return cycle
+
+
+async def runs_until_working(cycle: CheckpointCycle) -> None:
+    running = asyncio.create_task(cycle.run())
+    await asyncio.wait_for(cycle.working.wait(), 10)
+    running.cancel()
+
+
+async def test_the_fold_does_not_wait_for_a_partition_that_has_gone() -> None:
+    """What is left is all stored: there is nothing by which the store could show that it works again."""
+    kept = Kept()
+    owners = [owner_of(watched(2)), owner_of(PartitionState(SOURCE, NOW))]
+    cycle = await stopped(kept, owners)
+    del owners[0]
+    await runs_until_working(cycle)
+
+
+async def test_where_only_others_are_left_the_store_is_asked_at_once_whether_it_works() -> None:
+    kept = Kept()
+    owners = [owner_of(watched(2)), owner_of(watched(3))]
+    cycle = await stopped(kept, owners)
+    left = owners[1]
+    left.checkpointed_s = time.monotonic()  # the next is due in ten minutes
+    del owners[0]
+    kept.error = None
+    await runs_until_working(cycle)
+    assert left.durable == 3
+
+
+async def test_the_fold_goes_on_when_what_was_lacking_is_stored_out_of_turn() -> None:
+    kept, owners = Kept(), [owner_of(watched(2)), owner_of(watched(2))]
+    cycle = await stopped(kept, owners)
+    kept.error = None
+    assert await cycle.settle(owners[0])
+    assert cycle.working.is_set()
+
+
+async def test_who_leaves_without_being_stored_does_not_show_that_the_store_works() -> None:
+    kept, owners = Kept(), [owner_of(watched(2))]
+    cycle = await stopped(kept, owners)
+    leaving = owners.pop()
+    assert not await cycle.one(leaving)
+    assert not cycle.working.is_set()
 
 
 async def test_an_unreadable_checkpoint_stops_with_an_error() -> None:
