@@ -45,24 +45,27 @@ class CheckpointFlush:
         """One checkpoint at a time is in the room."""
 
     async def __call__(self, owner: PartitionOwner) -> None:
-        """Store the state as it is now, unless it is stored. Raises ServerAway or StoreError; then nothing is acknowledged."""
+        """Store the state as it is now, unless it is stored or spoiled. Raises ServerAway or StoreError; then nothing is acknowledged."""
         async with self._one:
-            if owner.durable == owner.state.offset:
+            if owner.spoiled or owner.durable == owner.state.offset:
                 return
             owner.checkpointed_s = time.monotonic()
             meter, before_s = CpuMeter(), self._store_cpu_s()
             try:
                 with metrics.CHECKPOINT_SECONDS.time():
-                    pause_s, size = await meter.run(self._written(owner, meter))
+                    written = await meter.run(self._written(owner, meter))
             finally:
                 meter.spent_s += self._store_cpu_s() - before_s
                 self.cpu_s += meter.spent_s
+            if written is None:
+                return
+            pause_s, size = written
             owner.checkpoint = CheckpointFigures(pause_s, meter.spent_s, size)
             metrics.CHECKPOINT_PAUSE_SECONDS.observe(pause_s)
             metrics.CHECKPOINT_BYTES.observe(size)
 
-    async def _written(self, owner: PartitionOwner, meter: CpuMeter) -> tuple[float, int]:
-        """Seconds that the fold stood still, and bytes."""
+    async def _written(self, owner: PartitionOwner, meter: CpuMeter) -> tuple[float, int] | None:
+        """Seconds that the fold stood still, and bytes; None if the state was spoiled meanwhile."""
         await self._aside(meter, self._room.reserve, len(owner.state.sessions.rows()))
         async with owner.storing:
             begun = time.perf_counter()
@@ -70,6 +73,8 @@ class CheckpointFlush:
             pause_s = time.perf_counter() - begun
         await self._letters.delivered()
         payload = await self._aside(meter, pack_state, snapshot)
+        if owner.spoiled:  # a batch failed before the copy, or since: the last that is in it, for want of its letters
+            return None
         await self._checkpoints.write(owner.source, snapshot.offset, self._worker, payload)
         owner.durable = snapshot.offset
         owner.acknowledge()

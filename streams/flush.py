@@ -43,7 +43,9 @@ class CacheFlush:
         self._worker = worker
 
     async def __call__(self, owner: PartitionOwner) -> None:
-        """Flush one partition. Raises ServerAway or StoreError with the cells marked again."""
+        """Flush one partition, unless it is spoiled. Raises ServerAway or StoreError with the cells marked again."""
+        if owner.spoiled:
+            return
         state = owner.state
         now = time.monotonic()
         if owner.cached == state.offset and now - owner.cache_seen_s < IDLE_CHECK_S:
@@ -82,8 +84,10 @@ class DurableFlush:
         self._cells = cells
 
     async def __call__(self, owner: PartitionOwner) -> None:
-        """Flush one partition. Raises ServerAway or StoreError with the cells marked again."""
+        """Flush one partition, unless it is spoiled. Raises ServerAway or StoreError with the cells marked again."""
         async with owner.storing:
+            if owner.spoiled:
+                return
             state = owner.state
             status = state.status()
             unread = owner.stored is None and owner.durable == state.offset and status.clock_ms < 0 and not status.received

@@ -128,6 +128,7 @@ class Owners:
         try:
             await self._fold(owner, fetched, event)
         except BaseException:  # the state may have half of the batch, or some of its letters be missing: nobody is to store it
+            owner.spoiled = True  # for who flushes it already
             self._owners.pop(place, None)
             raise
 

@@ -58,6 +58,8 @@ class PartitionOwner:
     """When (monotonic) the last checkpoint was begun."""
     checkpoint: CheckpointFigures | None = None
     """What the last one took."""
+    spoiled: bool = False
+    """The state has half of a batch, or some of its letters are missing: nothing more of it is stored."""
 
     def fold(self, fetched: FetchedBatches, now_s: float) -> tuple[RecordBlock, list[Refused]]:
         """Fold the next batch in. Raises SourceError when it does not follow the state."""

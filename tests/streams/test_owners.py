@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Callable, Coroutine
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import pytest
 
+from connectors.cassandra_store import CellStore
 from connectors.checkpoints import Checkpoint
+from connectors.redis_cache import CellCache, FlushOutcome
 from streams import owners as owners_module
 from streams.app import make_app
+from streams.checkpointing import CheckpointFlush
+from streams.flush import CacheFlush, DurableFlush
 from streams.handover import Handover
 from streams.letters import Letters
 from streams.owners import Found, Owners, Place
@@ -17,11 +23,14 @@ from streams.partition import PartitionOwner
 from streams.records import FetchedBatches
 from streams.transport import Consumer
 from tests.streams.test_restored import NOW, SOURCE, Book, at
+from tests.topologies.logs import T0, Record, block
 from topologies.errors import SourceError
-from topologies.settings import Settings
+from topologies.fold import PartitionState, RecordBlock, Refused
+from topologies.settings import KafkaSettings, Settings
 from topologies.sources import Source
 from topologies.views import VIEWS
 
+Flush = Callable[[PartitionOwner], Coroutine[Any, Any, None]]
 PLACE: Place = ("viewing-events", 0)
 
 
@@ -45,12 +54,17 @@ def checkpoints() -> NoCheckpoints:
 
 
 @pytest.fixture
-def owners(monkeypatch: pytest.MonkeyPatch, checkpoints: NoCheckpoints) -> Owners:
+def letters() -> Letters:
+    return Letters(KafkaSettings())
+
+
+@pytest.fixture
+def owners(monkeypatch: pytest.MonkeyPatch, checkpoints: NoCheckpoints, letters: Letters) -> Owners:
     monkeypatch.setattr(owners_module, "topic_ids", lambda _settings, topics: dict.fromkeys(topics, "A" * 22))
     settings = Settings()
     spans = dict.fromkeys(range(settings.kafka.partitions), (0, 10))
     monkeypatch.setattr(owners_module, "partition_offsets", lambda _settings, _topic: spans)
-    return Owners(settings, tuple(VIEWS.values()), checkpoints, Book(), Letters(settings.kafka))
+    return Owners(settings, tuple(VIEWS.values()), checkpoints, Book(), letters)
 
 
 async def opened(owners: Owners) -> None:
@@ -69,12 +83,100 @@ async def test_a_batch_that_fails_half_way_leaves_no_state_to_store(owners: Owne
     def half(_owner: PartitionOwner, _fetched: FetchedBatches, _now_s: float) -> None:
         raise MemoryError
 
-    async def seek(_place: Place, _offset: int) -> None:
-        raise AssertionError("nothing is read again")
-
     monkeypatch.setattr(PartitionOwner, "fold", half)
     with pytest.raises(MemoryError):
-        await owners.fold(PLACE, FetchedBatches((), 0, 5, 0), None, seek)
+        await owners.fold(PLACE, FetchedBatches((), 0, 5, 0), None, no_seek)
+    assert owners.all() == []
+
+
+async def no_seek(_place: Place, _offset: int) -> None:
+    raise AssertionError("nothing is read again")
+
+
+class Busy(asyncio.Lock):
+    """A lock that is held; `asked` is set when somebody else wants it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+
+    async def acquire(self) -> Literal[True]:
+        if self.locked():
+            self.asked.set()
+        return await super().acquire()
+
+
+class NoCells(CellStore):
+    """Nothing is to be written there."""
+
+    def __init__(self) -> None:
+        """Nothing is connected."""
+
+    async def write_packs(self, *_: Any, **__: Any) -> None:
+        raise AssertionError("nothing is written here")
+
+
+class NoCache(CellCache):
+    """Nothing is to be written there."""
+
+    def __init__(self) -> None:
+        """Nothing is connected."""
+
+    async def flush(self, *_: Any, **__: Any) -> FlushOutcome:
+        raise AssertionError("nothing is written here")
+
+
+async def test_a_state_with_half_of_a_batch_is_not_stored_by_who_flushes_it_already(
+    owners: Owners, checkpoints: NoCheckpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its checkpoint would have the sessions with the batch and the cells without, at the old offset: a replay would count nothing."""
+    await opened(owners)
+    owner = owners.all()[0]
+    owner.state.offset = 3  # something is to be stored
+
+    def half(_state: PartitionState, _block: RecordBlock) -> list[Refused]:
+        raise MemoryError
+
+    monkeypatch.setattr(PartitionState, "apply", half)
+    flushes: list[Flush] = [DurableFlush(NoCells()), CheckpointFlush(checkpoints, Letters(KafkaSettings()), "w", lambda: 0.0)]
+    waiting: list[asyncio.Task[None]] = []
+    owner.storing = busy = Busy()
+    async with busy:
+        for flush in flushes:
+            waiting.append(asyncio.create_task(flush(owner)))
+            await asyncio.wait_for(busy.asked.wait(), 10)
+            busy.asked.clear()
+        with pytest.raises(MemoryError):
+            await owners.fold(PLACE, FetchedBatches((), 3, 5, 0), None, no_seek)
+    await asyncio.gather(*waiting, CacheFlush(NoCache(), "w")(owner), *(flush(owner) for flush in flushes))
+    assert (owner.durable, owner.stored, owner.cached) == (0, None, None)
+
+
+async def test_a_batch_whose_letters_fail_is_not_in_a_checkpoint(
+    owners: Owners, checkpoints: NoCheckpoints, letters: Letters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint, copied when the batch was folded, waits for the letters; but one cannot be written."""
+    await opened(owners)
+    owner = owners.all()[0]
+
+    def unwritable(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Letters, "_written", unwritable)
+    monkeypatch.setattr(FetchedBatches, "block", lambda _fetched: block([Record(T0, b"nonsense")], 0))
+    event = SimpleNamespace(message=SimpleNamespace())
+    letters._handing = busy = Busy()
+    async with busy:
+        folding = asyncio.create_task(owners.fold(PLACE, FetchedBatches((), 0, 1, 9), event, no_seek))
+        await asyncio.wait_for(busy.asked.wait(), 10)
+        busy.asked.clear()
+        assert owner.state.offset == 1
+        storing = asyncio.create_task(CheckpointFlush(checkpoints, letters, "w", lambda: 0.0)(owner))
+        await asyncio.wait_for(busy.asked.wait(), 10)
+    with pytest.raises(MemoryError):
+        await folding
+    await storing
+    assert owner.durable == 0
     assert owners.all() == []
 
 
