@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 from typing import Any, Final
 
@@ -101,13 +102,18 @@ class _Rows:
         except BufferError:
             before, self._memory = self.array(), _mapped(capacity)
             self.array()[: len(before)] = before
-        self._memory.madvise(mmap.MADV_HUGEPAGE)
+        _in_huge_pages(self._memory)
 
 
 def _mapped(capacity: int) -> mmap.mmap:
     memory = mmap.mmap(-1, capacity * ROW_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    memory.madvise(mmap.MADV_HUGEPAGE)
+    _in_huge_pages(memory)
     return memory
+
+
+def _in_huge_pages(memory: mmap.mmap) -> None:
+    with contextlib.suppress(OSError):  # a kernel without them is a little slower, and no worse
+        memory.madvise(mmap.MADV_HUGEPAGE)
 
 
 class SessionTable:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import itertools
+import mmap
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +22,7 @@ from topologies.concurrents import CONCURRENTS
 from topologies.errors import CheckpointError
 from topologies.fold import PartitionState
 from topologies.session_rows import ISLAND_ROWS
+from topologies.sessions import SessionTable
 from topologies.state_codec import MAGIC, SCHEMA, SnapshotRoom, dump_state, load_state, pack_state
 from topologies.view import DAY, HOUR, LIVE, MINUTE, Measure, View
 from topologies.watch_time import WATCH_TIME
@@ -77,6 +80,17 @@ def test_room_is_kept_given_back_and_done_without() -> None:
     large = room.copy(rows)
     room.reserve(9)
     assert not np.shares_memory(large, room.copy(rows[:7]))
+
+
+def test_a_kernel_without_huge_pages_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Small(mmap.mmap):
+        def madvise(self, *_: int) -> None:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(mmap, "mmap", Small)
+    table = SessionTable(4)
+    table.make_room()
+    assert len(table.arrays.rows) == 8
 
 
 @pytest.mark.parametrize("change", [{"region": "us"}, {"topic_id": "B" * 22}, {"partition": 4}])
