@@ -88,10 +88,7 @@ class DurableFlush:
         async with owner.storing:
             if owner.spoiled:
                 return
-            state = owner.state
-            status = state.status()
-            unread = owner.stored is None and owner.durable == state.offset and status.clock_ms < 0 and not status.received
-            if owner.stored != state.offset and not unread:
+            if owner.stored != owner.state.offset and not owner.unread:
                 with metrics.FLUSH_SECONDS.labels("cassandra").time():
                     await self._flush(owner)
 

@@ -76,7 +76,13 @@ class PartitionOwner:
     @property
     def settled(self) -> bool:
         """Whether cells and checkpoint are durable as the state stands: who gets the partition replays nothing."""
-        return self.durable == self.stored == self.state.offset
+        return self.unread or self.durable == self.stored == self.state.offset
+
+    @property
+    def unread(self) -> bool:
+        """Whether nothing ever was in it, so that there is nothing to store either."""
+        status = self.state.status()
+        return self.stored is None and self.durable == self.state.offset and status.clock_ms < 0 and not status.received
 
     def await_durable(self, next_offset: int, event: Any, nbytes: int) -> None:
         """The batch of this event has been folded: it is acknowledged when everything below `next_offset` is durable."""

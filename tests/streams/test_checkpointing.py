@@ -146,9 +146,12 @@ async def test_cells_that_a_checkpoint_has_as_lacking_are_stored_without_another
 
 
 async def test_a_partition_in_which_nothing_ever_was_is_not_told_of() -> None:
-    cells = Cells()
-    await DurableFlush(cells)(owner_of(PartitionState(SOURCE, NOW)))
+    cells, owner = Cells(), owner_of(PartitionState(SOURCE, NOW))
+    await DurableFlush(cells)(owner)
     assert cells.status is None
+    assert owner.settled  # nobody need hear that its offsets 0 to 0 are not stored
+    apply(owner.state, [event(T0)])
+    assert not owner.settled
 
 
 async def test_what_is_folded_while_a_checkpoint_is_written_is_not_in_it() -> None:
