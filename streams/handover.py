@@ -93,6 +93,9 @@ class Handover:
         return held
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._closed:  # nobody would end it
+            work.close()
+            return
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -163,17 +166,18 @@ class Handover:
     async def _open(self, new: Sequence[Place]) -> None:
         try:
             found = await self._patiently(lambda: asyncio.to_thread(self._owners.find, new))
-            gate = asyncio.Semaphore(OPEN_AT_ONCE)
-            async with asyncio.TaskGroup() as group:
-                for place in new:
-                    group.create_task(self._open_one(place, found[place], gate))
-        finally:
+        except BaseException:
             self._opening.difference_update(new)
+            raise
+        gate = asyncio.Semaphore(OPEN_AT_ONCE)
+        async with asyncio.TaskGroup() as group:
+            for place in new:
+                group.create_task(self._open_one(place, found[place], gate))
 
     async def reopen(self, place: Place) -> None:
         """The log of an owned partition does not hold what comes next: store it as it is, and see how it can be gone on with."""
         owner = self._owners.get(place)
-        if owner is None or place in self._opening:
+        if self._closed or owner is None or place in self._opening:
             return
         self._opening.add(place)
         self._owners.keep(self._owners.places() - {place})
@@ -181,7 +185,10 @@ class Handover:
         self._start(self._open([place]))
 
     async def _open_one(self, place: Place, found: Found, gate: asyncio.Semaphore) -> None:
-        owner = await self._restored(place, found, gate)
+        try:
+            owner = await self._restored(place, found, gate)
+        finally:
+            self._opening.discard(place)  # it may come again while others of its group are still being opened
         if owner is not None and place in self._assigned:
             self._owners.adopt(place, owner)
             await self._reader.read_from(place, owner.state.offset)

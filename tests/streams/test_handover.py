@@ -274,3 +274,35 @@ async def test_a_worker_that_ends_stores_what_was_about_to_go_and_takes_nothing_
     assert scene.owners.places() == {A, B}
     assert scene.give(A, B, C) == {}
     assert scene.owners.places() == {A, B}
+
+
+async def test_one_that_is_given_back_while_another_of_its_group_is_held_is_opened_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.checkpoints.broken = {B[1]}
+    monkeypatch.setattr(scene.owners, "find", scene.cut(scene.owners.find))
+    scene.give(A, B)
+    await until(lambda: scene.owners.places() == {A} and B in scene.handover.held)
+    scene.give(B, release=[A], settled=False)
+    await until(lambda: scene.reader.rejoined == 1)
+    scene.give(A, B)
+    await until(lambda: scene.owners.places() == {A})
+    await until(lambda: len(scene.reader.read) == 2)
+    await scene.handover.reopen(A)
+    await until(lambda: len(scene.reader.read) == 3)
+    await scene.handover.close()
+
+
+async def test_a_partition_whose_log_was_cut_is_not_opened_again_once_the_worker_ends(scene: Scene) -> None:
+    scene.give(A)
+    await until(lambda: scene.reader.read and not scene.handover._tasks)
+    scene.storing.clear()
+    again = asyncio.create_task(scene.handover.reopen(A))
+    await until(lambda: scene.asked)
+    await scene.handover.close()
+    scene.storing.set()
+    await again
+    assert scene.handover._tasks == set()
+    assert scene.reader.read == [(A, 0)]
+    await scene.handover.reopen(A)
+    assert scene.settled == [A[1]]
