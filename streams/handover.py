@@ -148,12 +148,8 @@ class Handover:
     async def _let_go(self, lost: Mapping[Place, PartitionOwner]) -> None:
         """These went without a round in which they were to be stored: to another worker, which replays; or, with their topic, to nobody."""
         for place, owner in lost.items():
-            try:
-                found = await self._patiently(partial(asyncio.to_thread, self._owners.find, [place]))
-                over = found[place].source.topic_id != owner.source.topic_id
-            except SourceError:  # no topic of that name
-                over = True
-            if over:
+            topic_id = await self._patiently(partial(asyncio.to_thread, self._owners.topic_id, place[0]))
+            if topic_id != owner.source.topic_id:
                 told = at(owner.source, owner.state.offset)
                 log.warning("%s: its topic is no more; storing what was folded of it", owner.source, extra=told)
                 await self._settle(owner)
@@ -172,7 +168,7 @@ class Handover:
         gate = asyncio.Semaphore(OPEN_AT_ONCE)
         async with asyncio.TaskGroup() as group:
             for place in new:
-                group.create_task(self._open_one(place, found[place], gate))
+                group.create_task(self._open_one(place, found.get(place), gate))
 
     async def reopen(self, place: Place) -> None:
         """The log of an owned partition does not hold what comes next: store it as it is, and see how it can be gone on with."""
@@ -184,7 +180,7 @@ class Handover:
         await self._settle(owner)
         self._start(self._open([place]))
 
-    async def _open_one(self, place: Place, found: Found, gate: asyncio.Semaphore) -> None:
+    async def _open_one(self, place: Place, found: Found | None, gate: asyncio.Semaphore) -> None:
         try:
             owner = await self._restored(place, found, gate)
         finally:
@@ -194,26 +190,30 @@ class Handover:
             await self._reader.read_from(place, owner.state.offset)
             self._tell_if_ready()
 
-    async def _restored(self, place: Place, found: Found, gate: asyncio.Semaphore) -> PartitionOwner | None:
+    async def _restored(self, place: Place, found: Found | None, gate: asyncio.Semaphore) -> PartitionOwner | None:
         """Its owner, as soon as it can be gone on with: an operator may accept what is gone from its log. None when it is not assigned any
-        more."""
+        more: so it is soon after its topic was deleted, with the group's next round."""
         try:
             while place in self._assigned:
-                try:
-                    async with gate:
-                        owner: PartitionOwner = await self._patiently(partial(self._owners.restore, found))
-                    return owner
-                except (SourceError, CheckpointError) as error:
-                    self._hold(place, found, str(error))
+                if found is None:
+                    self._hold(place, f"topic {place[0]} has no partition {place[1]} any more", {"topic": place[0], "partition": place[1]})
+                else:
+                    try:
+                        async with gate:
+                            owner: PartitionOwner = await self._patiently(partial(self._owners.restore, found))
+                        return owner
+                    except (SourceError, CheckpointError) as error:
+                        self._hold(place, str(error), at(found.source, found.earliest))
                 await asyncio.sleep(HELD_AGAIN_S)
-                found = (await self._patiently(lambda: asyncio.to_thread(self._owners.find, [place])))[place]
+                again: dict[Place, Found] = await self._patiently(partial(asyncio.to_thread, self._owners.find, [place]))
+                found = again.get(place)
             return None
         finally:
             self.held.pop(place, None)
 
-    def _hold(self, place: Place, found: Found, why: str) -> None:
+    def _hold(self, place: Place, why: str, about: Mapping[str, Any]) -> None:
         if self.held.get(place) != why:
-            log.error("%s; until then the partition is not read", why, extra=at(found.source, found.earliest))
+            log.error("%s; until then the partition is not read", why, extra=about)
         self.held[place] = why
         self._tell_if_ready()
 

@@ -17,7 +17,7 @@ from streams.letters import Letters
 from streams.owners import Found, Owners
 from streams.partition import PartitionOwner
 from tests.streams.test_restored import Book
-from topologies.errors import CheckpointError, ServerAway, SourceError
+from topologies.errors import CheckpointError, NoTopic, ServerAway
 from topologies.settings import Settings
 from topologies.sources import Source
 
@@ -113,6 +113,10 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.001)
 
 
+def gone(_settings: Settings, topics: list[str]) -> dict[str, str]:
+    raise NoTopic(f"there is no topic {topics[0]}")
+
+
 @pytest.fixture
 def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
     monkeypatch.setattr(owners_module, "topic_ids", lambda _settings, topics: dict.fromkeys(topics, "A" * 22))
@@ -189,14 +193,50 @@ async def test_what_went_with_its_topic_is_stored_for_nobody_replays_it(scene: S
     scene.give(A, B)
     await until(lambda: scene.owners.places() == {A, B})
 
-    def gone(_places: object) -> dict[Place, Found]:
-        raise SourceError("there is no topic viewing-events")
-
-    monkeypatch.setattr(scene.owners, "find", gone)
+    monkeypatch.setattr(owners_module, "topic_ids", gone)
     scene.give()
     await until(lambda: not scene.handover._tasks)
     assert sorted(scene.settled) == [A[1], B[1]]
     assert (scene.owners.places(), scene.crashes) == (set(), [])
+
+
+async def test_what_goes_of_a_topic_that_grew_is_not_taken_for_what_went_with_its_topic(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.give(A, B)
+    await until(lambda: scene.owners.places() == {A, B})
+    monkeypatch.setattr(owners_module, "partition_offsets", lambda _settings, _topic: dict.fromkeys(range(9), (0, 10)))
+    scene.give(A)
+    await until(lambda: not scene.handover._tasks)
+    assert (scene.settled, scene.crashes) == ([], [])
+
+
+async def test_the_topic_of_a_held_partition_may_be_deleted(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.handover.HELD_AGAIN_S", 0.001)
+    scene.checkpoints.broken = {A[1]}
+    monkeypatch.setattr(scene.owners, "find", scene.cut(scene.owners.find))
+    scene.give(A, B)
+    await until(lambda: A in scene.handover.held and B in scene.owners.places())
+    monkeypatch.setattr(owners_module, "topic_ids", gone)
+    await until(lambda: scene.handover.held.get(A) == "topic viewing-events has no partition 0 any more")
+    scene.give(B)
+    await until(lambda: not scene.handover._tasks)
+    assert (scene.handover.held, scene.owners.places(), scene.crashes) == ({}, {B}, [])
+
+
+async def test_a_topic_that_is_deleted_before_it_is_opened_leaves_the_others_alone(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.handover.HELD_AGAIN_S", 0.001)
+    other = ("viewing-events.backfill.gone", 0)
+
+    def ids(settings: Settings, topics: list[str]) -> dict[str, str]:
+        return gone(settings, topics) if other[0] in topics else dict.fromkeys(topics, "A" * 22)
+
+    monkeypatch.setattr(owners_module, "topic_ids", ids)
+    scene.give(A, other)
+    await until(lambda: scene.owners.places() == {A} and other in scene.handover.held)
+    scene.give(A)
+    await until(lambda: not scene.handover._tasks)
+    assert (scene.handover.held, scene.crashes) == ({}, [])
 
 
 async def test_what_was_taken_away_while_it_was_opened_is_not_owned(scene: Scene) -> None:
