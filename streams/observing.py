@@ -10,13 +10,14 @@ from typing import Any
 from faust.types import TP
 
 from streams.app import App
+from streams.assignor import Place
 from streams.collector import SourceCollector
 from streams.flush import Cycle
 from streams.handover import Handover
 from streams.health import Health
 from streams.letters import Letters
 from streams.metrics import REBALANCES, REGISTRY
-from streams.owners import Owners, Place
+from streams.owners import Owners
 from streams.room import Held, Room
 from streams.watchdog import Watchdog
 

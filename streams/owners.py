@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from connectors.checkpoints import CheckpointStore
 from connectors.kafka import partition_offsets, topic_ids
+from streams.assignor import Place
 from streams.letters import Letters
 from streams.logs import at
 from streams.partition import PartitionOwner
@@ -23,8 +24,6 @@ from topologies.sources import Source
 from topologies.view import View
 
 log = logging.getLogger(__name__)
-Place = tuple[str, int]
-"""A topic and a partition."""
 TICK_CHECK_S: Final = 0.1
 
 

@@ -10,9 +10,10 @@ import pytest
 from connectors.checkpoints import Checkpoint
 from streams import owners as owners_module
 from streams.app import make_app
+from streams.assignor import Place
 from streams.handover import Handover
 from streams.letters import Letters
-from streams.owners import Found, Owners, Place
+from streams.owners import Found, Owners
 from streams.partition import PartitionOwner
 from streams.records import FetchedBatches
 from streams.transport import Consumer
