@@ -62,6 +62,7 @@ class Handover:
         self._tasks: set[asyncio.Task[None]] = set()
         self.held: dict[Place, str] = {}
         """Assigned partitions that cannot be gone on with, and why; they are tried again, and the others are read meanwhile."""
+        self._away: dict[object, str] = {}
         self._closed = False
         self._reader: Reader
         self._crash: Callable[[BaseException], Coroutine[Any, Any, None]]
@@ -69,6 +70,11 @@ class Handover:
     def attach(self, reader: Reader, crash: Callable[[BaseException], Coroutine[Any, Any, None]]) -> None:
         """Where partitions are read, and what ends the worker when one cannot be gone on with."""
         self._reader, self._crash = reader, crash
+
+    @property
+    def away(self) -> str:
+        """Why partitions wait to be opened: a server that does not answer; empty when none is waited for."""
+        return (list(self._away.values()) or [""])[0]  # asked from another thread
 
     def take_over(self) -> dict[Place, int]:
         """Own exactly what is assigned now. Returns, for the partitions whose state is here, where to read on; the others are opened
@@ -219,12 +225,16 @@ class Handover:
 
     async def _patiently(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """What it returns, as soon as the servers answer; the partitions that are open go on meanwhile."""
-        reported_s = -REPORT_EVERY_S
-        while True:
-            try:
-                return await ask()
-            except (ServerAway, StoreError) as error:
-                if time.monotonic() - reported_s > REPORT_EVERY_S:
-                    reported_s = time.monotonic()
-                    log.error("partitions cannot be opened yet: %s", error)
-                await asyncio.sleep(OPEN_AGAIN_S)
+        reported_s, me = -REPORT_EVERY_S, object()
+        try:
+            while True:
+                try:
+                    return await ask()
+                except (ServerAway, StoreError) as error:
+                    self._away[me] = f"partitions cannot be opened yet: {error}"
+                    if time.monotonic() - reported_s > REPORT_EVERY_S:
+                        reported_s = time.monotonic()
+                        log.error("%s", self._away[me])
+                    await asyncio.sleep(OPEN_AGAIN_S)
+        finally:
+            self._away.pop(me, None)

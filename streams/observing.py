@@ -52,6 +52,7 @@ def observe(health: Health, running: Running, cycles: Mapping[str, Cycle]) -> Ca
     handover = running.handover
     health.stores = {store: partial(_trouble, cycle) for store, cycle in cycles.items()}
     health.fetching = fetching
+    health.away = lambda: handover.away
     health.held = lambda: {f"{topic}/{partition}": why for (topic, partition), why in handover.held.items()}
     up = {store: partial(_takes, cycle) for store, cycle in cycles.items()}
     end = partial(log_end, running.app)

@@ -13,6 +13,7 @@ from connectors.checkpoints import Checkpoint
 from streams import owners as owners_module
 from streams.assignor import Assignor, Place, Share
 from streams.handover import Handover
+from streams.health import Health
 from streams.letters import Letters
 from streams.owners import Found, Owners
 from streams.partition import PartitionOwner
@@ -255,8 +256,11 @@ async def test_stores_that_are_away_are_waited_for(scene: Scene, monkeypatch: py
     scene.give(A)
     await until(lambda: len(scene.checkpoints.asked) > 3)
     assert not scene.crashes
+    health = Health(stage="working", away=lambda: scene.handover.away)
+    assert health.ready()[1]["reason"] == "partitions cannot be opened yet: gone"
     scene.checkpoints.error = None
     await until(lambda: scene.owners.places() == {A})
+    assert health.ready()[0]
 
 
 async def test_a_partition_that_cannot_be_gone_on_with_is_held_and_the_others_are_read(
