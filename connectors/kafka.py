@@ -26,7 +26,7 @@ from confluent_kafka.admin import (
 )
 from confluent_kafka.cimpl import NewTopic
 
-from topologies.errors import ServerAway, SourceError, StoreError
+from topologies.errors import NoTopic, ServerAway, SourceError, StoreError
 from topologies.settings import KafkaSettings, Settings
 
 ANSWER_S: Final = 5.0
@@ -134,7 +134,7 @@ def _time_of(live: bool) -> str:
 
 
 def topic_ids(settings: Settings, names: Sequence[str]) -> dict[str, str]:
-    """Kafka's id of each topic, as Kafka writes it: 22 characters of URL-safe base64. Raises SourceError for a topic that is not there."""
+    """Kafka's id of each topic, as Kafka writes it: 22 characters of URL-safe base64. Raises NoTopic for one that is not there."""
     kafka = settings.kafka
     admin, there = _opened(kafka)
     for name in names:
@@ -161,13 +161,13 @@ def matching_topics(settings: Settings) -> list[str]:
 
 
 def partition_counts(settings: Settings, topics: Sequence[str]) -> dict[str, int]:
-    """How many partitions each topic has. Raises SourceError for one that is not there."""
+    """How many partitions each topic has. Raises NoTopic for one that is not there."""
     _, there = _opened(settings.kafka)
     return {topic: len(_partitions(settings.kafka, there, topic)) for topic in topics}
 
 
 def partition_offsets(settings: Settings, topic: str) -> dict[int, tuple[int, int]]:
-    """First and next offset of each partition, as readers of committed records see them. Raises SourceError if the topic is not there."""
+    """First and next offset of each partition, as readers of committed records see them. Raises NoTopic if the topic is not there."""
     kafka = settings.kafka
     admin, there = _opened(kafka)
     places = [TopicPartition(topic, partition) for partition in _partitions(kafka, there, topic)]
@@ -195,7 +195,7 @@ def _listed(admin: AdminClient, asked: dict[TopicPartition, Any]) -> dict[int, i
 def produce_bytes(settings: Settings, topic: str, records: Iterable[tuple[bytes | None, bytes | None, Sequence[_Header]]]) -> int:
     """Appends (key, value, headers) records and returns how many, all of them acknowledged. The partition follows from the key.
 
-    Raises SourceError if the topic is not there, ServerAway or StoreError when one was not acknowledged; earlier ones may stand in the
+    Raises NoTopic if the topic is not there, ServerAway or StoreError when one was not acknowledged; earlier ones may stand in the
     log then.
     """
     kafka = settings.kafka
@@ -253,7 +253,7 @@ def _opened(kafka: KafkaSettings) -> tuple[AdminClient, dict[str, list[int]]]:
 
 def _partitions(kafka: KafkaSettings, there: dict[str, list[int]], topic: str) -> list[int]:
     if topic not in there:
-        raise SourceError(f"there is no topic {topic} at {kafka.bootstrap}; create it with `marquee up`")
+        raise NoTopic(f"there is no topic {topic} at {kafka.bootstrap}; create it with `marquee up`")
     return there[topic]
 
 

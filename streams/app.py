@@ -12,9 +12,10 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from connectors.kafka import topic_ids
+from streams.assignor import Place
 from streams.handover import Handover
 from streams.logs import at
-from streams.owners import Owners, Place
+from streams.owners import Owners
 from streams.room import MIB
 from streams.transport import FETCH_BYTES, Consumer
 from topologies.errors import MarqueeError
@@ -35,6 +36,10 @@ class App(faust.App):
     def batches(self) -> Consumer:
         """The consumer, as the one that it is."""
         return cast(Consumer, self.consumer)
+
+    def moving(self) -> bool:
+        """Whether a rebalance is under way."""
+        return bool(self.rebalancing) or not self.batches.flow_active
 
     def take_over(self) -> dict[Place, int]:
         """Own what is assigned; of the partitions that are ready, where to read on. Called by the transport at every assignment."""
@@ -104,7 +109,7 @@ def _lost(app: App, owners: Owners, settings: Settings) -> Callable[[Place], Non
 
     Never is it read from where the log begins: what stands there now was counted, or is somebody else's.
     """
-    asking: set[Place] = set()
+    asking: dict[Place, asyncio.Task[None]] = {}  # the loop itself keeps no task alive
 
     async def judge(place: Place) -> None:
         try:
@@ -125,12 +130,11 @@ def _lost(app: App, owners: Owners, settings: Settings) -> Callable[[Place], Non
         except (KafkaError, MarqueeError):  # away; the next fetch asks again
             return
         finally:
-            asking.discard(place)
+            asking.pop(place, None)
 
     def lost(place: Place) -> None:
         if place not in asking:
-            asking.add(place)
-            app.loop.create_task(judge(place))
+            asking[place] = app.loop.create_task(judge(place))
 
     return lost
 

@@ -62,6 +62,7 @@ class Handover:
         self._tasks: set[asyncio.Task[None]] = set()
         self.held: dict[Place, str] = {}
         """Assigned partitions that cannot be gone on with, and why; they are tried again, and the others are read meanwhile."""
+        self._away: dict[object, str] = {}
         self._closed = False
         self._reader: Reader
         self._crash: Callable[[BaseException], Coroutine[Any, Any, None]]
@@ -69,6 +70,11 @@ class Handover:
     def attach(self, reader: Reader, crash: Callable[[BaseException], Coroutine[Any, Any, None]]) -> None:
         """Where partitions are read, and what ends the worker when one cannot be gone on with."""
         self._reader, self._crash = reader, crash
+
+    @property
+    def away(self) -> str:
+        """Why partitions wait to be opened: a server that does not answer; empty when none is waited for."""
+        return (list(self._away.values()) or [""])[0]  # asked from another thread
 
     def take_over(self) -> dict[Place, int]:
         """Own exactly what is assigned now. Returns, for the partitions whose state is here, where to read on; the others are opened
@@ -93,6 +99,9 @@ class Handover:
         return held
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._closed:  # nobody would end it
+            work.close()
+            return
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -145,12 +154,8 @@ class Handover:
     async def _let_go(self, lost: Mapping[Place, PartitionOwner]) -> None:
         """These went without a round in which they were to be stored: to another worker, which replays; or, with their topic, to nobody."""
         for place, owner in lost.items():
-            try:
-                found = await self._patiently(partial(asyncio.to_thread, self._owners.find, [place]))
-                over = found[place].source.topic_id != owner.source.topic_id
-            except SourceError:  # no topic of that name
-                over = True
-            if over:
+            topic_id = await self._patiently(partial(asyncio.to_thread, self._owners.topic_id, place[0]))
+            if topic_id != owner.source.topic_id:
                 told = at(owner.source, owner.state.offset)
                 log.warning("%s: its topic is no more; storing what was folded of it", owner.source, extra=told)
                 await self._settle(owner)
@@ -163,61 +168,73 @@ class Handover:
     async def _open(self, new: Sequence[Place]) -> None:
         try:
             found = await self._patiently(lambda: asyncio.to_thread(self._owners.find, new))
-            gate = asyncio.Semaphore(OPEN_AT_ONCE)
-            async with asyncio.TaskGroup() as group:
-                for place in new:
-                    group.create_task(self._open_one(place, found[place], gate))
-        finally:
+        except BaseException:
             self._opening.difference_update(new)
+            raise
+        gate = asyncio.Semaphore(OPEN_AT_ONCE)
+        async with asyncio.TaskGroup() as group:
+            for place in new:
+                group.create_task(self._open_one(place, found.get(place), gate))
 
     async def reopen(self, place: Place) -> None:
         """The log of an owned partition does not hold what comes next: store it as it is, and see how it can be gone on with."""
         owner = self._owners.get(place)
-        if owner is None or place in self._opening:
+        if self._closed or owner is None or place in self._opening:
             return
         self._opening.add(place)
         self._owners.keep(self._owners.places() - {place})
         await self._settle(owner)
         self._start(self._open([place]))
 
-    async def _open_one(self, place: Place, found: Found, gate: asyncio.Semaphore) -> None:
-        owner = await self._restored(place, found, gate)
+    async def _open_one(self, place: Place, found: Found | None, gate: asyncio.Semaphore) -> None:
+        try:
+            owner = await self._restored(place, found, gate)
+        finally:
+            self._opening.discard(place)  # it may come again while others of its group are still being opened
         if owner is not None and place in self._assigned:
             self._owners.adopt(place, owner)
             await self._reader.read_from(place, owner.state.offset)
             self._tell_if_ready()
 
-    async def _restored(self, place: Place, found: Found, gate: asyncio.Semaphore) -> PartitionOwner | None:
+    async def _restored(self, place: Place, found: Found | None, gate: asyncio.Semaphore) -> PartitionOwner | None:
         """Its owner, as soon as it can be gone on with: an operator may accept what is gone from its log. None when it is not assigned any
-        more."""
+        more: so it is soon after its topic was deleted, with the group's next round."""
         try:
             while place in self._assigned:
-                try:
-                    async with gate:
-                        owner: PartitionOwner = await self._patiently(partial(self._owners.restore, found))
-                    return owner
-                except (SourceError, CheckpointError) as error:
-                    self._hold(place, found, str(error))
+                if found is None:
+                    self._hold(place, f"topic {place[0]} has no partition {place[1]} any more", {"topic": place[0], "partition": place[1]})
+                else:
+                    try:
+                        async with gate:
+                            owner: PartitionOwner = await self._patiently(partial(self._owners.restore, found))
+                        return owner
+                    except (SourceError, CheckpointError) as error:
+                        self._hold(place, str(error), at(found.source, found.earliest))
                 await asyncio.sleep(HELD_AGAIN_S)
-                found = (await self._patiently(lambda: asyncio.to_thread(self._owners.find, [place])))[place]
+                again: dict[Place, Found] = await self._patiently(partial(asyncio.to_thread, self._owners.find, [place]))
+                found = again.get(place)
             return None
         finally:
             self.held.pop(place, None)
 
-    def _hold(self, place: Place, found: Found, why: str) -> None:
+    def _hold(self, place: Place, why: str, about: Mapping[str, Any]) -> None:
         if self.held.get(place) != why:
-            log.error("%s; until then the partition is not read", why, extra=at(found.source, found.earliest))
+            log.error("%s; until then the partition is not read", why, extra=about)
         self.held[place] = why
         self._tell_if_ready()
 
     async def _patiently(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """What it returns, as soon as the servers answer; the partitions that are open go on meanwhile."""
-        reported_s = -REPORT_EVERY_S
-        while True:
-            try:
-                return await ask()
-            except (ServerAway, StoreError) as error:
-                if time.monotonic() - reported_s > REPORT_EVERY_S:
-                    reported_s = time.monotonic()
-                    log.error("partitions cannot be opened yet: %s", error)
-                await asyncio.sleep(OPEN_AGAIN_S)
+        reported_s, me = -REPORT_EVERY_S, object()
+        try:
+            while True:
+                try:
+                    return await ask()
+                except (ServerAway, StoreError) as error:
+                    self._away[me] = f"partitions cannot be opened yet: {error}"
+                    if time.monotonic() - reported_s > REPORT_EVERY_S:
+                        reported_s = time.monotonic()
+                        log.error("%s", self._away[me])
+                    await asyncio.sleep(OPEN_AGAIN_S)
+        finally:
+            self._away.pop(me, None)

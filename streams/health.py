@@ -18,12 +18,13 @@ class Health:
     """One worker's. Written on the event loop, read from any thread.
 
     stores: by name, why the store does not take what it is given; empty while it does. held: by `topic/partition`, why that partition
-    is not read.
+    is not read. away: why partitions wait to be opened; empty while none waits for a server.
     """
 
     stores: Mapping[str, Callable[[], str]] = field(default_factory=dict)
     fetching: Callable[[], bool] = lambda: True
     held: Callable[[], Mapping[str, str]] = dict
+    away: Callable[[], str] = str
     stage: str = "starting"
     """starting, working or draining."""
     partitions: tuple[str, ...] = ()
@@ -57,12 +58,14 @@ class Health:
 
     def _reason(self, stores: Mapping[str, str], held: Mapping[str, str]) -> str:
         if self.stage == "starting":
-            return "starting: the partitions are not opened yet"
+            return self.away() or "starting: the partitions are not opened yet"
         if self.stage == "draining":
             return "draining: no more is read, what was folded is being stored"
         away = "; ".join(why for why in stores.values() if why)
         if not self.fetching():
             return f"reading is held back until Cassandra takes what was folded: {away or 'it is behind'}"
+        if unopened := self.away():
+            return unopened
         if held:
             return "; ".join(held.values())
         return away

@@ -10,13 +10,14 @@ from typing import Any
 from faust.types import TP
 
 from streams.app import App
+from streams.assignor import Place
 from streams.collector import SourceCollector
 from streams.flush import Cycle
 from streams.handover import Handover
 from streams.health import Health
 from streams.letters import Letters
 from streams.metrics import REBALANCES, REGISTRY
-from streams.owners import Owners, Place
+from streams.owners import Owners
 from streams.room import Held, Room
 from streams.watchdog import Watchdog
 
@@ -51,6 +52,7 @@ def observe(health: Health, running: Running, cycles: Mapping[str, Cycle]) -> Ca
     handover = running.handover
     health.stores = {store: partial(_trouble, cycle) for store, cycle in cycles.items()}
     health.fetching = fetching
+    health.away = lambda: handover.away
     health.held = lambda: {f"{topic}/{partition}": why for (topic, partition), why in handover.held.items()}
     up = {store: partial(_takes, cycle) for store, cycle in cycles.items()}
     end = partial(log_end, running.app)

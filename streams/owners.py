@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -11,19 +12,18 @@ from typing import Any, Final
 
 from connectors.checkpoints import CheckpointStore
 from connectors.kafka import partition_offsets, topic_ids
+from streams.assignor import Place
 from streams.letters import Letters
 from streams.logs import at
 from streams.partition import PartitionOwner
 from streams.records import FetchedBatches
 from streams.restoring import Notes, restored
-from topologies.errors import SourceError
+from topologies.errors import NoTopic, SourceError
 from topologies.settings import Settings
 from topologies.sources import Source
 from topologies.view import View
 
 log = logging.getLogger(__name__)
-Place = tuple[str, int]
-"""A topic and a partition."""
 TICK_CHECK_S: Final = 0.1
 
 
@@ -77,22 +77,34 @@ class Owners:
         """Own this partition from now on."""
         self._owners[place] = owner
 
+    def topic_id(self, topic: str) -> str | None:
+        """Kafka's id of the topic; None if there is none of that name. Blocks. Raises ServerAway or StoreError."""
+        try:
+            return topic_ids(self._settings, [topic])[topic]
+        except NoTopic:
+            return None
+
     def find(self, places: Sequence[Place]) -> dict[Place, Found]:
-        """Ask the broker for the partitions' topics. Blocks.
+        """Ask the broker for the partitions' topics. What is not there (any more) is left out. Blocks.
 
         Raises SourceError for a live topic that grew, ServerAway or StoreError when it cannot be known.
         """
-        topics = sorted({topic for topic, _ in places})
-        ids = topic_ids(self._settings, topics)
-        spans = {topic: partition_offsets(self._settings, topic) for topic in topics}
+        ids: dict[str, str] = {}
+        spans: dict[str, dict[int, tuple[int, int]]] = {}
+        for topic in sorted({topic for topic, _ in places}):
+            if (topic_id := self.topic_id(topic)) is not None:
+                with contextlib.suppress(NoTopic):  # it may go in between
+                    ids[topic], spans[topic] = topic_id, partition_offsets(self._settings, topic)
         count = self._settings.kafka.partitions
-        if grown := [topic for topic in topics if topic in self._settings.kafka.topics and len(spans[topic]) != count]:
+        if grown := [topic for topic in spans if topic in self._settings.kafka.topics and len(spans[topic]) != count]:
             raise SourceError(
                 f"topic {grown[0]} has {len(spans[grown[0]])} partitions instead of {count}, which splits sessions; cut over to a new topic"
             )
         region = self._settings.worker.region
         return {
-            (topic, partition): Found(Source(region, topic, ids[topic], partition), *spans[topic][partition]) for topic, partition in places
+            (topic, partition): Found(Source(region, topic, ids[topic], partition), *spans[topic][partition])
+            for topic, partition in places
+            if partition in spans.get(topic, {})
         }
 
     async def restore(self, found: Found) -> PartitionOwner:

@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from streams.assignor import Place
 from streams.records import FetchedBatches
 from topologies.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
-Place = tuple[str, int]
 MIB: Final = 2**20
 LOOK_EVERY_S: Final = 0.05
 REPORT_EVERY_S: Final = 10.0

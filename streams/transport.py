@@ -205,6 +205,11 @@ class Consumer(driver.Consumer):
         """Ask the group for a new round of assignments."""
         await self._thread.here(self._thread.rejoin())
 
+    async def topics(self) -> set[str]:
+        """All topics, as the broker has them now. Raises KafkaError when none answers."""
+        found: set[str] = await self._thread.here(self._thread._ensure_consumer().topics())
+        return found
+
     async def perform_seek(self) -> None:
         """Read each partition from where its state stands; those without one yet are read when they have been opened."""
         app: Any = self.app

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -21,17 +21,20 @@ from faust.types import TP
 
 from streams import metrics
 from streams.assignor import Place
+from streams.ending import bounded
 from streams.owners import Owners
 from topologies.errors import SourceError
 
 log = logging.getLogger(__name__)
 LOOK_EVERY_S: Final = 0.5
 SLEPT_S: Final = 5.0
-"""A process that has not looked for so long was stopped; a busy one looks late, but not so late."""
+"""A process that has not looked for so long since its last look ended was stopped; a busy one looks late, but not so late."""
 ANSWERED_S: Final = 2.0
 """A partition whose last fetch was answered so recently is being fetched."""
 ANSWER_S: Final = 5.0
-"""A broker that has not answered where partitions end after so long is away, and nothing can be said of them."""
+"""A broker that has not answered after so long is away, and nothing can be said of its partitions."""
+SEEK_S: Final = 5.0
+"""A consumer that has not taken a word after so long is told the next one."""
 
 
 class Fetching(Protocol):
@@ -41,6 +44,9 @@ class Fetching(Protocol):
 
     async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
         """Where the partitions end, as the broker has it now."""
+
+    async def topics(self) -> Collection[str]:
+        """All topics, as the broker has them now."""
 
     def waits_for_fold(self, place: Place) -> bool: ...
 
@@ -73,6 +79,7 @@ class Watchdog:
         *,
         stalled_s: float,
         moving_s: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`has_room` tells whether the fold goes on, `moving` whether a rebalance is under way, which may take `moving_s`."""
         self._consumer = consumer
@@ -82,6 +89,7 @@ class Watchdog:
         self._crash = crash
         self._stalled_s = stalled_s
         self._moving_s = moving_s
+        self._clock = clock
         self._doubts: dict[Place, Doubt] = {}
         self._move: Doubt | None = None
         self._looked_s = 0.0
@@ -92,11 +100,12 @@ class Watchdog:
         """Until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            await self.look(time.monotonic())
+            await self.look()
 
-    async def look(self, now_s: float) -> None:
+    async def look(self) -> None:
         """Judge every partition once."""
-        slept, self._looked_s = now_s - self._looked_s > SLEPT_S, now_s
+        now_s = self._clock()
+        slept = now_s - self._looked_s > SLEPT_S
         if slept or not self._has_room() or self._moving():  # a process that was stopped has not looked, and nothing stood still meanwhile
             self._doubts.clear()
         if slept or not self._moving():
@@ -105,16 +114,17 @@ class Watchdog:
             await self._look_at_move(now_s)
         elif self._has_room():
             await self._look_at_partitions(now_s)
+        self._looked_s = self._clock()  # a look that waited for an answer was no sleep
 
     async def _look_at_move(self, now_s: float) -> None:
         if self._move is None:
             self._move = Doubt(0, now_s)
-        if now_s - self._move.since_s < self._moving_s or not await self._ends(self._owners.places()):
+        if now_s - self._move.since_s < self._moving_s or not await self._answers():
             return
         self._move.since_s, self._move.tried = now_s, self._move.tried + 1
         if self._move.tried == 1:
             log.error("a rebalance has not ended for %.0f s: asking for a new assignment", self._moving_s)
-            await self._consumer.rejoin()
+            await bounded("asking for a new assignment", SEEK_S, self._consumer.rejoin())
         else:
             await self._crash(SourceError("a rebalance does not end, and another did not help; the worker ends to be started again"))
 
@@ -144,6 +154,15 @@ class Watchdog:
             self._doubts[place] = Doubt(offset, now_s)
         return True
 
+    async def _answers(self) -> bool:
+        """Whether the broker is there: also a worker that owns nothing can tell."""
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await self._consumer.topics()
+        except (KafkaError, TimeoutError):
+            return False
+        return True
+
     async def _ends(self, places: Iterable[Place]) -> dict[Place, int]:
         asked = [TP(*place) for place in places]
         if not asked:
@@ -164,10 +183,10 @@ class Watchdog:
         metrics.RECOVERIES.inc()
         if doubt.tried == 1:
             log.error("%s: reading it anew", where, extra=about)
-            await self._consumer.read_from(place, doubt.offset)
+            await bounded(f"reading {place[0]} partition {place[1]} anew", SEEK_S, self._consumer.read_from(place, doubt.offset))
         elif doubt.tried == 2:
             log.error("%s, and reading it anew did not help: asking for a new assignment", where, extra=about)
-            await self._consumer.rejoin()
+            await bounded("asking for a new assignment", SEEK_S, self._consumer.rejoin())
         else:
             await self._crash(
                 SourceError(f"{where}, and neither reading it anew nor a new assignment helped; the worker ends to be started again")

@@ -24,6 +24,7 @@ from connectors.kafka import ensure_topics, matching_topics, topic_ids
 from connectors.redis_cache import CellCache
 from connectors.source_notes import SourceNotes
 from streams.app import App, make_app
+from streams.assignor import Place
 from streams.caretaker import Caretaker
 from streams.checkpointing import CheckpointCycle, CheckpointFlush
 from streams.ending import bounded, end_within, unless
@@ -34,7 +35,7 @@ from streams.health import Health
 from streams.letters import Letters
 from streams.logs import at, set_up
 from streams.observing import Running, log_end, observe
-from streams.owners import Owners, Place
+from streams.owners import Owners
 from streams.partition import PartitionOwner
 from streams.room import Room
 from streams.watchdog import Watchdog
@@ -163,7 +164,7 @@ class Worker:
             app.batches,
             owners,
             lambda: room.open,
-            lambda: app.rebalancing or not app.batches.flow_active,
+            app.moving,
             app.crash,
             stalled_s=options.stalled_s,
             moving_s=2 * self._settings.kafka.request_timeout_s,
@@ -218,6 +219,7 @@ class Worker:
     async def _watch_topics(self, app: App, owners: Owners, settle: Settle) -> None:
         """Reads new topics, in place. Another topic under the name of one that is read is another source: the old one is stored as it is
         and owned no more."""
+        unread = False
         while True:
             await asyncio.sleep(TOPICS_EVERY_S)
             try:
@@ -232,12 +234,14 @@ class Worker:
                 if (owner := owners.get(place)) and ids.get(place[0], owner.source.topic_id) != owner.source.topic_id
             }
             new = sorted(set(topics) - set(self._topics))
-            if app.rebalancing or not app.batches.flow_active or not (new or old):
+            if app.moving() or not (new or old or unread):
                 continue
             log.info("reading new topics %s, made anew %s", new, sorted({topic for topic, _ in old}))
-            self._topics = sorted({*topics, *self._topics})
             owners.keep(owners.places() - set(old))
             await bounded("storing the old topics' partitions", DRAIN_S, asyncio.gather(*map(settle, old.values())))
+            if unread := app.moving():  # a rebalance began meanwhile, which stops and starts the flow itself
+                continue
+            self._topics = sorted({*topics, *self._topics})
             await app.read(self._topics)
 
     def _ready(self, places: Iterable[Place]) -> None:
@@ -272,8 +276,8 @@ async def _close(stores: Stores) -> None:
 
 
 def _caught_up(app: App) -> Any:
-    def caught_up(place: tuple[str, int], offset: int) -> bool:
-        if app.rebalancing or not app.batches.flow_active:  # it may be another's already; aiokafka knows the end only of what is assigned
+    def caught_up(place: Place, offset: int) -> bool:
+        if app.moving():  # it may be another's already; aiokafka knows the end only of what is assigned
             return False
         end = log_end(app, place)
         return end is not None and offset >= end

@@ -6,6 +6,7 @@
     ├── ServerAway          a broker or a store does not answer
     ├── StoreError          a broker or a store answered that it cannot
     ├── SourceError         a source of the log cannot be read exactly (re-created, truncated, grown)
+    │   └── NoTopic         there is no topic of that name
     ├── CheckpointError     no checkpoint verifies, or one cannot be read
     │   └── OutdatedState   one that is whole, of another version or of views declared otherwise
     └── DeclarationError    a View is declared wrongly
@@ -37,6 +38,10 @@ class StoreError(MarqueeError):
 
 
 class SourceError(MarqueeError):
+    pass
+
+
+class NoTopic(SourceError):
     pass
 
 

@@ -13,7 +13,7 @@ import pytest
 from cluster.local import LocalCluster
 from connectors.kafka import ensure_topic, ensure_topics, matching_topics, partition_offsets, produce_bytes, topic_ids
 from connectors.letters import Letter, read_letters
-from topologies.errors import SourceError, StoreError
+from topologies.errors import NoTopic, SourceError, StoreError
 from topologies.settings import Settings
 
 
@@ -90,7 +90,7 @@ def test_a_record_that_is_no_letter_is_named(settings: Settings) -> None:
 def test_an_absent_topic_is_named(settings: Settings) -> None:
     absent = f"absent-{uuid.uuid4().hex}"
     for ask in (lambda: partition_offsets(settings, absent), lambda: topic_ids(settings, [absent])):
-        with pytest.raises(SourceError, match=f"there is no topic {absent}"):
+        with pytest.raises(NoTopic, match=f"there is no topic {absent}"):
             ask()
-    with pytest.raises(SourceError, match=f"there is no topic {absent}"):
+    with pytest.raises(NoTopic, match=f"there is no topic {absent}"):
         produce_bytes(settings, absent, [(b"k", b"v", [])])

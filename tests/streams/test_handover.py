@@ -13,11 +13,12 @@ from connectors.checkpoints import Checkpoint
 from streams import owners as owners_module
 from streams.assignor import Assignor, Place, Share
 from streams.handover import Handover
+from streams.health import Health
 from streams.letters import Letters
 from streams.owners import Found, Owners
 from streams.partition import PartitionOwner
 from tests.streams.test_restored import Book
-from topologies.errors import CheckpointError, ServerAway, SourceError
+from topologies.errors import CheckpointError, NoTopic, ServerAway
 from topologies.settings import Settings
 from topologies.sources import Source
 
@@ -113,6 +114,10 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.001)
 
 
+def gone(_settings: Settings, topics: list[str]) -> dict[str, str]:
+    raise NoTopic(f"there is no topic {topics[0]}")
+
+
 @pytest.fixture
 def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
     monkeypatch.setattr(owners_module, "topic_ids", lambda _settings, topics: dict.fromkeys(topics, "A" * 22))
@@ -189,14 +194,50 @@ async def test_what_went_with_its_topic_is_stored_for_nobody_replays_it(scene: S
     scene.give(A, B)
     await until(lambda: scene.owners.places() == {A, B})
 
-    def gone(_places: object) -> dict[Place, Found]:
-        raise SourceError("there is no topic viewing-events")
-
-    monkeypatch.setattr(scene.owners, "find", gone)
+    monkeypatch.setattr(owners_module, "topic_ids", gone)
     scene.give()
     await until(lambda: not scene.handover._tasks)
     assert sorted(scene.settled) == [A[1], B[1]]
     assert (scene.owners.places(), scene.crashes) == (set(), [])
+
+
+async def test_what_goes_of_a_topic_that_grew_is_not_taken_for_what_went_with_its_topic(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.give(A, B)
+    await until(lambda: scene.owners.places() == {A, B})
+    monkeypatch.setattr(owners_module, "partition_offsets", lambda _settings, _topic: dict.fromkeys(range(9), (0, 10)))
+    scene.give(A)
+    await until(lambda: not scene.handover._tasks)
+    assert (scene.settled, scene.crashes) == ([], [])
+
+
+async def test_the_topic_of_a_held_partition_may_be_deleted(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.handover.HELD_AGAIN_S", 0.001)
+    scene.checkpoints.broken = {A[1]}
+    monkeypatch.setattr(scene.owners, "find", scene.cut(scene.owners.find))
+    scene.give(A, B)
+    await until(lambda: A in scene.handover.held and B in scene.owners.places())
+    monkeypatch.setattr(owners_module, "topic_ids", gone)
+    await until(lambda: scene.handover.held.get(A) == "topic viewing-events has no partition 0 any more")
+    scene.give(B)
+    await until(lambda: not scene.handover._tasks)
+    assert (scene.handover.held, scene.owners.places(), scene.crashes) == ({}, {B}, [])
+
+
+async def test_a_topic_that_is_deleted_before_it_is_opened_leaves_the_others_alone(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.handover.HELD_AGAIN_S", 0.001)
+    other = ("viewing-events.backfill.gone", 0)
+
+    def ids(settings: Settings, topics: list[str]) -> dict[str, str]:
+        return gone(settings, topics) if other[0] in topics else dict.fromkeys(topics, "A" * 22)
+
+    monkeypatch.setattr(owners_module, "topic_ids", ids)
+    scene.give(A, other)
+    await until(lambda: scene.owners.places() == {A} and other in scene.handover.held)
+    scene.give(A)
+    await until(lambda: not scene.handover._tasks)
+    assert (scene.handover.held, scene.crashes) == ({}, [])
 
 
 async def test_what_was_taken_away_while_it_was_opened_is_not_owned(scene: Scene) -> None:
@@ -215,8 +256,11 @@ async def test_stores_that_are_away_are_waited_for(scene: Scene, monkeypatch: py
     scene.give(A)
     await until(lambda: len(scene.checkpoints.asked) > 3)
     assert not scene.crashes
+    health = Health(stage="working", away=lambda: scene.handover.away)
+    assert health.ready()[1]["reason"] == "partitions cannot be opened yet: gone"
     scene.checkpoints.error = None
     await until(lambda: scene.owners.places() == {A})
+    assert health.ready()[0]
 
 
 async def test_a_partition_that_cannot_be_gone_on_with_is_held_and_the_others_are_read(
@@ -274,3 +318,35 @@ async def test_a_worker_that_ends_stores_what_was_about_to_go_and_takes_nothing_
     assert scene.owners.places() == {A, B}
     assert scene.give(A, B, C) == {}
     assert scene.owners.places() == {A, B}
+
+
+async def test_one_that_is_given_back_while_another_of_its_group_is_held_is_opened_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.checkpoints.broken = {B[1]}
+    monkeypatch.setattr(scene.owners, "find", scene.cut(scene.owners.find))
+    scene.give(A, B)
+    await until(lambda: scene.owners.places() == {A} and B in scene.handover.held)
+    scene.give(B, release=[A], settled=False)
+    await until(lambda: scene.reader.rejoined == 1)
+    scene.give(A, B)
+    await until(lambda: scene.owners.places() == {A})
+    await until(lambda: len(scene.reader.read) == 2)
+    await scene.handover.reopen(A)
+    await until(lambda: len(scene.reader.read) == 3)
+    await scene.handover.close()
+
+
+async def test_a_partition_whose_log_was_cut_is_not_opened_again_once_the_worker_ends(scene: Scene) -> None:
+    scene.give(A)
+    await until(lambda: scene.reader.read and not scene.handover._tasks)
+    scene.storing.clear()
+    again = asyncio.create_task(scene.handover.reopen(A))
+    await until(lambda: scene.asked)
+    await scene.handover.close()
+    scene.storing.set()
+    await again
+    assert scene.handover._tasks == set()
+    assert scene.reader.read == [(A, 0)]
+    await scene.handover.reopen(A)
+    assert scene.settled == [A[1]]

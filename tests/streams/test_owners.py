@@ -14,11 +14,12 @@ from connectors.checkpoints import Checkpoint
 from connectors.redis_cache import CellCache, FlushOutcome
 from streams import owners as owners_module
 from streams.app import make_app
+from streams.assignor import Place
 from streams.checkpointing import CheckpointFlush
 from streams.flush import CacheFlush, DurableFlush
 from streams.handover import Handover
 from streams.letters import Letters
-from streams.owners import Found, Owners, Place
+from streams.owners import Found, Owners
 from streams.partition import PartitionOwner
 from streams.records import FetchedBatches
 from streams.transport import Consumer

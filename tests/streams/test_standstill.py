@@ -127,6 +127,7 @@ async def test_a_topic_that_comes_is_read_in_place_and_what_is_owned_stays(setti
         run = await asyncio.to_thread(run_load, settings, load, lambda _: None)
         await asyncio.to_thread(catch_up, settings, run.topic, lambda _: None, 60.0)
         assert {owner.source: owner for owner in running.owners.all() if owner.source.topic != run.topic} == owned
+        assert run.topic in await running.app.batches.topics()
         assert not serving.done()
         await drive(settings, 500)
         await caught_up(running, settings)

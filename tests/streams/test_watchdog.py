@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
 
 from connectors.checkpoints import Checkpoint
+from streams import watchdog
 from streams.assignor import Place
 from streams.letters import Letters
 from streams.owners import Owners
@@ -41,14 +42,22 @@ class Broken:
         self.done: list[str] = []
         self.held = False
         self.answering = False
+        self.deaf = False
+        self.asked: Callable[[], None] = lambda: None
 
     def assignment(self) -> set[TP]:
         return {TP(*PLACE)}
 
     async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
+        self.asked()
         if self.end is None:
             raise KafkaConnectionError
         return dict.fromkeys(partitions, self.end)
+
+    async def topics(self) -> set[str]:
+        if self.end is None:
+            raise KafkaConnectionError
+        return {PLACE[0]}
 
     def waits_for_fold(self, place: Place) -> bool:
         return self.held and place == PLACE
@@ -58,6 +67,8 @@ class Broken:
 
     async def read_from(self, place: Place, offset: int) -> bool:
         self.done.append(f"read {place[1]} from {offset}")
+        if self.deaf:
+            await asyncio.Event().wait()
         return True
 
     async def rejoin(self) -> None:
@@ -76,7 +87,14 @@ class Scene:
         self.now_s = -1.0
         self.crashes: list[BaseException] = []
         self.watchdog = Watchdog(
-            self.consumer, self.owners, lambda: self.open, lambda: self.moving, self.crash, stalled_s=STALLED_S, moving_s=MOVING_S
+            self.consumer,
+            self.owners,
+            lambda: self.open,
+            lambda: self.moving,
+            self.crash,
+            stalled_s=STALLED_S,
+            moving_s=MOVING_S,
+            clock=lambda: self.now_s,
         )
 
     async def crash(self, error: BaseException) -> None:
@@ -87,9 +105,9 @@ class Scene:
         for now_s in times_s:
             while self.now_s + 1 < now_s:
                 self.now_s += 1
-                await self.watchdog.look(self.now_s)
+                await self.watchdog.look()
             self.now_s = now_s
-            await self.watchdog.look(now_s)
+            await self.watchdog.look()
         return self.consumer.done
 
 
@@ -168,7 +186,34 @@ async def test_a_rebalance_that_waits_for_an_absent_broker_is_left_alone(scene: 
 
 async def test_a_process_that_was_stopped_gives_its_partitions_their_time_again(scene: Scene) -> None:
     await scene.look(0, 9)
-    await scene.watchdog.look(60)
     scene.now_s = 60
+    await scene.watchdog.look()
     assert await scene.look(69.9) == []
     assert await scene.look(70) == ["read 3 from 40"]
+
+
+async def test_a_broker_that_answers_slowly_is_no_process_that_was_stopped(scene: Scene) -> None:
+    def slowly() -> None:
+        scene.now_s += 5.4
+
+    scene.consumer.asked = slowly
+    while not scene.crashes and scene.now_s < 100:
+        scene.now_s += 1
+        await scene.watchdog.look()
+    assert scene.consumer.done == ["read 3 from 40", "rejoin"]
+    assert scene.crashes
+
+
+async def test_a_consumer_that_takes_no_word_is_not_waited_for(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "SEEK_S", 0.01)
+    scene.consumer.deaf = True
+    async with asyncio.timeout(5):
+        assert await scene.look(0, 10, 20) == ["read 3 from 40", "rejoin"]
+
+
+async def test_a_worker_that_owns_nothing_ends_when_its_rebalance_does_not(scene: Scene) -> None:
+    scene.owners.keep(())
+    scene.moving = True
+    await scene.look(0, 60)
+    assert scene.consumer.done == ["rejoin"]
+    assert "a rebalance does not end" in str(scene.crashes[0])
