@@ -156,10 +156,13 @@ def _values(name: str, column: Any) -> list[Any]:
     """Python values; an object of no JSON type for what the field's columns do not hold."""
     kind = column.type
     if name in _TEXTS and pa.types.is_dictionary(kind) and _is_text(kind.value_type):
-        entries = column.dictionary.to_pylist()
-        return [None if code is None else entries[code] for code in column.indices.to_pylist()]
-    fits = _is_text(kind) if name in _TEXTS else pa.types.is_integer(kind) if name in _INTEGERS else pa.types.is_boolean(kind)
-    return [None if value is None else value if fits else _NO_JSON for value in column.to_pylist()]
+        codes = column.indices.to_pylist()
+        entries = {code: column.dictionary[code].as_py() for code in set(codes) if code is not None}
+        return [entries.get(code) for code in codes]
+    if _is_text(kind) if name in _TEXTS else pa.types.is_integer(kind) if name in _INTEGERS else pa.types.is_boolean(kind):
+        return list(column.to_pylist())
+    # only whether there is one: Python may have no value for it, or need millions of objects
+    return [None if absent else _NO_JSON for absent in column.is_null().to_pylist()]
 
 
 _NO_JSON: Final = object()

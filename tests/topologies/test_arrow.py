@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -56,6 +57,20 @@ def same_as_json(value: bytes, events: list[dict[str, Any]]) -> None:
     assert arrow.dims[good, -1].tolist() == plain.dims[good, -1].tolist()
 
 
+def same_as_audited(value: bytes) -> None:
+    """The auditor's reader and its judges say of every row what the workers do."""
+    rows, _ = rows_of([value], DIMENSIONS, arrow=[1])
+    audited = [row for table in audit_arrow.expanded(value) for row in table.to_pylist()]
+    assert len(audited) == len(rows.kinds)
+    for row, fields in enumerate(audited):
+        judged = Verdict(fields["verdict"], fields["reason"]) if fields["verdict"] else judge_fields(fields)
+        assert {EVENT: "event", TICK_ROW: "tick", MALFORMED: "dead"}[int(rows.kinds[row])] == judged.kind
+        assert rows.reasons.get(row) == judged.reason
+        if judged.kind == "event":
+            assert rows.integers[row, INTEGER["seq"]] == fields["seq"]
+            assert rows.integers[row, INTEGER["ts"]] == fields["ts"]
+
+
 def test_a_record_of_events_is_as_many_json_events() -> None:
     events = [FULL, SMALL, {**SMALL, "type": "play_start", "title": "Über 片"}, {"v": 1, "type": "tick"}, {**FULL, "seq": 2**31}]
     same_as_json(stream(batch_of(events)), events)
@@ -86,6 +101,30 @@ def meaning(array: Any) -> Any:
     kind = array.type
     plain = pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_string(kind)
     return value if plain or value is None else [1]
+
+
+def with_bits(kind: Any, number: int) -> Any:
+    """One value of that type with an integer's bits."""
+    return pa.Array.from_buffers(kind, 1, [None, pa.py_buffer(number.to_bytes(kind.bit_width // 8, "little"))])
+
+
+@pytest.mark.parametrize("field", ["v", "type", "title", "asn", "seq", "startup_ms", "fatal"])
+def test_a_value_that_python_has_not_is_of_a_wrong_type_and_no_end_of_a_worker(field: str) -> None:
+    foreign = [
+        with_bits(pa.timestamp("ns"), 1), with_bits(pa.timestamp("s"), 2**60), with_bits(pa.date32(), 2**31 - 1),
+        with_bits(pa.duration("s"), 2**62), pa.array([0], pa.timestamp("s", tz="Mars/Rim")), pa.nulls(1, pa.list_(pa.null(), 3_000_000)),
+    ]  # fmt: skip
+    foreign.append(pa.FixedSizeListArray.from_arrays(pa.nulls(50_000_000), 50_000_000))
+    for array in foreign:
+        made = batch_of([FULL])
+        value = stream(made.set_column(made.schema.get_field_index(field), field, array))
+        same_as_json(value, [{**FULL, field: [1] if array.is_valid()[0].as_py() else None}])
+        same_as_audited(value)
+        rows, _ = rows_of([value])
+        for reason in rows.reasons.values():
+            alone, _, _ = LetterValues(block_of([value])).of(Refused(0, 0, reason))
+            assert alone is not None
+            assert rows_of([alone])[0].reasons == {0: reason}
 
 
 @pytest.mark.parametrize("field", [field.name for field in FIELDS])
@@ -248,16 +287,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 @examples(600)
 def test_whatever_the_bytes_the_columns_say_what_the_rows_say(value: bytes) -> None:
     """No crash, and the fast judge against the strict one on the same rows; the auditor's reader, written apart, agrees too."""
-    rows, _ = rows_of([value], DIMENSIONS, arrow=[1])
-    audited = [row for table in audit_arrow.expanded(value) for row in table.to_pylist()]
-    assert len(audited) == len(rows.kinds)
-    for row, fields in enumerate(audited):
-        judged = Verdict(fields["verdict"], fields["reason"]) if fields["verdict"] else judge_fields(fields)
-        assert {EVENT: "event", TICK_ROW: "tick", MALFORMED: "dead"}[int(rows.kinds[row])] == judged.kind
-        assert rows.reasons.get(row) == judged.reason
-        if judged.kind == "event":
-            assert rows.integers[row, INTEGER["seq"]] == fields["seq"]
-            assert rows.integers[row, INTEGER["ts"]] == fields["ts"]
+    same_as_audited(value)
 
 
 # -- letters -----------------------------------------------------------------------------------------------------------------
@@ -281,6 +311,22 @@ def test_a_letter_has_its_row_alone_and_is_judged_as_it_was() -> None:
         assert len(alone) < 8_000
         again, _ = rows_of([alone])
         assert again.reasons == {0: reason}
+
+
+def test_a_letter_costs_no_more_in_a_record_of_many_texts() -> None:
+    def cost_s(texts: int) -> float:
+        made = batch_of([{**FULL, "seq": seq} for seq in range(200)])
+        column = pa.DictionaryArray.from_arrays(pa.array(range(200), pa.int32()), pa.array([f"text {number}" for number in range(texts)]))
+        for name in ("title", "session", "account", "region"):
+            made = made.set_column(made.schema.get_field_index(name), name, column)
+        letters = LetterValues(block_of([stream(made)]))
+        letters.of(Refused(0, 0, "late"))
+        begun = time.thread_time()
+        for row in range(50):
+            letters.of(Refused(0, row, "late"))
+        return time.thread_time() - begun
+
+    assert min(cost_s(100_000) for _ in range(2)) < 3 * max(cost_s(200) for _ in range(2))
 
 
 def test_a_letter_of_a_record_that_cannot_be_read_has_its_bytes() -> None:
