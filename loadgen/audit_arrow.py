@@ -22,6 +22,7 @@ MAX_RECORD_BYTES: Final = 8_388_608
 MAX_RECORD_ROWS: Final = 65_536
 MAX_RECORD_BATCHES: Final = 64
 MAX_UNCOMPRESSED_BYTES: Final = 67_108_864
+_VERSION_5: Final = 4
 _LONG_TEXT: Final = 2_000
 """A dictionary with a longer text is not spread over its rows."""
 
@@ -103,6 +104,8 @@ def _read(value: bytes) -> list[Any]:
     batches: list[Any] = []
     rows = 0
     for batch in reader:
+        if batch.num_rows < 0:
+            raise _NoStream
         rows += batch.num_rows
         if rows > MAX_RECORD_ROWS or len(batches) >= MAX_RECORD_BATCHES:
             raise _TooBig
@@ -193,6 +196,8 @@ def _uncompressed_bytes(value: bytes) -> int:
             raise _NoStream
         header = flat.place(message, 2, 4)
         if kind in (2, 3):
+            if flat.scalar(message, 0, "<h") < _VERSION_5 and flat.place(message, 4, 4):
+                raise _NoStream  # its metadata may declare a compression that the batch's own field does not
             batch = flat.table(header or -1)
             if kind == 2:
                 batch = flat.table(flat.place(batch, 1, 4) or -1)

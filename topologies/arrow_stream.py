@@ -32,6 +32,8 @@ MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 _MARK: Final = 0xFFFFFFFF
 _DICTIONARY, _BATCH = 2, 3
 """Message headers by their number in Arrow's Message.fbs."""
+_V5: Final = 4
+"""The MetadataVersion since which a batch's compression has a field of its own."""
 _BROKEN: Final = -1
 
 
@@ -72,6 +74,8 @@ def _opened(buffer: NDArray[np.uint8], start: int, end: int) -> ArrowRecord:
     batches: list[Any] = []
     rows = 0
     while (batch := _next(reader)) is not None:
+        if batch.num_rows < 0:
+            raise Malformed("not_arrow")  # Arrow's validation lets it pass
         rows += batch.num_rows
         if rows > MAX_ROWS or len(batches) == MAX_BATCHES:
             raise Malformed("too_big")
@@ -213,6 +217,11 @@ def body_bytes(buffer: np.ndarray, start: Word, end: Word) -> Word:
             return signed(_BROKEN)
         kind = load8(buffer, kind_at) if kind_at > 0 else signed(0)
         if kind == _DICTIONARY or kind == _BATCH:
+            version_at = _field(buffer, message, 0, 2, low, high)
+            version = _number(buffer, version_at, 2) if version_at > 0 else signed(0)
+            # a batch of before V5 may say there, and there alone, that it is compressed
+            if version_at < 0 or (version < _V5 and _field(buffer, message, 4, 4, low, high) != 0):
+                return signed(_BROKEN)
             table = _table(buffer, header_at, low, high) if header_at > 0 else signed(-1)
             if table >= 0 and kind == _DICTIONARY:
                 data_at = _field(buffer, table, 1, 4, low, high)

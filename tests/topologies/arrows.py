@@ -27,6 +27,33 @@ def stream(*batches: Any, **options: Any) -> bytes:
     return bytes(sink.getvalue().to_pybytes())
 
 
+def patched(value: bytes, slot: int, number: int | None) -> bytes:
+    """A stream without dictionaries whose first batch has another int64 in that slot of Message.fbs' RecordBatch; None: an absent one."""
+    found = bytearray(value)
+    message = _follow(found, 8 + int.from_bytes(found[4:8], "little") + 8)
+    header = _follow(found, _slot(found, message, 2))
+    if number is None:
+        entry = _vtable(found, header) + 4 + 2 * slot
+        found[entry : entry + 2] = bytes(2)
+    else:
+        place = _slot(found, header, slot)
+        found[place : place + 8] = number.to_bytes(8, "little", signed=True)
+    return bytes(found)
+
+
+def _follow(value: bytearray, at: int) -> int:
+    return at + int.from_bytes(value[at : at + 4], "little")
+
+
+def _vtable(value: bytearray, table: int) -> int:
+    return table - int.from_bytes(value[table : table + 4], "little", signed=True)
+
+
+def _slot(value: bytearray, table: int, slot: int) -> int:
+    entry = _vtable(value, table) + 4 + 2 * slot
+    return table + int.from_bytes(value[entry : entry + 2], "little")
+
+
 def batch_of(events: Sequence[Mapping[str, Any]], schema: Any = SCHEMA) -> Any:
     """Rows as a record batch; what a row does not have is null."""
     return pa.RecordBatch.from_pylist([dict(event) for event in events], schema=schema)

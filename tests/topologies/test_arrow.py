@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from loadgen import audit_arrow
 from loadgen.audit_strict import Verdict, judge_fields
-from tests.topologies.arrows import SCHEMA, batch_of, block_of, rows_of, stream
+from tests.topologies.arrows import SCHEMA, batch_of, block_of, patched, rows_of, stream
 from tests.topologies.logs import BY_THREE, SOURCE, T0, Record, apply, examples, random_steps, walked
 from tests.topologies.logs import EVENT as SMALL
 from topologies.arrow_stream import MAX_ARROW_BYTES, MAX_BATCHES, MAX_BODY_BYTES, MAX_ROWS
@@ -203,6 +203,32 @@ def test_a_record_that_cannot_be_read_is_one_dead_row(reason: str, value: bytes 
     assert rows.kinds.tolist() == [EVENT] * 3 + [MALFORMED] + [EVENT] * 3
     assert rows.reasons == {3: reason}
     assert [rows.place(row) for row in range(7)] == [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0), (2, 1), (2, 2)]
+
+
+LENGTH, COMPRESSION = 0, 3
+"""Slots of a RecordBatch in Arrow's Message.fbs."""
+
+
+def test_a_batch_of_less_than_no_rows_is_no_arrow() -> None:
+    five = pa.record_batch([pa.nulls(5)], names=["v"])
+    assert set(rows_of([stream(five.select([]))])[0].reasons.values()) == {"version"}
+    for two in ([five] * 2, [five.select([])] * 2):
+        for number in (-1, -5, -(2**40), -(2**63)):
+            value = patched(stream(*two), LENGTH, number)
+            assert rows_of([value])[0].reasons == {0: "not_arrow"}
+            same_as_audited(value)
+
+
+def test_a_compression_that_only_old_metadata_declares_is_no_arrow() -> None:
+    made = pa.record_batch([pa.array(np.zeros(60_000, np.int64))], names=["seq"])
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression="zstd", metadata_version=pa.ipc.MetadataVersion.V4)
+    with pa.ipc.new_stream(sink, made.schema, options=options) as writer:
+        writer.write_batch(made, custom_metadata={"ARROW:experimental_compression": "zstd"})
+    value = patched(sink.getvalue().to_pybytes(), COMPRESSION, None)
+    assert pa.ipc.open_stream(value).read_next_batch().num_rows == len(made)
+    assert rows_of([value])[0].reasons == {0: "not_arrow"}
+    same_as_audited(value)
 
 
 def test_as_many_rows_as_may_be() -> None:
