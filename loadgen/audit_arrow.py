@@ -67,6 +67,8 @@ def expanded(value: bytes | None) -> Iterator[pa.Table]:
     except _TooBig:
         yield _dead("too_big")
         return
+    except MemoryError:  # Arrow's is also an ArrowException
+        raise
     except (_NoStream, pa.ArrowException, OSError, ValueError, LookupError, TypeError, NotImplementedError):
         yield _dead("not_arrow")
         return
@@ -109,8 +111,9 @@ def _read(value: bytes) -> list[Any]:
         rows += batch.num_rows
         if rows > MAX_RECORD_ROWS or len(batches) >= MAX_RECORD_BATCHES:
             raise _TooBig
-        batch.validate(full=True)
-        batches.append(batch)
+        known = batch if place else batch.select([])  # Arrow takes an empty list of columns for all
+        known.validate(full=True)
+        batches.append(known)
     return batches
 
 

@@ -34,7 +34,8 @@ class _Column:
         # a foreign value is never made: there may be no Python value of it, or one of millions of objects in a record of 300 bytes
         self._nulls = array.is_null().to_numpy(zero_copy_only=False) if form == WRONG else None
         self._coded = form != WRONG and pa.types.is_dictionary(array.type)
-        self._indices, self._dictionary = (array.indices, array.dictionary) if self._coded else (None, None)
+        self._indices: Any = array.indices if self._coded else None
+        self._dictionary: Any = array.dictionary if self._coded else None
         self._entries: dict[int, str | None] = {}
 
     @cached_property

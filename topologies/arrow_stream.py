@@ -7,6 +7,9 @@ before it is asked: a compressed body may say that it is a thousand times as lon
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,6 +23,7 @@ from topologies.capsule import array_address
 from topologies.compiled import Word, inlined, lean, load8, signed
 from topologies.events import Malformed
 
+log = logging.getLogger(__name__)
 MAX_ARROW_BYTES: Final = 8 * 1024 * 1024
 """A record of more is too big."""
 MAX_ROWS: Final = 65_536
@@ -35,6 +39,10 @@ _DICTIONARY, _BATCH = 2, 3
 _V5: Final = 4
 """The MetadataVersion since which a batch's compression has a field of its own."""
 _BROKEN: Final = -1
+_FORESEEN: Final = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, NotImplementedError)
+"""What Arrow's reader raises about bytes that it finds wrong."""
+_told: Final[set[type[Exception]]] = set()
+"""Exceptions that were not foreseen and have been logged."""
 
 
 @dataclass(frozen=True)
@@ -58,22 +66,39 @@ def open_record(buffer: NDArray[np.uint8], start: int, end: int) -> ArrowRecord:
         raise Malformed("not_arrow")
     if declared > MAX_BODY_BYTES:
         raise Malformed("too_big")
+    return _opened(buffer, start, end)
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Whatever is raised in here becomes Malformed `not_arrow`, except MemoryError.
+
+    Only what depends on the record's bytes alone belongs in here, so that a replay says the same; no kernels, whose compilation may fail
+    for the machine's sake. Then one record that nobody has thought of is one dead letter, instead of the end of worker after worker.
+    """
     try:
-        return _opened(buffer, start, end)
-    # whatever Arrow's reader finds wrong: its own errors are OSError, ValueError, KeyError, IndexError, TypeError and NotImplementedError
-    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, NotImplementedError) as error:
+        yield
+    except MemoryError:  # Arrow's too: it says of the machine, not of the record
+        raise
+    except _FORESEEN as error:
+        raise Malformed("not_arrow") from error
+    except Exception as error:
+        if type(error) not in _told:
+            _told.add(type(error))
+            log.exception("an Arrow record cannot be read, in a way that was not foreseen; it becomes a dead letter, not_arrow")
         raise Malformed("not_arrow") from error
 
 
 def _opened(buffer: NDArray[np.uint8], start: int, end: int) -> ArrowRecord:
-    value = pa.py_buffer(buffer[start:end])
-    reader = pa.ipc.open_stream(value)
-    plan = _plan(buffer, start, reader)
-    if plan.included is not None:
-        reader = pa.ipc.open_stream(value, options=pa.ipc.IpcReadOptions(included_fields=plan.included))
+    with reading():
+        value = pa.py_buffer(buffer[start:end])
+        reader = pa.ipc.open_stream(value)
+        plan = _plan(buffer, start, reader)
+        if plan.included:
+            reader = pa.ipc.open_stream(value, options=pa.ipc.IpcReadOptions(included_fields=plan.included))
     batches: list[Any] = []
     rows = 0
-    while (batch := _next(reader)) is not None:
+    while (batch := _next(reader, plan)) is not None:
         if batch.num_rows < 0:
             raise Malformed("not_arrow")  # Arrow's validation lets it pass
         rows += batch.num_rows
@@ -89,6 +114,8 @@ def _opened(buffer: NDArray[np.uint8], start: int, end: int) -> ArrowRecord:
 _plans: Final[dict[bytes, Plan]] = {}
 """By the bytes of the schema's message: a producer sends the same ones again and again."""
 _MOST_PLANS: Final = 256
+_MOST_PLAN_BYTES: Final = 65_536
+"""The plan of a longer message is not kept."""
 
 
 def _plan(buffer: NDArray[np.uint8], start: int, reader: Any) -> Plan:
@@ -96,25 +123,32 @@ def _plan(buffer: NDArray[np.uint8], start: int, reader: Any) -> Plan:
     message = buffer[start + 8 : start + 8 + length].tobytes()
     plan = _plans.get(message)
     if plan is None:
-        if len(_plans) >= _MOST_PLANS:
-            _plans.clear()
-        plan = _plans[message] = plan_of(reader.schema)
+        plan = plan_of(reader.schema)
+        if len(message) <= _MOST_PLAN_BYTES:
+            if len(_plans) >= _MOST_PLANS:
+                _plans.clear()
+            _plans[message] = plan
     return plan
 
 
 def _validate(batch: Any, buffer: NDArray[np.uint8], plan: Plan) -> None:
-    batch.validate()
+    with reading():
+        batch.validate()
     with array_address(batch) as address:
         if is_surely_valid(buffer, buffer.ctypes.data, address, plan.table, batch.num_rows):
             return
-    batch.validate(full=True)
+    with reading():
+        batch.validate(full=True)
 
 
-def _next(reader: Any) -> Any:
-    try:
-        return reader.read_next_batch()
-    except StopIteration:
-        return None
+def _next(reader: Any, plan: Plan) -> Any:
+    with reading():
+        try:
+            batch = reader.read_next_batch()
+        except StopIteration:
+            return None
+        # to include no column means all to Arrow; nothing is asked of unknown ones
+        return batch if plan.columns else batch.select([])
 
 
 # -- the stream's frames -----------------------------------------------------------------------------------------------

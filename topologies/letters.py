@@ -21,6 +21,8 @@ class LetterValues:
         block, record = self._block, refused.record
         if not block.is_arrow(record):
             return block.value(record), False, ""
+        if refused.reason == "not_arrow":
+            return block.value(record), False, ARROW_TYPE
         if self._opened[0] != record:
             self._opened = record, self._open(record)
         opened = self._opened[1]

@@ -20,11 +20,12 @@ from loadgen.audit_strict import Verdict, judge_fields
 from tests.topologies.arrows import SCHEMA, batch_of, block_of, patched, rows_of, stream
 from tests.topologies.logs import BY_THREE, SOURCE, T0, Record, apply, examples, random_steps, walked
 from tests.topologies.logs import EVENT as SMALL
+from topologies import arrow_stream
 from topologies.arrow_stream import MAX_ARROW_BYTES, MAX_BATCHES, MAX_BODY_BYTES, MAX_ROWS
 from topologies.blocks import ARROW_TYPE
 from topologies.columns import EVENT, INTEGER, MALFORMED, TICK_ROW
 from topologies.concurrents import CONCURRENTS
-from topologies.events import FIELDS
+from topologies.events import FIELDS, check_event
 from topologies.fold import PartitionState, Refused
 from topologies.letters import LetterValues
 from topologies.watch_time import WATCH_TIME
@@ -229,6 +230,52 @@ def test_a_compression_that_only_old_metadata_declares_is_no_arrow() -> None:
     assert pa.ipc.open_stream(value).read_next_batch().num_rows == len(made)
     assert rows_of([value])[0].reasons == {0: "not_arrow"}
     same_as_audited(value)
+
+
+def test_what_unknown_columns_hold_does_not_matter_even_where_no_other_is() -> None:
+    broken = pa.Array.from_buffers(pa.utf8(), 1, [None, pa.py_buffer(bytes(4) + b"\1\0\0\0"), pa.py_buffer(b"\xff")])
+    for made in (pa.record_batch([broken], names=["x"]), pa.record_batch([broken, pa.nulls(1)], names=["x", "v"])):
+        value = stream(made)
+        assert rows_of([value])[0].reasons == {0: "version"}
+        same_as_audited(value)
+
+
+def test_the_plan_of_a_long_schema_is_not_kept() -> None:
+    for name in ("short", "n" * 70_000):
+        assert rows_of([stream(pa.record_batch([pa.nulls(1)], names=[name]))])[0].reasons == {0: "version"}
+    assert arrow_stream._plans
+    assert max(map(len, arrow_stream._plans)) < 70_000
+
+
+def test_an_error_that_nobody_foresaw_is_one_dead_letter(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    strange = stream(batch_of([FULL, {**FULL, "title": "strange", "seq": -1}, FULL]))
+    bad = stream(batch_of([{**FULL, "seq": -1}, FULL]))
+
+    def check(document: Any) -> Any:
+        if document["title"] == "strange":
+            raise ArithmeticError
+        return check_event(document)
+
+    monkeypatch.setattr("topologies.rows.check_event", check)
+    monkeypatch.setattr(arrow_stream, "_told", set())
+    values = [bad, strange, json.dumps(FULL).encode(), strange, bad]
+    rows, _ = rows_of(values, DIMENSIONS)
+    assert rows.kinds.tolist() == [MALFORMED, EVENT, MALFORMED, EVENT, MALFORMED, MALFORMED, EVENT]
+    assert rows.reasons == {0: "out_of_range:seq", 2: "not_arrow", 4: "not_arrow", 5: "out_of_range:seq"}
+    assert [rows.place(row) for row in range(7)] == [(0, 0), (0, 1), (1, 0), (2, 0), (3, 0), (4, 0), (4, 1)]
+    assert [len(values) for values in (rows.timestamps, rows.integers, rows.ids, rows.tells, rows.dims)] == [7] * 5
+    assert LetterValues(block_of(values)).of(Refused(1, 0, "not_arrow")) == (strange, False, ARROW_TYPE)
+    assert caplog.text.count("not foreseen") == 1
+
+
+def test_no_memory_says_nothing_of_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    def plan_of(_schema: Any) -> Any:
+        raise pa.ArrowMemoryError
+
+    monkeypatch.setattr(arrow_stream, "_plans", {})
+    monkeypatch.setattr(arrow_stream, "plan_of", plan_of)
+    with pytest.raises(MemoryError):
+        rows_of([GOOD])
 
 
 def test_as_many_rows_as_may_be() -> None:
