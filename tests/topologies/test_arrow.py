@@ -21,6 +21,7 @@ from tests.topologies.arrows import SCHEMA, batch_of, block_of, patched, rows_of
 from tests.topologies.logs import BY_THREE, SOURCE, T0, Record, apply, examples, random_steps, walked
 from tests.topologies.logs import EVENT as SMALL
 from topologies import arrow_stream
+from topologies.arrow_plan import plan_of
 from topologies.arrow_stream import MAX_ARROW_BYTES, MAX_BATCHES, MAX_BODY_BYTES, MAX_ROWS
 from topologies.blocks import ARROW_TYPE
 from topologies.columns import EVENT, INTEGER, MALFORMED, TICK_ROW
@@ -269,13 +270,32 @@ def test_an_error_that_nobody_foresaw_is_one_dead_letter(monkeypatch: pytest.Mon
 
 
 def test_no_memory_says_nothing_of_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    def plan_of(_schema: Any) -> Any:
+    def no_memory(_schema: Any) -> Any:
         raise pa.ArrowMemoryError
 
     monkeypatch.setattr(arrow_stream, "_plans", {})
-    monkeypatch.setattr(arrow_stream, "plan_of", plan_of)
+    monkeypatch.setattr(arrow_stream, "plan_of", no_memory)
     with pytest.raises(MemoryError):
         rows_of([GOOD])
+
+
+@pytest.mark.parametrize("coded", [False, True])
+def test_a_text_at_the_end_of_a_page_is_moved_so_that_no_kernel_reads_past_it(coded: bool) -> None:
+    pages = np.zeros(3 * 4096, np.uint8)
+    end = 4096 * 2 - pages.ctypes.data % 4096
+    nothing = np.zeros(32, np.uint8)
+    for behind in range(12):
+        pages[end - behind - 5 : end - behind] = bytearray(b"title")
+        text = pa.foreign_buffer(pages.ctypes.data + end - behind - 5, 5, base=pages)
+        array = pa.Array.from_buffers(pa.utf8(), 1, [None, pa.py_buffer(np.array([0, 5], np.int32)), text])
+        column = pa.DictionaryArray.from_arrays(pa.array([0], pa.int8()), array) if coded else array
+        made = pa.record_batch([column, pa.array([7])], names=["title", "seq"])
+        plan = plan_of(made.schema)
+        found = arrow_stream._checked(made, nothing, plan)
+        assert found.to_pylist() == [{"title": "title", "seq": 7}]
+        assert (found is made) == (behind >= 7)
+        # a text in the block's own buffer has PADDING
+        assert arrow_stream._checked(made, pages, plan) is made
 
 
 def test_as_many_rows_as_may_be() -> None:
