@@ -22,6 +22,7 @@ MAX_RECORD_BYTES: Final = 8_388_608
 MAX_RECORD_ROWS: Final = 65_536
 MAX_RECORD_BATCHES: Final = 64
 MAX_UNCOMPRESSED_BYTES: Final = 67_108_864
+_VERSION_5: Final = 4
 _LONG_TEXT: Final = 2_000
 """A dictionary with a longer text is not spread over its rows."""
 
@@ -66,6 +67,8 @@ def expanded(value: bytes | None) -> Iterator[pa.Table]:
     except _TooBig:
         yield _dead("too_big")
         return
+    except MemoryError:  # Arrow's is also an ArrowException
+        raise
     except (_NoStream, pa.ArrowException, OSError, ValueError, LookupError, TypeError, NotImplementedError):
         yield _dead("not_arrow")
         return
@@ -103,11 +106,14 @@ def _read(value: bytes) -> list[Any]:
     batches: list[Any] = []
     rows = 0
     for batch in reader:
+        if batch.num_rows < 0:
+            raise _NoStream
         rows += batch.num_rows
         if rows > MAX_RECORD_ROWS or len(batches) >= MAX_RECORD_BATCHES:
             raise _TooBig
-        batch.validate(full=True)
-        batches.append(batch)
+        known = batch if place else batch.select([])  # Arrow takes an empty list of columns for all
+        known.validate(full=True)
+        batches.append(known)
     return batches
 
 
@@ -156,10 +162,13 @@ def _values(name: str, column: Any) -> list[Any]:
     """Python values; an object of no JSON type for what the field's columns do not hold."""
     kind = column.type
     if name in _TEXTS and pa.types.is_dictionary(kind) and _is_text(kind.value_type):
-        entries = column.dictionary.to_pylist()
-        return [None if code is None else entries[code] for code in column.indices.to_pylist()]
-    fits = _is_text(kind) if name in _TEXTS else pa.types.is_integer(kind) if name in _INTEGERS else pa.types.is_boolean(kind)
-    return [None if value is None else value if fits else _NO_JSON for value in column.to_pylist()]
+        codes = column.indices.to_pylist()
+        entries = {code: column.dictionary[code].as_py() for code in set(codes) if code is not None}
+        return [entries.get(code) for code in codes]
+    if _is_text(kind) if name in _TEXTS else pa.types.is_integer(kind) if name in _INTEGERS else pa.types.is_boolean(kind):
+        return list(column.to_pylist())
+    # only whether there is one: Python may have no value for it, or need millions of objects
+    return [None if absent else _NO_JSON for absent in column.is_null().to_pylist()]
 
 
 _NO_JSON: Final = object()
@@ -190,6 +199,8 @@ def _uncompressed_bytes(value: bytes) -> int:
             raise _NoStream
         header = flat.place(message, 2, 4)
         if kind in (2, 3):
+            if flat.scalar(message, 0, "<h") < _VERSION_5 and flat.place(message, 4, 4):
+                raise _NoStream  # its metadata may declare a compression that the batch's own field does not
             batch = flat.table(header or -1)
             if kind == 2:
                 batch = flat.table(flat.place(batch, 1, 4) or -1)

@@ -86,3 +86,23 @@ def is_surely_valid(buffer: np.ndarray, base: Word, batch: Word, plan: np.ndarra
         if not _texts_are_sure(buffer, column, base, entries):
             return False
     return True
+
+
+@lean
+def ends_at_a_page(base: Word, size: Word, batch: Word, plan: np.ndarray, count: Word) -> Word:
+    """Whether the kernels, which read texts by words, might touch the page behind a column's last text, which need not be there.
+
+    base, size: the block's buffer, which has PADDING. batch, plan, count: as is_surely_valid's, of a valid batch.
+    """
+    for field in range(plan.shape[0]):
+        if plan[field, COLUMN] < 0 or plan[field, FORM] < UTF8:
+            continue
+        column = column_of(batch, plan[field, COLUMN], plan[field])
+        entries = signed(count) if column.index == PLAIN else column.entries
+        if entries == 0 or base <= column.entry_bytes < base + size:
+            continue
+        length = entry_end(column, entries)
+        last = column.entry_bytes + length - 1
+        if length > 0 and (last >> signed(12)) != ((last + 7) >> signed(12)):
+            return True
+    return False

@@ -43,7 +43,7 @@ _NAMES: Final = frozenset(field.name for field in FIELDS)
 class Plan:
     """table i64[fields, 3]: column of the field (−1: none), its form, the form of its index (PLAIN: no dictionary).
 
-    included: the columns to read, when there are others; `table` counts among these. columns: field → column.
+    included: the columns to read, when there are others (none of them known: empty); `table` counts among these. columns: field → column.
     """
 
     table: NDArray[np.int64]

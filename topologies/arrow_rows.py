@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -25,31 +26,50 @@ FOREIGN: Final = Foreign()
 
 
 class _Column:
-    """The values of a column; a dictionary's texts are made once, however many rows have them."""
+    """The values of a column, made one by one: a letter asks for one. A dictionary's text is made once, however many rows have it."""
 
     def __init__(self, array: Any, form: int) -> None:
-        self._array = array
-        self._form = form
-        self._entries = array.dictionary.to_pylist() if pa.types.is_dictionary(array.type) and form != WRONG else None
+        self.array = array
+        self.form = form
+        # a foreign value is never made: there may be no Python value of it, or one of millions of objects in a record of 300 bytes
+        self._nulls = array.is_null().to_numpy(zero_copy_only=False) if form == WRONG else None
+        self._coded = form != WRONG and pa.types.is_dictionary(array.type)
+        self._indices: Any = array.indices if self._coded else None
+        self._dictionary: Any = array.dictionary if self._coded else None
+        self._entries: dict[int, str | None] = {}
+
+    @cached_property
+    def type_name(self) -> bytes:
+        """Its type's name, cut as a text is; the whole may be as long as a record."""
+        return str(self.array.type).encode()[:LETTER_TEXT_BYTES]
 
     def value(self, row: int) -> Any:
-        if self._form == NULLS:
+        if self.form == NULLS:
             return None
-        if self._form == WRONG:
-            return None if self._array[row].as_py() is None else FOREIGN
-        if self._entries is None:
-            return self._array[row].as_py()
-        index = self._array.indices[row].as_py()
-        return None if index is None else self._entries[index]
+        if self._nulls is not None:
+            return None if self._nulls[row] else FOREIGN
+        if not self._coded:
+            return self.array[row].as_py()
+        index = self._indices[row].as_py()
+        if index is None:
+            return None
+        if index not in self._entries:
+            self._entries[index] = self._dictionary[index].as_py()
+        return self._entries[index]
 
 
-def documents(record: ArrowRecord, batch: int, rows: list[int]) -> Iterator[Mapping[str, Any]]:
-    """The known fields of these rows of one of the record's batches, as topologies.events.check_event takes them."""
-    columns = {
+def _columns(record: ArrowRecord, batch: int) -> dict[str, _Column]:
+    """The known columns of one of the record's batches, by field, in the fields' order."""
+    return {
         field.name: _Column(record.batches[batch].column(int(record.plan.table[at, COLUMN])), int(record.plan.table[at, FORM]))
         for at, field in enumerate(FIELDS)
         if record.plan.table[at, COLUMN] >= 0
     }
+
+
+def documents(record: ArrowRecord, batch: int, rows: list[int]) -> Iterator[Mapping[str, Any]]:
+    """The known fields of these rows of one of the record's batches, as topologies.events.check_event takes them."""
+    columns = _columns(record, batch)
     for row in rows:
         yield {name: column.value(row) for name, column in columns.items()}
 
@@ -70,37 +90,44 @@ def shown(value: bytes) -> dict[str, Any] | None:
     return {name: foreign.get(name, found) for name, found in row.items() if found is not None}
 
 
-def one_row(record: ArrowRecord, row: int) -> tuple[bytes, bool]:
-    """An Arrow stream of that row's known fields alone, without dictionaries; and whether a text of it was cut.
+class RowStreams:
+    """Streams of single rows of a record, for its letters; what they share is opened once a record."""
 
-    It is judged as the row was. A value of a type that no field has becomes its type's name as binary, which no field has either.
-    """
-    for batch in record.batches:
-        if row < batch.num_rows:
-            break
-        row -= batch.num_rows
-    names, arrays, any_cut = [], [], False
-    for at, field in enumerate(FIELDS):
-        if (place := int(record.plan.table[at, COLUMN])) < 0:
-            continue
-        array, cut = _alone(batch.column(place), int(record.plan.table[at, FORM]), row)
-        names.append(field.name)
-        arrays.append(array)
-        any_cut |= cut
-    sink = pa.BufferOutputStream()
-    made = pa.record_batch(arrays, names=names)
-    with pa.ipc.new_stream(sink, made.schema) as writer:
-        writer.write_batch(made)
-    return sink.getvalue().to_pybytes(), any_cut
+    def __init__(self, record: ArrowRecord) -> None:
+        self._record = record
+        self._opened: dict[int, dict[str, _Column]] = {}
+
+    def of(self, row: int) -> tuple[bytes, bool]:
+        """An Arrow stream of that row's known fields alone, without dictionaries; and whether a text of it was cut.
+
+        It is judged as the row was. A value of a type that no field has becomes its type's name as binary, which no field has either.
+        """
+        number = 0
+        while row >= (rows := self._record.batches[number].num_rows):
+            row -= rows
+            number += 1
+        if number not in self._opened:
+            self._opened[number] = _columns(self._record, number)
+        arrays, any_cut = [], False
+        for column in self._opened[number].values():
+            array, cut = _alone(column, row)
+            arrays.append(array)
+            any_cut |= cut
+        sink = pa.BufferOutputStream()
+        made = pa.RecordBatch.from_arrays(arrays, names=list(self._opened[number]))
+        with pa.ipc.new_stream(sink, made.schema) as writer:
+            writer.write_batch(made)
+        return sink.getvalue().to_pybytes(), any_cut
 
 
-def _alone(array: Any, form: int, row: int) -> tuple[Any, bool]:
-    value = _Column(array, form).value(row)
+def _alone(column: _Column, row: int) -> tuple[Any, bool]:
+    value = column.value(row)
     if isinstance(value, str):
-        encoded = value.encode()
+        # so many characters are at least so many bytes: a text of megabytes is not encoded for each row that has it
+        encoded = value[: LETTER_TEXT_BYTES + 1].encode()
         return pa.array([encoded[:LETTER_TEXT_BYTES].decode(errors="ignore")], pa.utf8()), len(encoded) > LETTER_TEXT_BYTES
     if value is FOREIGN:
-        return pa.array([str(array.type).encode()[:LETTER_TEXT_BYTES]], pa.binary()), False
+        return pa.array([column.type_name], pa.binary()), False
     if value is None:
         return pa.nulls(1), False
-    return pa.array([value], pa.bool_() if form == BOOL else array.type), False
+    return pa.array([value], pa.bool_() if column.form == BOOL else column.array.type), False

@@ -7,6 +7,9 @@ before it is asked: a compressed body may say that it is a thousand times as lon
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,12 +17,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from topologies.arrow_check import is_surely_valid
+from topologies.arrow_check import ends_at_a_page, is_surely_valid
 from topologies.arrow_plan import Plan, plan_of
 from topologies.capsule import array_address
 from topologies.compiled import Word, inlined, lean, load8, signed
 from topologies.events import Malformed
 
+log = logging.getLogger(__name__)
 MAX_ARROW_BYTES: Final = 8 * 1024 * 1024
 """A record of more is too big."""
 MAX_ROWS: Final = 65_536
@@ -32,7 +36,13 @@ MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 _MARK: Final = 0xFFFFFFFF
 _DICTIONARY, _BATCH = 2, 3
 """Message headers by their number in Arrow's Message.fbs."""
+_V5: Final = 4
+"""The MetadataVersion since which a batch's compression has a field of its own."""
 _BROKEN: Final = -1
+_FORESEEN: Final = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, NotImplementedError)
+"""What Arrow's reader raises about bytes that it finds wrong."""
+_told: Final[set[type[Exception]]] = set()
+"""Exceptions that were not foreseen and have been logged."""
 
 
 @dataclass(frozen=True)
@@ -56,27 +66,45 @@ def open_record(buffer: NDArray[np.uint8], start: int, end: int) -> ArrowRecord:
         raise Malformed("not_arrow")
     if declared > MAX_BODY_BYTES:
         raise Malformed("too_big")
+    return _opened(buffer, start, end)
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Whatever is raised in here becomes Malformed `not_arrow`, except MemoryError.
+
+    Only what depends on the record's bytes alone belongs in here, so that a replay says the same; no kernels, whose compilation may fail
+    for the machine's sake. Then one record that nobody has thought of is one dead letter, instead of the end of worker after worker.
+    """
     try:
-        return _opened(buffer, start, end)
-    # whatever Arrow's reader finds wrong: its own errors are OSError, ValueError, KeyError, IndexError, TypeError and NotImplementedError
-    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, NotImplementedError) as error:
+        yield
+    except MemoryError:  # Arrow's too: it says of the machine, not of the record
+        raise
+    except _FORESEEN as error:
+        raise Malformed("not_arrow") from error
+    except Exception as error:
+        if type(error) not in _told:
+            _told.add(type(error))
+            log.exception("an Arrow record cannot be read, in a way that was not foreseen; it becomes a dead letter, not_arrow")
         raise Malformed("not_arrow") from error
 
 
 def _opened(buffer: NDArray[np.uint8], start: int, end: int) -> ArrowRecord:
-    value = pa.py_buffer(buffer[start:end])
-    reader = pa.ipc.open_stream(value)
-    plan = _plan(buffer, start, reader)
-    if plan.included is not None:
-        reader = pa.ipc.open_stream(value, options=pa.ipc.IpcReadOptions(included_fields=plan.included))
+    with reading():
+        value = pa.py_buffer(buffer[start:end])
+        reader = pa.ipc.open_stream(value)
+        plan = _plan(buffer, start, reader)
+        if plan.included:
+            reader = pa.ipc.open_stream(value, options=pa.ipc.IpcReadOptions(included_fields=plan.included))
     batches: list[Any] = []
     rows = 0
-    while (batch := _next(reader)) is not None:
+    while (batch := _next(reader, plan)) is not None:
+        if batch.num_rows < 0:
+            raise Malformed("not_arrow")  # Arrow's validation lets it pass
         rows += batch.num_rows
         if rows > MAX_ROWS or len(batches) == MAX_BATCHES:
             raise Malformed("too_big")
-        _validate(batch, buffer, plan)
-        batches.append(batch)
+        batches.append(_checked(batch, buffer, plan))
     if rows == 0:
         raise Malformed("empty")
     return ArrowRecord(tuple(batches), plan, rows)
@@ -85,6 +113,8 @@ def _opened(buffer: NDArray[np.uint8], start: int, end: int) -> ArrowRecord:
 _plans: Final[dict[bytes, Plan]] = {}
 """By the bytes of the schema's message: a producer sends the same ones again and again."""
 _MOST_PLANS: Final = 256
+_MOST_PLAN_BYTES: Final = 65_536
+"""The plan of a longer message is not kept."""
 
 
 def _plan(buffer: NDArray[np.uint8], start: int, reader: Any) -> Plan:
@@ -92,25 +122,41 @@ def _plan(buffer: NDArray[np.uint8], start: int, reader: Any) -> Plan:
     message = buffer[start + 8 : start + 8 + length].tobytes()
     plan = _plans.get(message)
     if plan is None:
-        if len(_plans) >= _MOST_PLANS:
-            _plans.clear()
-        plan = _plans[message] = plan_of(reader.schema)
+        plan = plan_of(reader.schema)
+        if len(message) <= _MOST_PLAN_BYTES:
+            if len(_plans) >= _MOST_PLANS:
+                _plans.clear()
+            _plans[message] = plan
     return plan
 
 
-def _validate(batch: Any, buffer: NDArray[np.uint8], plan: Plan) -> None:
-    batch.validate()
+def _checked(batch: Any, buffer: NDArray[np.uint8], plan: Plan) -> Any:
+    """The batch, found valid, so that seven bytes behind every text can be read: what Arrow decompressed or joined has no PADDING."""
+    with reading():
+        batch.validate()
+    base = buffer.ctypes.data
     with array_address(batch) as address:
-        if is_surely_valid(buffer, buffer.ctypes.data, address, plan.table, batch.num_rows):
-            return
-    batch.validate(full=True)
+        if not is_surely_valid(buffer, base, address, plan.table, batch.num_rows):
+            with reading():
+                batch.validate(full=True)
+        if not ends_at_a_page(base, buffer.size, address, plan.table, batch.num_rows):
+            return batch
+    sink = pa.BufferOutputStream()
+    with reading():
+        with pa.ipc.new_stream(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        # the stream's end, eight bytes, stands behind all texts
+        return pa.ipc.open_stream(sink.getvalue()).read_next_batch()
 
 
-def _next(reader: Any) -> Any:
-    try:
-        return reader.read_next_batch()
-    except StopIteration:
-        return None
+def _next(reader: Any, plan: Plan) -> Any:
+    with reading():
+        try:
+            batch = reader.read_next_batch()
+        except StopIteration:
+            return None
+        # to include no column means all to Arrow; nothing is asked of unknown ones
+        return batch if plan.columns else batch.select([])
 
 
 # -- the stream's frames -----------------------------------------------------------------------------------------------
@@ -213,6 +259,11 @@ def body_bytes(buffer: np.ndarray, start: Word, end: Word) -> Word:
             return signed(_BROKEN)
         kind = load8(buffer, kind_at) if kind_at > 0 else signed(0)
         if kind == _DICTIONARY or kind == _BATCH:
+            version_at = _field(buffer, message, 0, 2, low, high)
+            version = _number(buffer, version_at, 2) if version_at > 0 else signed(0)
+            # a batch of before V5 may say there, and there alone, that it is compressed
+            if version_at < 0 or (version < _V5 and _field(buffer, message, 4, 4, low, high) != 0):
+                return signed(_BROKEN)
             table = _table(buffer, header_at, low, high) if header_at > 0 else signed(-1)
             if table >= 0 and kind == _DICTIONARY:
                 data_at = _field(buffer, table, 1, 4, low, high)

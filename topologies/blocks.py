@@ -60,4 +60,5 @@ class RecordBlock:
         """Whether that record is to be read as Arrow."""
         if self.arrow is not None:
             return bool(self.arrow[record])
-        return record in self.arrow_records()
+        start, end = self.starts[record], self.ends[record]
+        return bool(end - start >= MARK_BYTES and (self.buffer[start : start + MARK_BYTES] == ARROW_MARK).all())

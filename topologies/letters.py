@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from topologies.arrow_rows import one_row
-from topologies.arrow_stream import ArrowRecord, open_record
+from topologies.arrow_rows import RowStreams
+from topologies.arrow_stream import open_record
 from topologies.blocks import ARROW_TYPE, RecordBlock
 from topologies.events import Malformed
 from topologies.fold import Refused
@@ -14,23 +14,25 @@ class LetterValues:
 
     def __init__(self, block: RecordBlock) -> None:
         self._block = block
-        self._opened: tuple[int, ArrowRecord | None] = (-1, None)
+        self._opened: tuple[int, RowStreams | None] = (-1, None)
 
     def of(self, refused: Refused) -> tuple[bytes | None, bool, str]:
         """The value, whether a text in it was cut, and its content type, empty for what was not read as Arrow."""
         block, record = self._block, refused.record
         if not block.is_arrow(record):
             return block.value(record), False, ""
+        if refused.reason == "not_arrow":
+            return block.value(record), False, ARROW_TYPE
         if self._opened[0] != record:
             self._opened = record, self._open(record)
         opened = self._opened[1]
         if opened is None:
             return block.value(record), False, ARROW_TYPE
-        value, cut = one_row(opened, refused.row)
+        value, cut = opened.of(refused.row)
         return value, cut, ARROW_TYPE
 
-    def _open(self, record: int) -> ArrowRecord | None:
+    def _open(self, record: int) -> RowStreams | None:
         try:
-            return open_record(self._block.buffer, int(self._block.starts[record]), int(self._block.ends[record]))
+            return RowStreams(open_record(self._block.buffer, int(self._block.starts[record]), int(self._block.ends[record])))
         except Malformed:
             return None

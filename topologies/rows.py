@@ -18,7 +18,7 @@ from topologies import arrow_judge
 from topologies.admission import identities
 from topologies.arrow_plan import COLUMN
 from topologies.arrow_rows import documents
-from topologies.arrow_stream import ArrowRecord, open_record
+from topologies.arrow_stream import ArrowRecord, open_record, reading
 from topologies.blocks import RecordBlock
 from topologies.capsule import array_address
 from topologies.columns import EVENT, INTEGERS, MALFORMED, TEXT, TICK_ROW, UNDECIDED, Columns
@@ -86,13 +86,17 @@ class RowReader:
             counts[record] = found.rows if isinstance(found, ArrowRecord) else 1
         firsts = np.concatenate([[0], np.cumsum(counts)])
         rows = _empty(np.repeat(block.timestamps, counts), len(self._dimensions), firsts)
+        unread: list[int] = []
         for first, end in _stretches(arrow, len(block)):
             if first in opened:
-                self._read_arrow(block, opened[first], int(firsts[first]), rows)
+                try:
+                    self._read_arrow(block, opened[first], int(firsts[first]), rows)
+                except Malformed:
+                    unread.append(first)
             else:
                 json_rows = self._of_json(block.buffer, block.starts[first:end], block.ends[first:end], block.timestamps[first:end])
                 _put(json_rows, rows, slice(int(firsts[first]), int(firsts[end])), int(firsts[first]))
-        return rows
+        return _dead(rows, firsts, unread) if unread else rows
 
     def _of_json(
         self, buffer: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64], timestamps: NDArray[np.int64]
@@ -153,22 +157,26 @@ class RowReader:
                     arrow_judge.spread(address, column, part.kinds, used, numbers, place, part.dims)
 
     def _judge_strictly(self, record: ArrowRecord, batch: int, part: Rows, first: int, reasons: dict[int, str]) -> None:
-        """Judge the UNDECIDED rows of a batch one by one; what is valid goes the way of its JSON."""
+        """Judge the UNDECIDED rows of a batch one by one; what is valid goes the way of its JSON.
+
+        Raises Malformed if the record is not to be read after all.
+        """
         events: list[bytes] = []
         places: list[int] = []
         undecided = np.flatnonzero(part.kinds == UNDECIDED).tolist()
-        for row, document in zip(undecided, documents(record, batch, undecided), strict=True):
-            try:
-                event = check_event(document)
-            except Malformed as malformed:
-                part.kinds[row] = MALFORMED
-                reasons[first + row] = malformed.reason
-                continue
-            if event is None:
-                part.kinds[row] = TICK_ROW
-            else:
-                events.append(msgspec.json.encode(event))
-                places.append(row)
+        with reading():
+            for row, document in zip(undecided, documents(record, batch, undecided), strict=True):
+                try:
+                    event = check_event(document)
+                except Malformed as malformed:
+                    part.kinds[row] = MALFORMED
+                    reasons[first + row] = malformed.reason
+                    continue
+                if event is None:
+                    part.kinds[row] = TICK_ROW
+                else:
+                    events.append(msgspec.json.encode(event))
+                    places.append(row)
         if events:
             ends = np.cumsum([len(event) for event in events], dtype=np.int64)
             buffer = np.frombuffer(b"".join(events) + bytes(PADDING), dtype=np.uint8)
@@ -204,6 +212,22 @@ def _empty(timestamps: NDArray[np.int64], dimensions: int, firsts: NDArray[np.in
     return Rows(
         np.empty(count, np.uint8), timestamps, np.empty((count, len(INTEGERS)), np.int64), np.empty((count, 2), np.int64),
         np.empty(count, np.int8), np.empty((count, dimensions), np.int32), {}, firsts,
+    )  # fmt: skip
+
+
+def _dead(rows: Rows, firsts: NDArray[np.int64], records: list[int]) -> Rows:
+    """The rows, of each of these records as one dead one, `not_arrow`."""
+    kept = np.ones(len(rows.kinds), dtype=np.bool_)
+    reasons = dict(rows.reasons)
+    for record in records:
+        first, end = int(firsts[record]), int(firsts[record + 1])
+        kept[first + 1 : end] = False
+        rows.kinds[first] = MALFORMED
+        reasons[first] = "not_arrow"
+    place = np.concatenate([[0], np.cumsum(kept)])
+    return Rows(
+        rows.kinds[kept], rows.timestamps[kept], rows.integers[kept], rows.ids[kept], rows.tells[kept], rows.dims[kept],
+        {int(place[row]): reason for row, reason in reasons.items() if kept[row]}, place[firsts],
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -114,3 +115,14 @@ async def test_what_is_too_long_for_a_record_is_cut_and_says_so(producer: Preten
     await sender.send(SOURCE, *block(b"four", b"two"))
     assert [value for value, _ in producer.queue] == [b"fou", b"two"]
     assert [headers.get("cut") for headers in producer.headers] == ["4", None]
+
+
+async def test_the_loop_goes_on_while_a_record_of_many_letters_is_sent(producer: PretendProducer) -> None:
+    producer.room = 10_000
+    sending = asyncio.create_task(Letters(KafkaSettings()).send(SOURCE, *block(*[b"x"] * 5_000)))
+    sent = []
+    while not sending.done():
+        await asyncio.sleep(0)
+        sent.append(len(producer.queue))
+    assert max(after - before for before, after in pairwise([0, *sent])) < 500
+    assert len(producer.queue) == 5_000

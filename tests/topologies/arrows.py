@@ -8,13 +8,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from loadgen import audit_arrow
+from loadgen.audit_strict import Verdict, judge_fields
+from tests.topologies.logs import EVENT as SMALL
 from topologies.blocks import RecordBlock
+from topologies.columns import EVENT, INTEGER, MALFORMED, TICK_ROW
 from topologies.compiled import PADDING
 from topologies.dictionary import Dictionary
 from topologies.events import FIELDS
 from topologies.rows import RowReader, Rows
 
 TYPES = {"int": pa.int64(), "str": pa.utf8(), "enum": pa.utf8(), "bool": pa.bool_()}
+DIMENSIONS = ("title", "region", "device", "cdn", "kind")
 SCHEMA = pa.schema([(field.name, TYPES[field.form]) for field in FIELDS])
 
 
@@ -25,6 +30,33 @@ def stream(*batches: Any, **options: Any) -> bytes:
         for batch in batches:
             writer.write_batch(batch)
     return bytes(sink.getvalue().to_pybytes())
+
+
+def patched(value: bytes, slot: int, number: int | None) -> bytes:
+    """A stream without dictionaries whose first batch has another int64 in that slot of Message.fbs' RecordBatch; None: an absent one."""
+    found = bytearray(value)
+    message = _follow(found, 8 + int.from_bytes(found[4:8], "little") + 8)
+    header = _follow(found, _slot(found, message, 2))
+    if number is None:
+        entry = _vtable(found, header) + 4 + 2 * slot
+        found[entry : entry + 2] = bytes(2)
+    else:
+        place = _slot(found, header, slot)
+        found[place : place + 8] = number.to_bytes(8, "little", signed=True)
+    return bytes(found)
+
+
+def _follow(value: bytearray, at: int) -> int:
+    return at + int.from_bytes(value[at : at + 4], "little")
+
+
+def _vtable(value: bytearray, table: int) -> int:
+    return table - int.from_bytes(value[table : table + 4], "little", signed=True)
+
+
+def _slot(value: bytearray, table: int, slot: int) -> int:
+    entry = _vtable(value, table) + 4 + 2 * slot
+    return table + int.from_bytes(value[entry : entry + 2], "little")
 
 
 def batch_of(events: Sequence[Mapping[str, Any]], schema: Any = SCHEMA) -> Any:
@@ -51,3 +83,25 @@ def rows_of(
     """These values read into rows, and the dictionaries that came of it."""
     dictionaries = {dimension: Dictionary() for dimension in dimensions}
     return RowReader(tuple(dimensions), dictionaries).read(block_of(values, arrow=arrow)), dictionaries
+
+
+FULL: dict[str, Any] = {
+    **SMALL, "session": "0123456789abcdef", "seq": 12, "runtime_s": 5400, "kind": "film", "country": "DE", "os": "tizen", "app": "tv-7",
+    "cdn": "akamai", "asn": "AS1", "position_s": 7, "watched_ms": 10_000, "stall_ms": 3, "stalls": 1, "startup_ms": 800,
+    "bitrate_kbps": 6000, "dropped_frames": 2, "error_code": "decoder", "fatal": True,
+}  # fmt: skip
+GOOD = stream(batch_of([FULL] * 3))
+
+
+def same_as_audited(value: bytes) -> None:
+    """The auditor's reader and its judges say of every row what the workers do."""
+    rows, _ = rows_of([value], DIMENSIONS, arrow=[1])
+    audited = [row for table in audit_arrow.expanded(value) for row in table.to_pylist()]
+    assert len(audited) == len(rows.kinds)
+    for row, fields in enumerate(audited):
+        judged = Verdict(fields["verdict"], fields["reason"]) if fields["verdict"] else judge_fields(fields)
+        assert {EVENT: "event", TICK_ROW: "tick", MALFORMED: "dead"}[int(rows.kinds[row])] == judged.kind
+        assert rows.reasons.get(row) == judged.reason
+        if judged.kind == "event":
+            assert rows.integers[row, INTEGER["seq"]] == fields["seq"]
+            assert rows.integers[row, INTEGER["ts"]] == fields["ts"]

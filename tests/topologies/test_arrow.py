@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -14,14 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen import audit_arrow
-from loadgen.audit_strict import Verdict, judge_fields
-from tests.topologies.arrows import SCHEMA, batch_of, block_of, rows_of, stream
+from tests.topologies.arrows import DIMENSIONS, FULL, GOOD, SCHEMA, batch_of, block_of, rows_of, same_as_audited, stream
 from tests.topologies.logs import BY_THREE, SOURCE, T0, Record, apply, examples, random_steps, walked
 from tests.topologies.logs import EVENT as SMALL
-from topologies.arrow_stream import MAX_ARROW_BYTES, MAX_BATCHES, MAX_BODY_BYTES, MAX_ROWS
 from topologies.blocks import ARROW_TYPE
-from topologies.columns import EVENT, INTEGER, MALFORMED, TICK_ROW
+from topologies.columns import EVENT
 from topologies.concurrents import CONCURRENTS
 from topologies.events import FIELDS
 from topologies.fold import PartitionState, Refused
@@ -29,12 +27,6 @@ from topologies.letters import LetterValues
 from topologies.watch_time import WATCH_TIME
 
 VIEWS = (CONCURRENTS, WATCH_TIME, BY_THREE)
-DIMENSIONS = ("title", "region", "device", "cdn", "kind")
-FULL: dict[str, Any] = {
-    **SMALL, "session": "0123456789abcdef", "seq": 12, "runtime_s": 5400, "kind": "film", "country": "DE", "os": "tizen", "app": "tv-7",
-    "cdn": "akamai", "asn": "AS1", "position_s": 7, "watched_ms": 10_000, "stall_ms": 3, "stalls": 1, "startup_ms": 800,
-    "bitrate_kbps": 6000, "dropped_frames": 2, "error_code": "decoder", "fatal": True,
-}  # fmt: skip
 
 
 def same_as_json(value: bytes, events: list[dict[str, Any]]) -> None:
@@ -88,6 +80,30 @@ def meaning(array: Any) -> Any:
     return value if plain or value is None else [1]
 
 
+def with_bits(kind: Any, number: int) -> Any:
+    """One value of that type with an integer's bits."""
+    return pa.Array.from_buffers(kind, 1, [None, pa.py_buffer(number.to_bytes(kind.bit_width // 8, "little"))])
+
+
+@pytest.mark.parametrize("field", ["v", "type", "title", "asn", "seq", "startup_ms", "fatal"])
+def test_a_value_that_python_has_not_is_of_a_wrong_type_and_no_end_of_a_worker(field: str) -> None:
+    foreign = [
+        with_bits(pa.timestamp("ns"), 1), with_bits(pa.timestamp("s"), 2**60), with_bits(pa.date32(), 2**31 - 1),
+        with_bits(pa.duration("s"), 2**62), pa.array([0], pa.timestamp("s", tz="Mars/Rim")), pa.nulls(1, pa.list_(pa.null(), 3_000_000)),
+    ]  # fmt: skip
+    foreign.append(pa.FixedSizeListArray.from_arrays(pa.nulls(50_000_000), 50_000_000))
+    for array in foreign:
+        made = batch_of([FULL])
+        value = stream(made.set_column(made.schema.get_field_index(field), field, array))
+        same_as_json(value, [{**FULL, field: [1] if array.is_valid()[0].as_py() else None}])
+        same_as_audited(value)
+        rows, _ = rows_of([value])
+        for reason in rows.reasons.values():
+            alone, _, _ = LetterValues(block_of([value])).of(Refused(0, 0, reason))
+            assert alone is not None
+            assert rows_of([alone])[0].reasons == {0: reason}
+
+
 @pytest.mark.parametrize("field", [field.name for field in FIELDS])
 def test_a_column_of_another_type_is_judged_by_its_values(field: str) -> None:
     for array in WRONG:
@@ -132,44 +148,6 @@ def test_large_and_absent_entries_of_dictionaries() -> None:
     for name in ("title", "cdn"):
         made = made.set_column(made.schema.get_field_index(name), name, column)
     same_as_json(stream(made), [{**FULL, "title": title, "cdn": title} for title in titles])
-
-
-# -- whole records ---------------------------------------------------------------------------------------------------------
-
-
-def wide(rows: int) -> bytes:
-    return stream(pa.record_batch([pa.nulls(rows)], names=["v"]))
-
-
-GOOD = stream(batch_of([FULL] * 3))
-WHOLE: list[tuple[str, bytes | None]] = [
-    ("empty", None),
-    ("empty", b""),
-    ("empty", stream(batch_of([]))),
-    ("too_big", wide(MAX_ROWS + 1)),
-    ("too_big", b"\xff" * (MAX_ARROW_BYTES + 1)),
-    ("too_big", stream(*[batch_of([FULL])] * (MAX_BATCHES + 1))),
-    ("too_big", stream(pa.record_batch([pa.array([0] * (MAX_BODY_BYTES // 8 + 1))], names=["seq"]), compression="zstd")),
-    ("not_arrow", GOOD[:-12]),
-    ("not_arrow", GOOD[4:]),
-    ("not_arrow", json.dumps(FULL).encode()),
-    ("not_arrow", b"\xff" * 64),
-    ("not_arrow", b"ARROW1\0\0" + GOOD),
-]
-
-
-@pytest.mark.parametrize(("reason", "value"), WHOLE, ids=[f"{at}-{reason}" for at, (reason, _) in enumerate(WHOLE)])
-def test_a_record_that_cannot_be_read_is_one_dead_row(reason: str, value: bytes | None) -> None:
-    rows, _ = rows_of([GOOD, value, GOOD], arrow=[1, 1, 1])
-    assert rows.kinds.tolist() == [EVENT] * 3 + [MALFORMED] + [EVENT] * 3
-    assert rows.reasons == {3: reason}
-    assert [rows.place(row) for row in range(7)] == [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0), (2, 1), (2, 2)]
-
-
-def test_as_many_rows_as_may_be() -> None:
-    rows, _ = rows_of([wide(MAX_ROWS)])
-    assert len(rows.kinds) == MAX_ROWS
-    assert set(rows.reasons.values()) == {"version"}
 
 
 # -- the log -----------------------------------------------------------------------------------------------------------------
@@ -248,16 +226,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 @examples(600)
 def test_whatever_the_bytes_the_columns_say_what_the_rows_say(value: bytes) -> None:
     """No crash, and the fast judge against the strict one on the same rows; the auditor's reader, written apart, agrees too."""
-    rows, _ = rows_of([value], DIMENSIONS, arrow=[1])
-    audited = [row for table in audit_arrow.expanded(value) for row in table.to_pylist()]
-    assert len(audited) == len(rows.kinds)
-    for row, fields in enumerate(audited):
-        judged = Verdict(fields["verdict"], fields["reason"]) if fields["verdict"] else judge_fields(fields)
-        assert {EVENT: "event", TICK_ROW: "tick", MALFORMED: "dead"}[int(rows.kinds[row])] == judged.kind
-        assert rows.reasons.get(row) == judged.reason
-        if judged.kind == "event":
-            assert rows.integers[row, INTEGER["seq"]] == fields["seq"]
-            assert rows.integers[row, INTEGER["ts"]] == fields["ts"]
+    same_as_audited(value)
 
 
 # -- letters -----------------------------------------------------------------------------------------------------------------
@@ -281,6 +250,22 @@ def test_a_letter_has_its_row_alone_and_is_judged_as_it_was() -> None:
         assert len(alone) < 8_000
         again, _ = rows_of([alone])
         assert again.reasons == {0: reason}
+
+
+def test_a_letter_costs_no_more_in_a_record_of_many_texts() -> None:
+    def cost_s(texts: int) -> float:
+        made = batch_of([{**FULL, "seq": seq} for seq in range(200)])
+        column = pa.DictionaryArray.from_arrays(pa.array(range(200), pa.int32()), pa.array([f"text {number}" for number in range(texts)]))
+        for name in ("title", "session", "account", "region"):
+            made = made.set_column(made.schema.get_field_index(name), name, column)
+        letters = LetterValues(block_of([stream(made)]))
+        letters.of(Refused(0, 0, "late"))
+        begun = time.thread_time()
+        for row in range(50):
+            letters.of(Refused(0, row, "late"))
+        return time.thread_time() - begun
+
+    assert min(cost_s(100_000) for _ in range(2)) < 3 * max(cost_s(200) for _ in range(2))
 
 
 def test_a_letter_of_a_record_that_cannot_be_read_has_its_bytes() -> None:
