@@ -4,6 +4,7 @@
 -- because an error in the middle of a function does not undo what it has written.
 
 local LIMIT = 9007199254740992 -- 2^53: up to here a Lua number (a double) is an exact integer
+local EXPIRY_MARGIN_S = 5 -- a key that expires so soon may be gone already
 local SLICE = 1000 -- arguments of one command; `unpack` ends at about 8000
 
 local function server_run()
@@ -22,15 +23,64 @@ local function standing(src, version, run)
   return 'ok'
 end
 
--- KEYS src, src:keys, sources   ARGV version, what the owner last wrote or '', source, topic
+-- What matches a pattern as it stands.
+local function plain(text)
+  return (string.gsub(text, '[%[%]%*%?\\^-]', '\\%0'))
+end
+
+-- Takes away every key of ours in one step; whoever writes finds that it is gone and writes all of its cells again.
+local function wipe(prefix)
+  local pattern, cursor, gone = plain(prefix) .. '*', '0', 0
+  repeat
+    local page = redis.call('SCAN', cursor, 'MATCH', pattern, 'COUNT', 1000)
+    cursor = page[1]
+    if #page[2] > 0 then gone = gone + redis.call('UNLINK', unpack(page[2])) end
+  until cursor == '0'
+  return gone
+end
+
+local function ranked(t, board)
+  for _, value in ipairs(redis.call('HVALS', t)) do
+    if struct.unpack('<i8', value, board) ~= 0 then return true end
+  end
+  return false
+end
+
+-- Whether there is a key of ours that matches.
+local function any(pattern)
+  local cursor = '0'
+  repeat
+    local page = redis.call('SCAN', cursor, 'MATCH', pattern, 'COUNT', 1000)
+    if #page[2] > 0 then return true end
+    cursor = page[1]
+  until cursor == '0'
+  return false
+end
+
+-- Whether somebody took away a key that must stand: s if this source has registered it, t if a source has cells there, b if t is ranked.
+-- Asked before each write, since the write would make the key anew, and then it could not be told any more. Without t all keys are
+-- looked through, which is once for each window. until_s: when they expire, 0 never.
+local function robbed(register_key, s, t, b, board, until_s)
+  if until_s ~= 0 and until_s <= tonumber(redis.call('TIME')[1]) + EXPIRY_MARGIN_S then return false end
+  if redis.call('SISMEMBER', register_key, s) == 1 and redis.call('EXISTS', s) == 0 then return true end
+  if redis.call('EXISTS', t) == 0 then return any(plain(string.sub(t, 1, -2)) .. 's:*') end
+  return b ~= nil and redis.call('EXISTS', b) == 0 and ranked(t, board)
+end
+
+-- KEYS src, src:keys, sources   ARGV version, what the owner last wrote or '', source, topic, prefix
 local function begin(keys, args)
-  local stored = redis.call('HMGET', keys[1], 'seen', 'applied', 'run_id', 'ended')
+  local stored = redis.call('HMGET', keys[1], 'seen', 'applied', 'run_id', 'ended', 'keys')
   local seen, applied, run = stored[1], stored[2], stored[3]
   local version, last, now = tonumber(args[1]), args[2], server_run()
   if stored[4] or seen and tonumber(seen) > version then return {'refused', now} end
   if run and run ~= now then return {'mismatch', now} end
+  local held = redis.call('SCARD', keys[2])
+  if stored[5] and tonumber(stored[5]) ~= held or not seen and held == 0 and any(plain(args[5]) .. '*:s:' .. plain(args[3])) then
+    wipe(args[5])
+    return {'mismatch', now}
+  end
   if last ~= '' and (not applied or tonumber(applied) < tonumber(last)) then return {'mismatch', now} end
-  if last == '' and not applied and redis.call('EXISTS', keys[2]) == 1 then return {'mismatch', now} end
+  if last == '' and not applied and held > 0 then return {'mismatch', now} end
   redis.call('HSET', keys[1], 'seen', args[1], 'run_id', now, 'topic', args[4])
   redis.call('SADD', keys[3], args[3])
   return {'ok', now}
@@ -94,21 +144,29 @@ local function apply(s, t, b, names, news, width, board)
   end
 end
 
--- The register holds the s-keys that exist; one that expired leaves it when the next one enters.
-local function register(register_key, s)
+-- The register holds the s-keys that exist, and the status how many; one that expired leaves it when the next one enters. The number goes
+-- up and down with each of them, so that it tells when the register itself was taken away.
+local function register(src, register_key, s)
+  local more = 0
   if redis.call('EXISTS', s) == 0 then
-    redis.call('SREM', register_key, s)
+    more = -redis.call('SREM', register_key, s)
   elseif redis.call('SADD', register_key, s) == 1 then
+    more = 1
     for _, key in ipairs(redis.call('SMEMBERS', register_key)) do
-      if redis.call('EXISTS', key) == 0 then redis.call('SREM', register_key, key) end
+      if redis.call('EXISTS', key) == 0 then more = more - redis.call('SREM', register_key, key) end
     end
   end
+  if more ~= 0 then redis.call('HINCRBY', src, 'keys', more) end
 end
 
--- KEYS src, src:keys, s, t[, b]   ARGV version, run, bytes of a cell, place of the ranked measure, expiry (s, 0: none), keys (msgpack), values
+-- KEYS src, src:keys, s, t[, b]   ARGV version, run, bytes of a cell, place of the ranked measure, expiry (s, 0: none), keys (msgpack), values, prefix
 local function put(keys, args)
   local standing_now = standing(keys[1], args[1], args[2])
   if standing_now ~= 'ok' then return standing_now end
+  if robbed(keys[2], keys[3], keys[4], keys[5], tonumber(args[4]), tonumber(args[5])) then
+    wipe(args[8])
+    return 'mismatch'
+  end
   local width, values, names, news = tonumber(args[3]), args[7], cmsgpack.unpack(args[6]), {}
   local zeros = string.rep('\0', width)
   for i = 1, #names do
@@ -116,7 +174,7 @@ local function put(keys, args)
     news[i] = new ~= zeros and new
   end
   apply(keys[3], keys[4], keys[5], names, news, width, tonumber(args[4]))
-  register(keys[2], keys[3])
+  register(keys[1], keys[2], keys[3])
   if args[5] ~= '0' then
     for i = 3, #keys do redis.call('EXPIREAT', keys[i], args[5]) end
   end
@@ -128,7 +186,7 @@ local function finish(keys, args)
   local standing_now = standing(keys[1], args[1], args[2])
   if standing_now ~= 'ok' then return standing_now end
   if server_run() ~= args[2] then return 'mismatch' end
-  redis.call('HSET', keys[1], 'applied', args[1], 'keys', redis.call('SCARD', keys[2]), unpack(args, 3))
+  redis.call('HSET', keys[1], 'applied', args[1], unpack(args, 3))
   return 'ok'
 end
 
@@ -138,15 +196,21 @@ local function reset(keys, args)
   local seen = stored[1]
   if stored[2] or seen and tonumber(seen) > tonumber(args[1]) then return {'refused', now, {}} end
   redis.call('HSET', keys[1], 'seen', args[1], 'run_id', now)
+  if not seen then redis.call('HSET', keys[1], 'keys', redis.call('SCARD', keys[2])) end
   redis.call('HDEL', keys[1], 'applied')
   return {'ok', now, redis.call('SMEMBERS', keys[2])}
 end
 
--- KEYS src, src:keys, s, t[, b]   ARGV version or 'ended', run, bytes of a cell, place of the ranked measure, cursor, how many. Returns {state, next cursor, cells left}.
+-- KEYS src, src:keys, s, t[, b]   ARGV version or 'ended', run, bytes of a cell, place of the ranked measure, cursor, how many, expiry (s, 0: none), prefix.
+-- Returns {state, next cursor, cells left}.
 local function take(keys, args)
   if args[1] ~= 'ended' then
     local standing_now = standing(keys[1], args[1], args[2])
     if standing_now ~= 'ok' then return {standing_now, '0', 0} end
+    if robbed(keys[2], keys[3], keys[4], keys[5], tonumber(args[4]), tonumber(args[7])) then
+      wipe(args[8])
+      return {'mismatch', '0', 0}
+    end
   elseif redis.call('HEXISTS', keys[1], 'ended') == 0 then
     return {'mismatch', '0', 0}
   end
@@ -158,8 +222,7 @@ local function take(keys, args)
   end
   if #names > 0 then apply(keys[3], keys[4], keys[5], names, news, tonumber(args[3]), tonumber(args[4])) end
   local left = redis.call('HLEN', keys[3])
-  if left == 0 then redis.call('SREM', keys[2], keys[3]) end
-  if args[1] == 'ended' then redis.call('HSET', keys[1], 'keys', redis.call('SCARD', keys[2])) end
+  if left == 0 then register(keys[1], keys[2], keys[3]) end
   return {'ok', page[1], left}
 end
 
@@ -172,17 +235,6 @@ local function conclude(keys, args)
   if not stored[3] then redis.call('HSET', keys[1], 'ended', args[1]) end
   if not whole then redis.call('HDEL', keys[1], 'applied') end
   return {whole and 1 or 0, redis.call('SMEMBERS', keys[2])}
-end
-
--- Takes away every key of ours in one step; whoever writes finds that it is gone and writes all of its cells again.
-local function wipe(prefix)
-  local pattern, cursor, gone = string.gsub(prefix, '[%[%]%*%?\\^-]', '\\%0') .. '*', '0', 0
-  repeat
-    local page = redis.call('SCAN', cursor, 'MATCH', pattern, 'COUNT', 1000)
-    cursor = page[1]
-    if #page[2] > 0 then gone = gone + redis.call('UNLINK', unpack(page[2])) end
-  until cursor == '0'
-  return gone
 end
 
 -- KEYS server   ARGV prefix. Returns {policy, how many of our keys were taken away because the server has evicted since it was last looked at, or -1}.
@@ -198,13 +250,6 @@ local function look(keys, args)
   end
   redis.call('SET', keys[1], evicted)
   return {policy, gone}
-end
-
-local function ranked(t, board)
-  for _, value in ipairs(redis.call('HVALS', t)) do
-    if struct.unpack('<i8', value, board) ~= 0 then return true end
-  end
-  return false
 end
 
 -- KEYS src, src:keys, then s, t, b of each window that cannot have expired (b: '' without a leaderboard)   ARGV prefix, place of each

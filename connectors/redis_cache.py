@@ -191,7 +191,7 @@ class CellCache:
     ) -> FlushOutcome:
         source, version = str(status.source), status.offset
         names = [self._keys.status(source), self._keys.register(source), self._keys.sources]
-        begun = [version, "" if last_applied is None else last_applied, source, status.source.topic]
+        begun = [version, "" if last_applied is None else last_applied, source, status.source.topic, self._keys.prefix]
         state, run = await self._call("mq_begin", names, begun)
         if state != b"ok":
             return FlushOutcome(state.decode())
@@ -218,7 +218,12 @@ class CellCache:
             for first in range(0, len(batch.keys), CELLS_A_CALL):
                 # as text, because the msgpack of Redis knows no bytes
                 keys = [key.decode() for key in batch.keys[first : first + CELLS_A_CALL]]
-                yield "mq_put", len(names), names, [*head, _encode(keys), values[first * width : (first + len(keys)) * width]]
+                yield (
+                    "mq_put",
+                    len(names),
+                    names,
+                    [*head, _encode(keys), values[first * width : (first + len(keys)) * width], self._keys.prefix],
+                )
 
     def _names(self, source: str, stem: str, view: View) -> list[str]:
         board = self._keys.board(stem, view)
@@ -264,9 +269,10 @@ class CellCache:
             raise undeclared(name, logic)
         names = self._names(source, self._keys.stem(view, window, start_ms, grouping), view)
         head = [version, run, 8 * len(view.measures), board_place(view)]
+        tail = [CELLS_A_CALL, expires_at_s(view.window(window), start_ms), self._keys.prefix]
         cursor, left = b"0", 1
         while left:
-            state, cursor, left = await self._call("mq_take", names, [*head, cursor, CELLS_A_CALL])
+            state, cursor, left = await self._call("mq_take", names, [*head, cursor, *tail])
             if state != b"ok":
                 return FlushOutcome(state.decode())
         return FlushOutcome.WRITTEN

@@ -97,7 +97,7 @@ async def test_a_cell_of_zeros_is_gone_and_a_zombie_cannot_bring_it_back(setting
     assert reader.top(VIEWERS, "live", 0, 0, 10) == []
     left = {key.decode().removeprefix(settings.redis.prefix) for key in client.scan_iter(f"{settings.redis.prefix}*")}
     client.close()
-    assert left == {"sources", f"src:{source(0)}"}
+    assert left == {"server", "sources", f"src:{source(0)}"}
 
 
 async def test_a_zombie_in_the_middle_of_its_flush_is_refused_the_rest(settings: Settings, reader: CellReader) -> None:

@@ -4,6 +4,7 @@ a replica promoted that lacks the last second."""
 from __future__ import annotations
 
 import dataclasses
+import random
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 
@@ -71,6 +72,16 @@ async def cache(settings: Settings, client: redis.Redis) -> AsyncIterator[CellCa
         yield opened
 
 
+def named_keys(settings: Settings) -> dict[str, str]:
+    """A key of each kind that the first source's hour stands in."""
+    keys = RedisKeys(settings.redis.prefix)
+    stem = keys.stem(WATCHED, "hour", START_MS, 0)
+    return {
+        "s": keys.cells(stem, str(source(0))), "t": keys.totals(stem), "b": str(keys.board(stem, WATCHED)),
+        "register": keys.register(str(source(0))), "status": keys.status(str(source(0))),
+    }  # fmt: skip
+
+
 WATCHED_CELLS: Cells = {("t", "eu"): (1, 2, 3), ("u", "eu"): (4, 5, 6)}
 
 
@@ -114,12 +125,7 @@ async def test_a_server_that_keeps_everything_is_left_alone(cache: CellCache, re
 async def test_a_key_deleted_by_hand_is_missed_and_everything_is_written_again(
     cache: CellCache, reader: CellReader, client: redis.Redis, settings: Settings, kind: str
 ) -> None:
-    keys = RedisKeys(settings.redis.prefix)
-    stem = keys.stem(WATCHED, "hour", START_MS, 0)
-    named = {
-        "s": keys.cells(stem, str(source(0))), "t": keys.totals(stem), "b": str(keys.board(stem, WATCHED)),
-        "register": keys.register(str(source(0))), "status": keys.status(str(source(0))),
-    }  # fmt: skip
+    named = named_keys(settings)
     await write_both(cache, 10)
     assert client.delete(named[kind]) == 1
     told = await cache.inspect(SOURCES, NOW_MS)
@@ -134,6 +140,53 @@ async def test_a_key_deleted_by_hand_is_missed_and_everything_is_written_again(
         assert client.keys("mq-*") == []
         await write_again(cache, 11, 10)
     assert_whole(reader)
+
+
+@pytest.mark.parametrize("kind", ["s", "t", "b", "register", "status"])
+async def test_a_key_deleted_by_hand_is_missed_by_the_next_flush_before_it_makes_it_anew(
+    cache: CellCache, reader: CellReader, client: redis.Redis, settings: Settings, kind: str
+) -> None:
+    await write_both(cache, 10)
+    assert client.delete(named_keys(settings)[kind]) == 1
+    changed = [watched({("t", "eu"): (7, 8, 9)})]
+    assert await flush(cache, 0, 11, changed, 10) is FlushOutcome.MISMATCH
+    for offset in (12, 13):  # whoever has been written again may be taken away once more by the other, then both are whole
+        await settle(cache, offset)
+    assert_whole(reader)
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_whichever_keys_are_deleted_under_load_all_is_right_again_after_a_few_flushes(
+    cache: CellCache, reader: CellReader, client: redis.Redis, settings: Settings, seed: int
+) -> None:
+    chance = random.Random(seed)
+    await write_both(cache, 10)
+    for offset in range(11, 15):
+        keys = sorted(client.scan_iter(f"{settings.redis.prefix.replace('[', chr(92) + '[').replace('*', chr(92) + '*')}*"))
+        gone = [key for key in keys if chance.random() < 1 / 3]
+        if gone:
+            client.delete(*gone)
+        for partition in chance.sample((0, 1), 2):
+            some = chance.sample(cells(partition + 1), chance.randint(0, 3))
+            await written(cache, partition, offset, some)
+    for offset in (15, 16):
+        await cache.inspect(SOURCES, NOW_MS)
+        await settle(cache, offset)
+    assert_whole(reader)
+
+
+async def written(cache: CellCache, partition: int, offset: int, some: Sequence[CellBatch]) -> None:
+    """What an owner does in one flush: some of its cells, or all of them when it finds that something is gone."""
+    if await flush(cache, partition, offset, some, offset - 1) is not FlushOutcome.WRITTEN:
+        while await cache.reset(source(partition), offset) is not FlushOutcome.WRITTEN:
+            pass
+        while await flush(cache, partition, offset, cells(partition + 1), None) is not FlushOutcome.WRITTEN:
+            assert await cache.reset(source(partition), offset) is FlushOutcome.WRITTEN
+
+
+async def settle(cache: CellCache, offset: int) -> None:
+    for partition in (0, 1):
+        await written(cache, partition, offset, ())
 
 
 async def test_an_emptied_server_is_filled_again(cache: CellCache, reader: CellReader, client: redis.Redis) -> None:
