@@ -114,6 +114,20 @@ async def test_a_zombie_in_the_middle_of_its_flush_is_refused_the_rest(settings:
     assert_totals_are_sums(reader, 1)
 
 
+async def test_of_two_writers_at_one_version_only_the_later_goes_on(settings: Settings, reader: CellReader) -> None:
+    """Else a zombie's reset takes away what the owner has just written, and the owner's end says that it stands there."""
+    many = viewers({(f"title {number}",): (1,) for number in range(40_000)})
+    async with open_cache(settings) as cache:
+        old = asyncio.create_task(flush(cache, 0, 10, many))
+        await asyncio.to_thread(_begun, reader)
+        assert await cache.reset(source(0), 10) is WRITTEN
+        assert await old is REFUSED
+        assert not reader.statuses()[str(source(0))].consistent
+        assert await flush(cache, 0, 10, many) is WRITTEN
+    assert len(reader.source_cells(str(source(0)))[1]) == 40_000
+    assert_totals_are_sums(reader, 1)
+
+
 async def test_leaders_come_greatest_first_and_equal_ones_by_key(settings: Settings, reader: CellReader) -> None:
     async with open_cache(settings) as cache:
         await flush(cache, 0, 1, viewers({("b",): (5,), ("a",): (5,), ("z",): (6,), ("c",): (1,)}))
