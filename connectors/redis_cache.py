@@ -201,7 +201,9 @@ class CellCache:
             status.clock_ms, status.watermark_ms, status.received, status.applied, status.duplicate, status.late, status.dead,
         )  # fmt: skip
         fields = [item for pair in zip(STATUS_FIELDS, values, strict=True) for item in pair]
-        ended = await self._call("mq_end", names[:2], [version, run, flush, *fields, "worker", worker, "http", self.address, "at_ms", at_ms])
+        ended = await self._call(
+            "mq_end", names[:2], [version, run, flush, *fields, "worker", worker, "http", self.address, "at_ms", at_ms]
+        )
         return FlushOutcome(ended.decode())
 
     def _puts(self, source: str, begun: _Begun, batches: Sequence[CellBatch], at_ms: int) -> Iterator[_Call]:

@@ -162,7 +162,7 @@ async def test_a_key_deleted_by_hand_is_missed_and_everything_is_written_again(
     else:
         [sentence] = told
         assert f"has lost {named[kind]!r} before its time" in sentence
-        assert [key.decode() for key in client.keys("mq-*")] == [RedisKeys(settings.redis.prefix).server]
+        assert client.keys("mq-*") == [RedisKeys(settings.redis.prefix).server.encode()]
         await write_again(cache, 11, 10)
     assert_whole(reader)
 

@@ -50,7 +50,7 @@ class World:
         self.concluded.append(source)
 
     def caretaker(self) -> Caretaker:
-        return Caretaker("local", lambda: [], Kept(self), Noted(self), self.ids, lambda: None, lambda: self.now_s)
+        return Caretaker("local", list, Kept(self), Noted(self), self.ids, lambda: None, lambda: self.now_s)
 
     def ended(self) -> set[Source]:
         return {source for source, ended in self.known.items() if ended}
