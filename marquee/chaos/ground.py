@@ -30,7 +30,10 @@ FORGOTTEN_SHARE: Final = 1 / 3
 
 @dataclass(frozen=True)
 class Exit:
-    """A worker that ended without being told to, or that was told to drain and did not end well. `status`: its exit code, negative for a signal's number."""
+    """A worker that ended without being told to, or that was told to drain and did not end well.
+
+    `status`: its exit code, negative for a signal's number.
+    """
 
     worker: str
     at_s: float
