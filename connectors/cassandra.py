@@ -11,7 +11,8 @@ and checkpoints.py, read by cassandra_reader.py.
     ended                  ((scope), source) → at_ms
                            sources whose topic is no more: their live cells do not count, their windows do
     gaps                   ((scope), source, first) → upto, reason, at_ms
-                           records first … upto − 1 were gone before they were folded; first −1: a loss below `upto` has been accepted
+                           records first … upto − 1 were gone before they were folded; first −1: a loss below `upto` has been accepted,
+                           reason telling where the source stood then
     checkpoints            ((source), upto DESC, writer) → stamp, pieces, size
                            the manifest, written after the pieces
     checkpoint_pieces      ((source, shard), upto DESC, writer, stamp, piece) → checksum, data

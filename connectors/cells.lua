@@ -4,6 +4,7 @@
 -- because an error in the middle of a function does not undo what it has written.
 
 local LIMIT = 9007199254740992 -- 2^53: up to here a Lua number (a double) is an exact integer
+local EXPIRY_MARGIN_S = 5 -- a key that expires so soon may be gone already
 local SLICE = 1000 -- arguments of one command; `unpack` ends at about 8000
 
 local function server_run()
@@ -11,27 +12,102 @@ local function server_run()
 end
 
 -- 'ok' if the flush or reset that began at this version on this run of the server may go on. Of a source that has ended nothing is
--- written any more, whoever still owns it.
-local function standing(src, version, run)
-  local stored = redis.call('HMGET', src, 'seen', 'run_id', 'ended')
+-- written any more, whoever still owns it. Of two that began at one version only the later goes on: were they mixed, the one would take
+-- away what the other's end vouches for.
+local function standing(src, version, run, flush)
+  local stored = redis.call('HMGET', src, 'seen', 'run_id', 'ended', 'flush')
   if stored[3] then return 'refused' end
   if not stored[1] or stored[2] ~= run then return 'mismatch' end
   local seen = tonumber(stored[1])
   if seen > tonumber(version) then return 'refused' end
   if seen < tonumber(version) then return 'mismatch' end
+  if stored[4] ~= flush then return 'refused' end
   return 'ok'
 end
 
--- KEYS src, src:keys, sources   ARGV version, what the owner last wrote or '', source, topic
+-- What matches a pattern as it stands.
+local function plain(text)
+  return (string.gsub(text, '[%[%]%*%?\\^-]', '\\%0'))
+end
+
+-- Takes away every key of ours in one step but the server's mark, without which a server that has ever evicted would be wiped once more;
+-- whoever writes finds that it is gone and writes all of its cells again.
+local function wipe(prefix)
+  local pattern, cursor, gone = plain(prefix) .. '*', '0', 0
+  repeat
+    local page = redis.call('SCAN', cursor, 'MATCH', pattern, 'COUNT', 1000)
+    cursor = page[1]
+    local ours = {}
+    for _, key in ipairs(page[2]) do
+      if key ~= prefix .. 'server' then ours[#ours + 1] = key end
+    end
+    if #ours > 0 then gone = gone + redis.call('UNLINK', unpack(ours)) end
+  until cursor == '0'
+  return gone
+end
+
+local function ranked(t, board)
+  for _, value in ipairs(redis.call('HVALS', t)) do
+    if struct.unpack('<i8', value, board) ~= 0 then return true end
+  end
+  return false
+end
+
+-- Whether there is a key of ours that matches.
+local function any(pattern)
+  local cursor = '0'
+  repeat
+    local page = redis.call('SCAN', cursor, 'MATCH', pattern, 'COUNT', 1000)
+    if #page[2] > 0 then return true end
+    cursor = page[1]
+  until cursor == '0'
+  return false
+end
+
+-- Whether keys of a window may be gone by the server's clock. until_s: when they expire, 0 never.
+local function expiring(until_s)
+  return until_s ~= 0 and until_s <= tonumber(redis.call('TIME')[1]) + EXPIRY_MARGIN_S
+end
+
+-- Whether somebody took away a key that must stand: s if this source has registered it, t if a source has cells there, b if t is ranked.
+-- Asked before each write, since the write would make the key anew, and then it could not be told any more.
+local function robbed(register_key, s, t, b, board, until_s, prefix)
+  if expiring(until_s) then return false end
+  if redis.call('SISMEMBER', register_key, s) == 1 and redis.call('EXISTS', s) == 0 then return true end
+  if redis.call('EXISTS', t) == 0 then
+    local sources, mine, stem = redis.call('SMEMBERS', prefix .. 'sources'), string.sub(s, #t + 2), string.sub(t, 1, -2) .. 's:'
+    local known = false
+    for _, source in ipairs(sources) do
+      if redis.call('EXISTS', stem .. source) == 1 then return true end
+      known = known or source == mine
+    end
+    return not known -- the set of sources itself was taken away since this flush began
+  end
+  return b ~= nil and redis.call('EXISTS', b) == 0 and ranked(t, board)
+end
+
+-- Whether the set of sources, or the status of one that has cells, was taken away: each tells of the other, `topic` that the source has
+-- entered the set. Without a set, all keys are looked through, which an empty server makes short.
+local function lost(sources, source, seen, topic, held, prefix)
+  if redis.call('SISMEMBER', sources, source) == 1 then return not seen and held == 0 end
+  return topic or redis.call('EXISTS', sources) == 0 and any(plain(prefix) .. '*:s:*')
+end
+
+-- KEYS src, src:keys, sources   ARGV version, what the owner last wrote or '', source, topic, prefix, flush
 local function begin(keys, args)
-  local stored = redis.call('HMGET', keys[1], 'seen', 'applied', 'run_id', 'ended')
+  local stored = redis.call('HMGET', keys[1], 'seen', 'applied', 'run_id', 'ended', 'keys', 'topic')
   local seen, applied, run = stored[1], stored[2], stored[3]
   local version, last, now = tonumber(args[1]), args[2], server_run()
   if stored[4] or seen and tonumber(seen) > version then return {'refused', now} end
   if run and run ~= now then return {'mismatch', now} end
+  local held = redis.call('SCARD', keys[2])
+  if stored[5] and tonumber(stored[5]) ~= held or lost(keys[3], args[3], seen, stored[6], held, args[5]) then
+    wipe(args[5])
+    return {'mismatch', now}
+  end
   if last ~= '' and (not applied or tonumber(applied) < tonumber(last)) then return {'mismatch', now} end
-  if last == '' and not applied and redis.call('EXISTS', keys[2]) == 1 then return {'mismatch', now} end
-  redis.call('HSET', keys[1], 'seen', args[1], 'run_id', now, 'topic', args[4])
+  if last == '' and not applied and held > 0 then return {'mismatch', now} end
+  redis.call('HSET', keys[1], 'seen', args[1], 'run_id', now, 'topic', args[4], 'flush', args[6])
   redis.call('SADD', keys[3], args[3])
   return {'ok', now}
 end
@@ -94,72 +170,92 @@ local function apply(s, t, b, names, news, width, board)
   end
 end
 
--- The register holds the s-keys that exist; one that expired leaves it when the next one enters.
-local function register(register_key, s)
+-- The register holds the s-keys that exist, and the status how many; one that expired leaves it when the next one enters. The number goes
+-- up and down with each of them, so that it tells when the register itself was taken away.
+local function register(src, register_key, s)
+  local more = 0
   if redis.call('EXISTS', s) == 0 then
-    redis.call('SREM', register_key, s)
+    more = -redis.call('SREM', register_key, s)
   elseif redis.call('SADD', register_key, s) == 1 then
+    more = 1
     for _, key in ipairs(redis.call('SMEMBERS', register_key)) do
-      if redis.call('EXISTS', key) == 0 then redis.call('SREM', register_key, key) end
+      if redis.call('EXISTS', key) == 0 then more = more - redis.call('SREM', register_key, key) end
     end
   end
+  if more ~= 0 then redis.call('HINCRBY', src, 'keys', more) end
 end
 
--- KEYS src, src:keys, s, t[, b]   ARGV version, run, bytes of a cell, place of the ranked measure, expiry (s, 0: none), keys (msgpack), values
+-- KEYS src, src:keys, s, t[, b]   ARGV version, run, flush, bytes of a cell, place of the ranked measure, expiry (s, 0: none), keys (msgpack),
+-- values, prefix
 local function put(keys, args)
-  local standing_now = standing(keys[1], args[1], args[2])
+  local standing_now = standing(keys[1], args[1], args[2], args[3])
   if standing_now ~= 'ok' then return standing_now end
-  local width, values, names, news = tonumber(args[3]), args[7], cmsgpack.unpack(args[6]), {}
+  if robbed(keys[2], keys[3], keys[4], keys[5], tonumber(args[5]), tonumber(args[6]), args[9]) then
+    wipe(args[9])
+    return 'mismatch'
+  end
+  local width, values, names, news = tonumber(args[4]), args[8], cmsgpack.unpack(args[7]), {}
   local zeros = string.rep('\0', width)
   for i = 1, #names do
     local new = string.sub(values, (i - 1) * width + 1, i * width)
     news[i] = new ~= zeros and new
   end
-  apply(keys[3], keys[4], keys[5], names, news, width, tonumber(args[4]))
-  register(keys[2], keys[3])
-  if args[5] ~= '0' then
-    for i = 3, #keys do redis.call('EXPIREAT', keys[i], args[5]) end
+  apply(keys[3], keys[4], keys[5], names, news, width, tonumber(args[5]))
+  register(keys[1], keys[2], keys[3])
+  if args[6] ~= '0' then
+    for i = 3, #keys do redis.call('EXPIREAT', keys[i], args[6]) end
   end
   return 'ok'
 end
 
--- KEYS src, src:keys   ARGV version, run, fields and values of the status
+-- KEYS src, src:keys   ARGV version, run, flush, fields and values of the status
 local function finish(keys, args)
-  local standing_now = standing(keys[1], args[1], args[2])
+  local standing_now = standing(keys[1], args[1], args[2], args[3])
   if standing_now ~= 'ok' then return standing_now end
   if server_run() ~= args[2] then return 'mismatch' end
-  redis.call('HSET', keys[1], 'applied', args[1], 'keys', redis.call('SCARD', keys[2]), unpack(args, 3))
+  redis.call('HSET', keys[1], 'applied', args[1], unpack(args, 4))
   return 'ok'
 end
 
--- KEYS src, src:keys   ARGV version. From here until the next `end` the source is not consistent.
+-- KEYS src, src:keys, sources   ARGV version, flush, source, prefix. From here until the next `end` the source is not consistent.
 local function reset(keys, args)
   local stored, now = redis.call('HMGET', keys[1], 'seen', 'ended'), server_run()
   local seen = stored[1]
   if stored[2] or seen and tonumber(seen) > tonumber(args[1]) then return {'refused', now, {}} end
-  redis.call('HSET', keys[1], 'seen', args[1], 'run_id', now)
+  local held = redis.call('SCARD', keys[2])
+  if not seen and lost(keys[3], args[3], seen, false, held, args[4]) then
+    wipe(args[4])
+    return {'mismatch', now, {}}
+  end
+  redis.call('HSET', keys[1], 'seen', args[1], 'run_id', now, 'flush', args[2])
+  if not seen then redis.call('HSET', keys[1], 'keys', held) end
   redis.call('HDEL', keys[1], 'applied')
   return {'ok', now, redis.call('SMEMBERS', keys[2])}
 end
 
--- KEYS src, src:keys, s, t[, b]   ARGV version or 'ended', run, bytes of a cell, place of the ranked measure, cursor, how many. Returns {state, next cursor, cells left}.
+-- KEYS src, src:keys, s, t[, b]   ARGV version or 'ended', run, flush, bytes of a cell, place of the ranked measure, cursor, how many,
+-- expiry (s, 0: none), prefix.
+-- Returns {state, next cursor, cells left}.
 local function take(keys, args)
   if args[1] ~= 'ended' then
-    local standing_now = standing(keys[1], args[1], args[2])
+    local standing_now = standing(keys[1], args[1], args[2], args[3])
     if standing_now ~= 'ok' then return {standing_now, '0', 0} end
+    if robbed(keys[2], keys[3], keys[4], keys[5], tonumber(args[5]), tonumber(args[8]), args[9]) then
+      wipe(args[9])
+      return {'mismatch', '0', 0}
+    end
   elseif redis.call('HEXISTS', keys[1], 'ended') == 0 then
     return {'mismatch', '0', 0}
   end
-  local page, names, news = redis.call('HSCAN', keys[3], args[5], 'COUNT', args[6]), {}, {}
+  local page, names, news = redis.call('HSCAN', keys[3], args[6], 'COUNT', args[7]), {}, {}
   local found = page[2]
   for i = 1, #found, 2 do
     names[#names + 1] = found[i]
     news[#news + 1] = false
   end
-  if #names > 0 then apply(keys[3], keys[4], keys[5], names, news, tonumber(args[3]), tonumber(args[4])) end
+  if #names > 0 then apply(keys[3], keys[4], keys[5], names, news, tonumber(args[4]), tonumber(args[5])) end
   local left = redis.call('HLEN', keys[3])
-  if left == 0 then redis.call('SREM', keys[2], keys[3]) end
-  if args[1] == 'ended' then redis.call('HSET', keys[1], 'keys', redis.call('SCARD', keys[2])) end
+  if left == 0 then register(keys[1], keys[2], keys[3]) end
   return {'ok', page[1], left}
 end
 
@@ -172,17 +268,6 @@ local function conclude(keys, args)
   if not stored[3] then redis.call('HSET', keys[1], 'ended', args[1]) end
   if not whole then redis.call('HDEL', keys[1], 'applied') end
   return {whole and 1 or 0, redis.call('SMEMBERS', keys[2])}
-end
-
--- Takes away every key of ours in one step; whoever writes finds that it is gone and writes all of its cells again.
-local function wipe(prefix)
-  local pattern, cursor, gone = string.gsub(prefix, '[%[%]%*%?\\^-]', '\\%0') .. '*', '0', 0
-  repeat
-    local page = redis.call('SCAN', cursor, 'MATCH', pattern, 'COUNT', 1000)
-    cursor = page[1]
-    if #page[2] > 0 then gone = gone + redis.call('UNLINK', unpack(page[2])) end
-  until cursor == '0'
-  return gone
 end
 
 -- KEYS server   ARGV prefix. Returns {policy, how many of our keys were taken away because the server has evicted since it was last looked at, or -1}.
@@ -200,25 +285,18 @@ local function look(keys, args)
   return {policy, gone}
 end
 
-local function ranked(t, board)
-  for _, value in ipairs(redis.call('HVALS', t)) do
-    if struct.unpack('<i8', value, board) ~= 0 then return true end
-  end
-  return false
-end
-
--- KEYS src, src:keys, then s, t, b of each window that cannot have expired (b: '' without a leaderboard)   ARGV prefix, place of each
--- window's ranked measure. Returns '' or the key that is missing; then every key of ours has been taken away.
+-- KEYS src, src:keys, then s, t, b of each window (b: '' without a leaderboard)   ARGV prefix, then of each window the place of its ranked
+-- measure and its expiry (s, 0: none), which the server's clock judges: a worker's may be behind. Returns '' or the key that is missing; then every key of ours has been taken away.
 local function census(keys, args)
   local stored, missing = redis.call('HMGET', keys[1], 'seen', 'applied', 'keys'), ''
   if not stored[2] or stored[1] ~= stored[2] then return '' end
   if stored[3] and tonumber(stored[3]) ~= redis.call('SCARD', keys[2]) then missing = keys[2] end
   for i = 3, #keys, 3 do
-    local s, t, b = keys[i], keys[i + 1], keys[i + 2]
-    if redis.call('SISMEMBER', keys[2], s) == 1 then
+    local s, t, b, window = keys[i], keys[i + 1], keys[i + 2], 2 * i / 3
+    if redis.call('SISMEMBER', keys[2], s) == 1 and not expiring(tonumber(args[window + 1])) then
       if redis.call('EXISTS', s) == 0 then missing = s end
       if redis.call('EXISTS', t) == 0 then missing = t end
-      if b ~= '' and redis.call('EXISTS', b) == 0 and ranked(t, tonumber(args[(i + 3) / 3])) then missing = b end
+      if b ~= '' and redis.call('EXISTS', b) == 0 and ranked(t, tonumber(args[window])) then missing = b end
     end
   end
   if missing ~= '' then wipe(args[1]) end

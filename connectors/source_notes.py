@@ -34,6 +34,30 @@ class Gap:
         return max(0, self.upto - self.first)
 
 
+@dataclass(frozen=True)
+class Loss:
+    """What an operator accepted: that `source` goes on from where its log begins, though it stood at one of the offsets `at` (of its
+    checkpoint, of its cells in Cassandra). upto: the log's end then; what goes while it is held is the same loss, as far as there."""
+
+    source: str
+    at: tuple[int, ...]
+    upto: int
+
+    def covers(self, stood_at: int, begins: int) -> bool:
+        """Whether this was accepted. A source that has gone on since stands elsewhere, and is asked about again."""
+        return stood_at in self.at and begins <= self.upto
+
+    @property
+    def text(self) -> str:
+        """As it stands in the column of reasons."""
+        return " ".join(["accepted at", *map(str, self.at)])
+
+    @classmethod
+    def parsed(cls, source: str, upto: int, text: str) -> Loss:
+        """Of its row. One that does not tell where the source stood covers nothing."""
+        return cls(source, tuple(int(word) for word in text.split() if word.isdigit()), upto)
+
+
 class SourceNotes:
     """The notes, for the worker, the operator's command and readers."""
 
@@ -80,14 +104,14 @@ class SourceNotes:
         """Everything that was ever lost, by source and offset."""
         return [Gap(*row) for row in self._rows(self._gaps, SCOPE) if row[1] != ACCEPTED]
 
-    def accept(self, source: Source, upto: int, at_ms: int) -> None:
-        """An operator has seen that records below `upto` (the log's end then) may be gone, and wants the source to be gone on with."""
-        self._rows(self._note, SCOPE, str(source), ACCEPTED, upto, "accepted", at_ms)
+    def accept(self, loss: Loss, at_ms: int) -> None:
+        """An operator has seen that this is gone, and wants the source to be gone on with. It holds for this loss and no other."""
+        self._rows(self._note, SCOPE, loss.source, ACCEPTED, loss.upto, loss.text, at_ms)
 
-    def accepted(self, source: Source) -> int:
-        """Up to which offset an operator has accepted a loss; −1 for none."""
-        found = [row[2] for row in self._rows(self._gaps, SCOPE) if row[0] == str(source) and row[1] == ACCEPTED]
-        return max(found, default=-1)
+    def accepted(self, source: Source) -> Loss | None:
+        """The loss that an operator accepted last; None for none."""
+        found = [row for row in self._rows(self._gaps, SCOPE) if row[0] == str(source) and row[1] == ACCEPTED]
+        return Loss.parsed(str(source), *found[0][2:4]) if found else None
 
     def stored(self, source: Source) -> int | None:
         """Up to which offset the source's cells are in Cassandra; None if it has never been computed."""

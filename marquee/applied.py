@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -13,13 +14,16 @@ import redis
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from connectors.kafka import client_options, partition_offsets, topic_ids
-from connectors.redis import RedisKeys
+from connectors.kafka import client_options, kafka_errors, partition_offsets, topic_ids
+from connectors.redis import RedisKeys, redis_errors
+from topologies.errors import ServerAway
 from topologies.settings import Settings
 from topologies.sources import Source
 
 POLL_S: Final = 0.01
 ENDS_EVERY_S: Final = 0.1
+AWAY_S: Final = 60.0
+"""A server that was struck may be away so long; a watch that has seen nothing for longer has failed."""
 
 
 @dataclass
@@ -57,14 +61,50 @@ class Course:
         return max(after - before for before, after in pairwise(edges)) / 1000
 
 
-class AppliedWatch(threading.Thread):
+class Watch(threading.Thread, ABC):
+    """Looks every `every_s` seconds until `end`. A server that is away is asked again for AWAY_S; any other error ends it."""
+
+    def __init__(self, every_s: float) -> None:
+        super().__init__(daemon=True)
+        self._every_s = every_s
+        self._ending = threading.Event()
+        self._error: Exception | None = None
+
+    @abstractmethod
+    def look(self) -> None:
+        """Once. Raises ServerAway when the server does not answer."""
+
+    def run(self) -> None:
+        answered_s = time.monotonic()
+        while not self._ending.wait(self._every_s):
+            try:
+                self.look()
+            except ServerAway as error:
+                if time.monotonic() - answered_s > AWAY_S:
+                    self._error = error
+                    return
+            except Exception as error:  # noqa: BLE001  # raised in `end`
+                self._error = error
+                return
+            else:
+                answered_s = time.monotonic()
+
+    def end(self) -> None:
+        """Looks no more. Raises what it ended by before: what it has seen says nothing then. Twice is once."""
+        self._ending.set()
+        self.join()
+        if self._error is not None:
+            raise self._error
+
+
+class AppliedWatch(Watch):
     """Reads, a hundred times a second, up to which offset Redis holds each source's cells and who wrote them."""
 
     def __init__(self, settings: Settings, sources: list[str]) -> None:
-        super().__init__(daemon=True)
+        super().__init__(POLL_S)
+        self._settings = settings.redis
         self._client = redis.Redis.from_url(settings.redis.url)
         self._keys = [RedisKeys(settings.redis.prefix).status(source) for source in sources]
-        self._ending = threading.Event()
         self.courses = [Course() for _ in sources]
 
     @classmethod
@@ -74,42 +114,34 @@ class AppliedWatch(threading.Thread):
         partitions = sorted(partition_offsets(settings, topic))
         return cls(settings, [str(Source(settings.worker.region, topic, identity, number)) for number in partitions])
 
-    def run(self) -> None:
-        while not self._ending.wait(POLL_S):
-            pipe = self._client.pipeline(transaction=False)
-            for key in self._keys:
-                pipe.hmget(key, "applied", "worker")
+    def look(self) -> None:
+        pipe = self._client.pipeline(transaction=False)
+        for key in self._keys:
+            pipe.hmget(key, "applied", "worker")
+        with redis_errors(self._settings):
             answers = pipe.execute()
-            now_ms = time.time() * 1000
-            for course, (applied, worker) in zip(self.courses, answers, strict=True):
-                course.note(int(applied or 0), now_ms, (worker or b"").decode())
-
-    def end(self) -> None:
-        self._ending.set()
-        self.join()
+        now_ms = time.time() * 1000
+        for course, (applied, worker) in zip(self.courses, answers, strict=True):
+            course.note(int(applied or 0), now_ms, (worker or b"").decode())
 
 
-class EndsWatch(threading.Thread):
+class EndsWatch(Watch):
     """Reads, ten times a second, where each partition of a topic ends. A reading counts from when it was asked for."""
 
     def __init__(self, settings: Settings, topic: str) -> None:
-        super().__init__(daemon=True)
+        super().__init__(ENDS_EVERY_S)
+        self._settings = settings.kafka
         self._admin = AdminClient(client_options(settings.kafka))
         self._asked: dict[TopicPartition, Any] = {
             TopicPartition(topic, number): OffsetSpec.latest() for number in sorted(partition_offsets(settings, topic))
         }
-        self._ending = threading.Event()
         self.courses = [Course() for _ in self._asked]
 
-    def run(self) -> None:
-        while not self._ending.wait(ENDS_EVERY_S):
-            now_ms = time.time() * 1000
-            for place, answer in self._admin.list_offsets(self._asked).items():
+    def look(self) -> None:
+        now_ms = time.time() * 1000
+        for place, answer in self._admin.list_offsets(self._asked).items():
+            with kafka_errors(self._settings):
                 self.courses[place.partition].note(answer.result().offset, now_ms)
-
-    def end(self) -> None:
-        self._ending.set()
-        self.join()
 
 
 def stale_until_ms(applied: Course, ends: Course, from_ms: float, to_ms: float, fresh_ms: float) -> float:

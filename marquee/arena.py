@@ -58,6 +58,11 @@ def worker_cores() -> list[int]:
     return cores[1:] or cores
 
 
+def servers_cpu_s(cluster: LocalCluster | None) -> dict[str, float]:
+    """CPU of each of the benchmark's own servers so far, seconds; of others nothing is known."""
+    return {name: cluster.cpu_seconds(name) for name in cluster.services} if cluster is not None else {}
+
+
 def wait_durable(settings: Settings, topic: str, on_look: Callable[[int], None]) -> None:
     """Returns when the group has committed the topic's end: every cell and the checkpoint are durable then.
 

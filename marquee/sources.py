@@ -30,7 +30,6 @@ class SourceFile:
     stored: int | None
     ended_ms: int | None
     gaps: tuple[Gap, ...]
-    accepted: int
 
     @property
     def lost(self) -> int:
@@ -63,7 +62,6 @@ def files(settings: Settings, session: Session) -> list[SourceFile]:
             stored=_offset(statuses.get(text)),
             ended_ms=ended.get(text),
             gaps=tuple(gap for gap in gaps if gap.source == text),
-            accepted=notes.accepted(source),
         )
         for text, source in known.items()
     ]

@@ -52,8 +52,9 @@ class App(faust.App):
         self.flow_control.suspend()
         self.consumer.pause_partitions(self.consumer.assignment())
         self.flow_control.clear()
-        self.channel.topics = list(topics)
         conductor: Any = self.topics  # Faust's own way to it waits for 45 s, and forgets a change that meets a rebalance
+        for channel in list(conductor):  # the agent's stream reads a copy of the app's channel
+            channel.topics = list(topics)
         await self.consumer.subscribe(await conductor._update_indices())
 
     def _create_directories(self) -> None:

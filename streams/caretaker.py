@@ -12,12 +12,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, Protocol
 
 from connectors.kafka import matching_topics, partition_counts, topic_ids
-from connectors.redis_cache import CellCache
-from connectors.source_notes import SourceNotes
 from streams.logs import at
 from streams.partition import PartitionOwner
 from topologies.errors import ServerAway, SourceError, StoreError
@@ -28,20 +26,64 @@ log = logging.getLogger(__name__)
 CHECK_S: Final = 5.0
 
 
+class Notes(Protocol):
+    """connectors.source_notes.SourceNotes, as far as it is needed here."""
+
+    def sources(self) -> list[tuple[Source, bool]]: ...
+    def end(self, source: Source, at_ms: int) -> None: ...
+
+
+class Cache(Protocol):
+    """connectors.redis_cache.CellCache, as far as it is needed here."""
+
+    async def inspect(self, sources: Iterable[Source]) -> list[str]: ...
+    async def sources(self) -> list[tuple[Source, bool]]: ...
+    async def conclude(self, source: Source, at_ms: int) -> None: ...
+
+
+def live_ids(settings: Settings) -> dict[str, str]:
+    """The id of each topic that is consumed, by name; blocks."""
+    return topic_ids(settings, matching_topics(settings))
+
+
+def require_partitions(settings: Settings) -> None:
+    """SourceError when a live topic has other than its number of partitions; blocks."""
+    live = [topic for topic in matching_topics(settings) if topic in settings.kafka.topics]
+    wanted = settings.kafka.partitions
+    for topic, count in partition_counts(settings, live).items():
+        if count != wanted:
+            raise SourceError(f"topic {topic} has {count} partitions instead of {wanted}, which splits sessions; cut over to a new topic")
+
+
 class Caretaker:
     """One of a worker. Several workers doing the same at once do no harm: each step does what is left to do."""
 
-    def __init__(self, settings: Settings, owners: Callable[[], Iterable[PartitionOwner]], cache: CellCache, notes: SourceNotes) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        region: str,
+        owners: Callable[[], Iterable[PartitionOwner]],
+        cache: Cache,
+        notes: Notes,
+        ids: Callable[[], Mapping[str, str]],
+        require: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """ids, require: `live_ids` and `require_partitions` of the worker's settings. clock: seconds."""
+        self._region = region
         self._owners = owners
         self._cache = cache
         self._notes = notes
+        self._ids = ids
+        self._require = require
+        self._clock = clock
         self._said = ""
+        self._suspected: dict[Source, str] = {}
+        """Of each source that was over at the last look, the id of the topic that has its name now."""
 
     async def run(self) -> None:
         """Until cancelled. Raises SourceError when a live topic has grown. A server that is away is asked again."""
         while True:
-            for look in (self._inspect, self._end_sources):
+            for look in (self._inspect, self._check_partitions, self.end_sources):
                 try:
                     await look()
                 except (ServerAway, StoreError) as error:
@@ -49,35 +91,39 @@ class Caretaker:
             await asyncio.sleep(CHECK_S)
 
     async def _inspect(self) -> None:
-        for sentence in await self._cache.inspect([owner.source for owner in self._owners()], _now_ms()):
+        for sentence in await self._cache.inspect([owner.source for owner in self._owners()]):
             log.error("%s", sentence)
 
-    async def _end_sources(self) -> None:
-        ids = await asyncio.to_thread(self._ids)
+    async def _check_partitions(self) -> None:
+        await asyncio.to_thread(self._require)
+
+    async def end_sources(self) -> None:
+        """End each source whose topic's name is another topic's by now, as two looks in a row have found.
+
+        The ids are read last: whatever source is known was begun before, so an id other than its own is a later topic's. The other way
+        round a worker that is held up in between would take a source that has just begun for one that is over, and end it for ever.
+        """
+        suspected, self._suspected = self._suspected, {}
+        begun_s = self._clock()
         stored = await asyncio.to_thread(self._notes.sources)
+        cached = await self._cache.sources()
+        ids = await asyncio.to_thread(self._ids)
+        if self._clock() - begun_s > CHECK_S:
+            self._say(f"a look at the sources took more than {CHECK_S:.0f} s, and nothing follows from it")
+            return
+        for source, _ in [*stored, *cached]:
+            # another region's topics are not ours to judge
+            if source.region == self._region and ids.get(source.topic, source.topic_id) != source.topic_id:
+                self._suspected[source] = ids[source.topic]
+        over = {source for source, topic_id in self._suspected.items() if suspected.get(source) == topic_id}
         for source, ended in stored:
-            if not ended and self._is_over(source, ids):
+            if not ended and source in over:
                 log.warning("%s: topic %s was made anew; what it counted stays, its viewers go", source, source.topic, extra=at(source))
                 await asyncio.to_thread(self._notes.end, source, _now_ms())
-        over = {str(source) for source, ended in stored if ended or self._is_over(source, ids)}
-        for source, ended in await self._cache.sources():
-            if ended or str(source) in over or self._is_over(source, ids):  # again, should somebody have died while doing it
+        noted = {source for source, ended in stored if ended}
+        for source, ended in cached:
+            if ended or source in over or source in noted:  # again, should somebody have died while doing it
                 await self._cache.conclude(source, _now_ms())
-
-    def _ids(self) -> dict[str, str]:
-        topics = matching_topics(self._settings)
-        live = [topic for topic in topics if topic in self._settings.kafka.topics]
-        wanted = self._settings.kafka.partitions
-        for topic, count in partition_counts(self._settings, live).items():
-            if count != wanted:
-                raise SourceError(
-                    f"topic {topic} has {count} partitions instead of {wanted}, which splits sessions; cut over to a new topic"
-                )
-        return topic_ids(self._settings, topics)
-
-    def _is_over(self, source: Source, ids: dict[str, str]) -> bool:
-        """Whether its topic's name is another topic's by now. Another region's topics are not ours to judge."""
-        return source.region == self._settings.worker.region and ids.get(source.topic, source.topic_id) != source.topic_id
 
     def _say(self, sentence: str) -> None:
         if sentence != self._said:

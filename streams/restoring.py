@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from connectors.checkpoints import Checkpoint, CheckpointStore
-from connectors.source_notes import Gap
+from connectors.source_notes import Gap, Loss
 from streams import metrics
 from streams.logs import at
 from streams.partition import FOREIGN
@@ -38,7 +38,7 @@ class Notes(Protocol):
     """connectors.source_notes.SourceNotes, as far as it is needed here."""
 
     def stored(self, source: Source) -> int | None: ...
-    def accepted(self, source: Source) -> int: ...
+    def accepted(self, source: Source) -> Loss | None: ...
     def note(self, gap: Gap) -> None: ...
     def gaps(self) -> list[Gap]: ...
 
@@ -77,7 +77,7 @@ async def _found(source: Source, views: Sequence[View], checkpoints: CheckpointS
         log.warning("%s: recounting the log from its start", error, extra=at(source, 0))
         return Restored(PartitionState(source, views, 0), FOREIGN)
     if state.offset < earliest:
-        await _pass_over(source, notes, state.offset, earliest, f"its checkpoint stands at offset {state.offset}")
+        await _pass_over(source, notes, state.offset, state.offset, earliest, f"its checkpoint stands at offset {state.offset}")
         state.offset = earliest
     log.info("%s: restored at offset %d", source, state.offset, extra=at(source, state.offset))
     return Restored(state, checkpoint.offset)
@@ -105,13 +105,15 @@ async def _anew(source: Source, views: Sequence[View], notes: Notes, earliest: i
     """Its state is gone and the log's beginning too: from here on only what comes is counted, if that was accepted."""
     stored = await asyncio.to_thread(notes.stored, source) or 0
     told = f"{reason}; what was not final at offset {stored} is counted anew from offset {earliest} on"
-    await _pass_over(source, notes, min(stored, earliest), earliest, told)
+    await _pass_over(source, notes, stored, min(stored, earliest), earliest, told)
     return Restored(PartitionState(source, views, earliest), FOREIGN)
 
 
-async def _pass_over(source: Source, notes: Notes, first: int, earliest: int, reason: str) -> None:
-    """Go on behind what is lost: records `first` to `earliest` − 1. Raises CheckpointError unless that was accepted."""
-    if await asyncio.to_thread(notes.accepted, source) < earliest:
+async def _pass_over(source: Source, notes: Notes, stood_at: int, first: int, earliest: int, reason: str) -> None:
+    """Go on behind what is lost: records `first` to `earliest` − 1. Raises CheckpointError unless that was accepted of a source that
+    stood where it does."""
+    accepted = await asyncio.to_thread(notes.accepted, source)
+    if accepted is None or not accepted.covers(stood_at, earliest):
         raise CheckpointError(
             f"{source} ({source.topic} partition {source.partition}): {reason}, and the log begins at {earliest}: "
             f"{earliest - first} records are gone; {WAY_ON.format(source=source)}"

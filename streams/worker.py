@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ from connectors.redis_cache import CellCache
 from connectors.source_notes import SourceNotes
 from streams.app import App, make_app
 from streams.assignor import Place
-from streams.caretaker import Caretaker
+from streams.caretaker import Caretaker, live_ids, require_partitions
 from streams.checkpointing import CheckpointCycle, CheckpointFlush
 from streams.ending import bounded, end_within, unless
 from streams.endpoint import Endpoint
@@ -171,6 +172,8 @@ class Worker:
         )
         self.running = Running(app, owners, handover, letters, room, watchdog)
         unobserve = observe(self._health, self.running, {"redis": caching, "cassandra": storing, "checkpoints": checkpointing})
+        looks = (partial(live_ids, self._settings), partial(require_partitions, self._settings))
+        caretaker = Caretaker(self._settings.worker.region, owners.all, stores.cache, stores.notes, *looks)
         tasks: list[asyncio.Task[Any]] = []
         try:
             await unless(stop, app.start())
@@ -179,7 +182,7 @@ class Worker:
                 owners.tick(_caught_up(app)),
                 watchdog.run(),
                 self._watch_topics(app, owners, settle),
-                Caretaker(self._settings, owners.all, stores.cache, stores.notes).run(),
+                caretaker.run(),
                 app.wait_until_stopped(),
             )
             stopping = asyncio.create_task(stop.wait())

@@ -16,7 +16,7 @@ from loadgen.audit import audit
 from loadgen.audit_report import AuditResult
 from loadgen.live_sessions import LiveSessions, preload
 from loadgen.load import LoadOptions, run_load
-from marquee.arena import arena, cluster_option, show, wait_durable, worker_cores
+from marquee.arena import arena, cluster_option, servers_cpu_s, show, wait_durable, worker_cores
 from marquee.invocation import Invocation, pass_invocation
 from marquee.output import json_option, say
 from serving.answers import ask
@@ -109,7 +109,7 @@ def _measured(settings: Settings, directory: Path, cluster: LocalCluster | None,
 
 
 def _drained(settings: Settings, directory: Path, cluster: LocalCluster | None, topic: str, events: int) -> dict[str, Any]:
-    servers_before = _servers_cpu_s(cluster)
+    servers_before = servers_cpu_s(cluster)
     with Workers(settings, 1, directory, cores=worker_cores()) as workers:
         workers.wait_ready()
         begun, started = time.monotonic(), workers.ready(0) or {}
@@ -122,7 +122,7 @@ def _drained(settings: Settings, directory: Path, cluster: LocalCluster | None, 
         wait_durable(settings, topic, look)
         wall_s = time.monotonic() - begun
         cpu_s = workers.cpu_seconds(0) - started["cpu_s"]
-        servers_s = {name: after - servers_before[name] for name, after in _servers_cpu_s(cluster).items()}
+        servers_s = {name: after - servers_before[name] for name, after in servers_cpu_s(cluster).items()}
     say(f"drained in {wall_s:.1f} s; auditing")
     return {
         "events": events,
@@ -137,10 +137,6 @@ def _drained(settings: Settings, directory: Path, cluster: LocalCluster | None, 
 def _audited(result: AuditResult, exact: bool) -> dict[str, Any]:
     cells = sum(tally.cells for tally in result.views.values())
     return {"exact": exact, "cells": cells, "audit_s": round(result.seconds, 1)}
-
-
-def _servers_cpu_s(cluster: LocalCluster | None) -> dict[str, float]:
-    return {name: cluster.cpu_seconds(name) for name in cluster.services} if cluster is not None else {}
 
 
 COMMAND = drain

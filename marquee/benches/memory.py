@@ -145,7 +145,12 @@ def memory(invocation: Invocation, rate: float, minutes: float, warm_up_s: float
         "exact": exact,
     }
     show(document, as_json)
-    return 1 if exact is False else 0
+    return exit_status(document)
+
+
+def exit_status(document: dict[str, Any]) -> int:
+    """1 when memory grew or the audit found something; 0 without an audit, if memory is flat."""
+    return 0 if document["flat"] and document["exact"] is not False else 1
 
 
 def _measured(samples: list[Sample], warm_up_s: float) -> dict[str, Any]:

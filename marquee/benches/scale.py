@@ -14,7 +14,7 @@ from cluster.process import wait_until
 from cluster.supervisor import Workers
 from loadgen.audit import audit
 from loadgen.load import LoadOptions, run_load
-from marquee.arena import arena, cluster_option, show, wait_durable
+from marquee.arena import arena, cluster_option, servers_cpu_s, show, wait_durable
 from marquee.benches.drain import SPAN_S
 from marquee.invocation import Invocation, pass_invocation
 from marquee.output import json_option, say
@@ -80,7 +80,7 @@ def _apart(settings: Settings, count: int) -> Settings:
 def _drained(settings: Settings, directory: Path, cluster: LocalCluster | None, load: LoadOptions, count: int) -> dict[str, Any]:
     say(f"preloading {load.events:,} events for {count} workers")
     run = run_load(settings, load, lambda _: None)
-    servers_before = _servers_cpu_s(cluster)
+    servers_before = sum(servers_cpu_s(cluster).values())
     with Workers(settings, count, directory) as workers:
         wait_until(lambda: any(workers.ready(index) for index in range(count)), READY_S)
         begun = time.monotonic()
@@ -89,7 +89,7 @@ def _drained(settings: Settings, directory: Path, cluster: LocalCluster | None, 
         wait_durable(settings, run.topic, lambda _: None)
         wall_s = time.monotonic() - begun
         cpu_s = sum(workers.cpu_seconds(index) for index in range(count)) - before_s
-        servers_s = _servers_cpu_s(cluster) - servers_before
+        servers_s = sum(servers_cpu_s(cluster).values()) - servers_before
         say(f"drained in {wall_s:.1f} s; auditing")
         result = audit(settings, run.name, say)
     return {
@@ -100,11 +100,6 @@ def _drained(settings: Settings, directory: Path, cluster: LocalCluster | None, 
         "servers_cpu_s": round(servers_s, 1),
         "exact": result.proven,
     }
-
-
-def _servers_cpu_s(cluster: LocalCluster | None) -> float:
-    """CPU of the benchmark's own servers, seconds; 0 of others."""
-    return sum(cluster.cpu_seconds(name) for name in cluster.services) if cluster is not None else 0.0
 
 
 COMMAND = scale

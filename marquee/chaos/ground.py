@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+import signal
 import threading
 import time
 from dataclasses import dataclass, field
@@ -10,7 +12,8 @@ from typing import Final
 
 import redis
 
-from cluster.local import LocalCluster
+from cluster.local import SERVICES, LocalCluster
+from cluster.process import Ended
 from cluster.supervisor import Workers
 from marquee.chaos.outsider import Outsider
 from topologies.errors import ServerAway
@@ -20,21 +23,25 @@ DRAIN_S: Final = 40.0
 """A worker that drains while a store is away may take so long; then it is killed, as a supervisor would."""
 EXCUSE_S: Final = 20.0
 """A worker that waited for a struck server may end so long after that is healed: its time-outs run."""
-AWAY: Final = ("Kafka at ", "Cassandra at ", "could not be restored within")
-"""What the last words of a worker begin with, or have in them, that gave up on a server."""
+AWAY: Final = ("Kafka at ", "Cassandra at ")
+"""What the last words of a worker have in them that gave up on a server."""
 FORGOTTEN_SHARE: Final = 1 / 3
 
 
 @dataclass(frozen=True)
 class Exit:
-    """A worker that ended without being told to. `status`: its exit code, negative for a signal's number."""
+    """A worker that ended without being told to, or that was told to drain and did not end well.
+
+    `status`: its exit code, negative for a signal's number.
+    """
 
     worker: str
     at_s: float
     status: int
     last_words: str
     excused: bool
-    """Whether it gave up on a server that it cannot start, or open partitions, without, and that is struck or was just now. It may."""
+    """Whether it may: it gave up on a server that it cannot start, or open partitions, without, and that is struck or was just now; or a
+    server was struck while it drained, or it had not begun."""
 
 
 @dataclass
@@ -54,6 +61,10 @@ class Ground:
     _starting: threading.Lock = field(default_factory=threading.Lock)
     _guests: dict[int, int] = field(default_factory=dict)
     """The index of each guest, by its number."""
+    _asked: dict[int, float] = field(default_factory=dict)
+    """When each guest that drains was asked to, by elapsed seconds."""
+    _killed: set[int] = field(default_factory=set)
+    """Guests whose end is as it was meant, or is noted."""
 
     @staticmethod
     def now_ms() -> int:
@@ -69,8 +80,25 @@ class Ground:
             self.workers.restart(index)
 
     def drain(self, index: int) -> None:
-        """SIGTERM, and wait until it is gone."""
-        self.workers.stop(index, DRAIN_S)
+        """SIGTERM, and wait until it is gone. One that ends by other than 0 is noted."""
+        began_s = self.elapsed_s()
+        self._note_drain(index, began_s, self.workers.stop(index, DRAIN_S))
+
+    def _note_drain(self, index: int, began_s: float, ended: Ended) -> None:
+        if ended.status == 0:
+            return
+        unstarted = ended.status == -signal.SIGTERM and self.workers.ready(index) is None  # there was nothing to drain yet
+        self._note(index, ended.status, excused=unstarted or self._struck_since(began_s))
+
+    def _note(self, index: int, status: int, *, excused: bool) -> Exit:
+        worker = self.workers[index]
+        words = _last_words(worker.log.read_text(errors="replace"))
+        self.exits.append(Exit(worker.name, round(self.elapsed_s(), 2), status, words, excused))
+        return self.exits[-1]
+
+    def _struck_since(self, since_s: float) -> bool:
+        """Whether a server was struck then or later, or so short before that time-outs still ran."""
+        return any(self.struck_until.get(service, -math.inf) > since_s - EXCUSE_S for service in SERVICES)
 
     def host(self, moves: list[tuple[float, int, str]]) -> None:
         """Guests join and leave: (seconds from now, guest, join | drain | kill), in the order of time."""
@@ -81,23 +109,32 @@ class Ground:
             if how == "join":
                 self._join(guest)
             elif how == "kill":
+                self._asked.pop(guest, None)
+                self._killed.add(guest)
                 self.workers.kill(self._guests[guest])
             else:
                 worker = self.workers[self._guests[guest]]
                 worker.meant_down = True
+                self._asked[guest] = self.elapsed_s()
                 worker.process.ask_to_stop()
 
     def _join(self, guest: int) -> None:
         with self._starting:
+            self._asked.pop(guest, None)
+            self._killed.discard(guest)
             if guest in self._guests:
                 self.workers.restart(self._guests[guest])
             else:
                 self._guests[guest] = self.workers.add()
 
     def see_off(self) -> None:
-        """Every guest drains, or is killed if it does not."""
-        for index in self._guests.values():
-            self.workers.stop(index, DRAIN_S)
+        """Every guest drains, or is killed if it does not. One that ends by other than 0 is noted, unless it was killed before."""
+        for guest, index in self._guests.items():
+            began_s = self._asked.pop(guest, self.elapsed_s())
+            ended = self.workers.stop(index, DRAIN_S)
+            if guest not in self._killed:
+                self._killed.add(guest)  # it is gone: seen off again, it is not noted again
+                self._note_drain(index, began_s, ended)
 
     def empty_redis(self) -> None:
         with self._redis() as client:
@@ -125,9 +162,8 @@ class Ground:
                 words = _last_words(worker.log.read_text(errors="replace"))
                 healed_s = max(self.struck_until.get(service, -EXCUSE_S) for service in ("kafka", "cassandra"))
                 excused = self.elapsed_s() - healed_s < EXCUSE_S and any(said in words for said in AWAY)
-                found.append(Exit(worker.name, round(self.elapsed_s(), 2), ended.status if ended else 0, words, excused))
+                found.append(self._note(index, ended.status if ended else 0, excused=excused))
                 self.workers.restart(index)
-        self.exits += found
         return found
 
     def require_servers(self) -> None:

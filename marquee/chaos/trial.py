@@ -37,11 +37,14 @@ from marquee.chaos.standstill import Standstill
 from marquee.driving import driven
 from marquee.screen import Screen
 from marquee.signals import interruptible, undisturbed
+from marquee.watching import Watcher
 from topologies.errors import MarqueeError
 from topologies.settings import Settings
 
 HEAPS_MB: Final = {"kafka": 384, "cassandra": 640}
 """Small, so that two runs fit side by side on a small machine."""
+FORMATS: Final = ("json", "arrow")
+"""Of the load, by whether the seed is even or odd; strays are JSON always."""
 FAULTS: Final = "duplicates,late,malformed,out-of-order"
 STUCK_S: Final = 120.0
 """When all is healed and nothing has been applied for so long, with records left, the run has failed."""
@@ -62,7 +65,14 @@ class ChaosOptions:
     def load(self, run: str) -> LoadOptions:
         """The generator's options. UsageError when they do not fit together."""
         options = LoadOptions(
-            duration_s=self.plan.load_s, rate=self.rate, seed=self.plan.seed, faults=FAULTS, run=run, processes=1, titles=2_000
+            duration_s=self.plan.load_s,
+            rate=self.rate,
+            seed=self.plan.seed,
+            faults=FAULTS,
+            run=run,
+            processes=1,
+            titles=2_000,
+            format=FORMATS[self.plan.seed % 2],
         )
         shape_of(options)
         return options
@@ -96,8 +106,13 @@ class Trial:
 
     @property
     def passed(self) -> bool:
-        """Exact to the end of the log and equal to the ledger, with nothing stuck on the way."""
-        return self.result is not None and self.result.proven and not self.stuck
+        """Exact to the end of the log and equal to the ledger, with nothing stuck on the way and no worker that ended without excuse."""
+        return self.result is not None and self.result.proven and not self.stuck and not self.unexpected
+
+    @property
+    def unexpected(self) -> list[Exit]:
+        """Workers that ended, or drained, other than they may."""
+        return [exit_ for exit_ in self.exits if not exit_.excused]
 
     def hold(self) -> AuditResult:
         """All of it. Raises MarqueeError when a step fails, KeyboardInterrupt when stopped; everything started is stopped then too."""
@@ -144,7 +159,7 @@ class Trial:
     def _storm(self, ground: Ground) -> None:
         """The load with its faults, until all is applied or nothing moves any more."""
         lanes = Lanes(self.options.plan, ground, self.screen.say)
-        standstill = Standstill(ground.settings)
+        standstill = Standstill(Watcher(ground.settings))
         with self._looked_after(ground):
             try:
                 with self._step("drive"):
@@ -155,7 +170,7 @@ class Trial:
                 with undisturbed():
                     lanes.give_up()
                 self.faults, self.strays = dict(lanes.struck), ground.outsider.sent
-                self.standstill_s = standstill.end()
+                self.standstill_s = standstill.end(complete="catch_up" in self.steps and not self.stuck)
 
     def _drive(self, ground: Ground, lanes: Lanes, standstill: Standstill) -> Run:
         begun = False
@@ -232,7 +247,6 @@ class Trial:
         """The audit's JSON, and what was struck."""
         assert self.result is not None
         assert self.run is not None
-        unexpected = [exit_ for exit_ in self.exits if not exit_.excused]
         return {
             **self.result.document(),
             "seed": self.options.plan.seed,
@@ -241,8 +255,8 @@ class Trial:
             "events": self.run.generated,
             "strays": self.strays,
             "chaos_seconds": round(self.steps["drive"] + self.steps["catch_up"], 2),
-            "unexpected_exits": len(unexpected),
-            "gave_up": len(self.exits) - len(unexpected),
+            "unexpected_exits": len(self.unexpected),
+            "gave_up": len(self.exits) - len(self.unexpected),
             "exits": [asdict(exit_) for exit_ in self.exits],
             "longest_standstill_s": round(self.standstill_s, 1),
             "stuck": self.stuck or None,

@@ -29,7 +29,8 @@ def chaos(
     keep: bool,
     as_json: bool,
 ) -> int:
-    """Strike workers, servers and the data at random while events flow, heal everything, audit every number. Exit 0 only if exact.
+    """Strike workers, servers and the data at random while events flow, heal everything, audit every number. Exit 0 only if exact, and no
+    worker ended on its own.
 
     What is struck, when and for how long follows from the seed alone. It runs on servers of its own, beside anything else. A run that is
     not exact keeps its logs, its plan and its data, and says how to repeat it. docs/chaos.md has the kinds of fault.
@@ -66,7 +67,7 @@ def chaos(
     else:
         show(result)
         say("struck: " + ", ".join(f"{kind} {number(count)}" for kind, count in sorted(trial.faults.items())))
-        say(f"workers that ended on their own: {sum(not exit_.excused for exit_ in trial.exits)}")
+        say(f"workers that ended on their own, or did not drain: {len(trial.unexpected)}")
     return 0 if trial.passed else 1
 
 

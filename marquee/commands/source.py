@@ -93,7 +93,7 @@ def accept_gap(invocation: Invocation, text: str, yes: bool, as_json: bool) -> N
     Examples:
       marquee source accept-gap local:4TFGKnUUTjGbQhzQDtyMkA:3
     """
-    from connectors.source_notes import SourceNotes
+    from connectors.source_notes import Loss, SourceNotes
     from marquee.sources import file_of, opened, resumes_at
 
     settings = invocation.settings
@@ -109,7 +109,8 @@ def accept_gap(invocation: Invocation, text: str, yes: bool, as_json: bool) -> N
         told = _told(found, first, begins)
         if not yes:
             click.confirm(f"{told}; go on without?", abort=True, err=True)
-        SourceNotes(session, settings.cassandra).accept(found.source, ends, time.time_ns() // 1_000_000)
+        loss = Loss(text, tuple(offset for offset in (first, found.stored or 0) if offset is not None), ends)
+        SourceNotes(session, settings.cassandra).accept(loss, time.time_ns() // 1_000_000)
     if as_json:
         emit({"source": text, "first": first, "upto": begins, "stored": found.stored, "accepted": ends})
     else:

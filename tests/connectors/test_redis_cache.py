@@ -97,7 +97,7 @@ async def test_a_cell_of_zeros_is_gone_and_a_zombie_cannot_bring_it_back(setting
     assert reader.top(VIEWERS, "live", 0, 0, 10) == []
     left = {key.decode().removeprefix(settings.redis.prefix) for key in client.scan_iter(f"{settings.redis.prefix}*")}
     client.close()
-    assert left == {"sources", f"src:{source(0)}"}
+    assert left == {"server", "sources", f"src:{source(0)}"}
 
 
 async def test_a_zombie_in_the_middle_of_its_flush_is_refused_the_rest(settings: Settings, reader: CellReader) -> None:
@@ -111,6 +111,20 @@ async def test_a_zombie_in_the_middle_of_its_flush_is_refused_the_rest(settings:
         assert await old is REFUSED
     cells = reader.source_cells(str(source(0)))[1]
     assert cells == {named(many, ("title 1",)): (9,)}
+    assert_totals_are_sums(reader, 1)
+
+
+async def test_of_two_writers_at_one_version_only_the_later_goes_on(settings: Settings, reader: CellReader) -> None:
+    """Else a zombie's reset takes away what the owner has just written, and the owner's end says that it stands there."""
+    many = viewers({(f"title {number}",): (1,) for number in range(40_000)})
+    async with open_cache(settings) as cache:
+        old = asyncio.create_task(flush(cache, 0, 10, many))
+        await asyncio.to_thread(_begun, reader)
+        assert await cache.reset(source(0), 10) is WRITTEN
+        assert await old is REFUSED
+        assert not reader.statuses()[str(source(0))].consistent
+        assert await flush(cache, 0, 10, many) is WRITTEN
+    assert len(reader.source_cells(str(source(0)))[1]) == 40_000
     assert_totals_are_sums(reader, 1)
 
 

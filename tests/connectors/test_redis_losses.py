@@ -4,6 +4,7 @@ a replica promoted that lacks the last second."""
 from __future__ import annotations
 
 import dataclasses
+import random
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 
@@ -32,6 +33,7 @@ from tests.connectors.redis_cells import (
 from topologies.errors import StoreError
 from topologies.flushes import CellBatch
 from topologies.settings import Settings
+from topologies.view import HOUR
 
 SOURCES = (source(0), source(1))
 
@@ -71,6 +73,16 @@ async def cache(settings: Settings, client: redis.Redis) -> AsyncIterator[CellCa
         yield opened
 
 
+def named_keys(settings: Settings) -> dict[str, str]:
+    """A key of each kind that the first source's hour stands in."""
+    keys = RedisKeys(settings.redis.prefix)
+    stem = keys.stem(WATCHED, "hour", START_MS, 0)
+    return {
+        "s": keys.cells(stem, str(source(0))), "t": keys.totals(stem), "b": str(keys.board(stem, WATCHED)),
+        "register": keys.register(str(source(0))), "status": keys.status(str(source(0))),
+    }  # fmt: skip
+
+
 WATCHED_CELLS: Cells = {("t", "eu"): (1, 2, 3), ("u", "eu"): (4, 5, 6)}
 
 
@@ -103,26 +115,45 @@ def assert_whole(reader: CellReader) -> None:
 
 async def test_a_server_that_keeps_everything_is_left_alone(cache: CellCache, reader: CellReader) -> None:
     await write_both(cache, 10)
-    assert await cache.inspect(SOURCES, NOW_MS) == []
+    assert await cache.inspect(SOURCES) == []
     nobody = [viewers({("a",): (0,)}), viewers({(): (0,)}, 1)]  # whose s-keys go with it
     assert await flush(cache, 0, 11, nobody, 10) is FlushOutcome.WRITTEN
-    assert await cache.inspect(SOURCES, NOW_MS) == []
+    assert await cache.inspect(SOURCES) == []
     assert reader.totals(VIEWERS, "live", 0, 0) == {("a",): (2,)}
+
+
+async def test_a_window_that_expired_is_not_lost_for_a_worker_whose_clock_is_behind(cache: CellCache, reader: CellReader) -> None:
+    hour = 1_700_000_000_000 - 1_700_000_000_000 % HOUR.length_ms  # 2023; the server does not keep what expires in the past
+    batches = [*cells(1), watched(WATCHED_CELLS, hour)]
+    assert await cache.flush(status(0, 10), batches, last_applied=None, worker="w", at_ms=hour) is FlushOutcome.WRITTEN
+    assert reader.windows(WATCHED, "hour") == [START_MS]
+    assert await cache.inspect(SOURCES) == []
+    assert await flush(cache, 0, 11, (), 10) is FlushOutcome.WRITTEN
+
+
+async def test_the_set_of_sources_deleted_with_a_window_s_totals_is_missed_by_whoever_writes_first(
+    cache: CellCache, reader: CellReader, client: redis.Redis, settings: Settings
+) -> None:
+    await write_both(cache, 10)
+    assert client.delete(RedisKeys(settings.redis.prefix).sources, named_keys(settings)["t"]) == 2
+    newcomer = [watched({("t", "eu"): (7, 8, 9)})]
+    assert await flush(cache, 2, 5, newcomer, None) is FlushOutcome.MISMATCH
+    await write_again(cache, 11, 10)
+    assert_whole(reader)
+    assert client.delete(RedisKeys(settings.redis.prefix).sources, named_keys(settings)["t"]) == 2
+    assert await flush(cache, 1, 12, (), 11) is FlushOutcome.MISMATCH
+    await write_again(cache, 13, 12)
+    assert_whole(reader)
 
 
 @pytest.mark.parametrize("kind", ["s", "t", "b", "register", "status"])
 async def test_a_key_deleted_by_hand_is_missed_and_everything_is_written_again(
     cache: CellCache, reader: CellReader, client: redis.Redis, settings: Settings, kind: str
 ) -> None:
-    keys = RedisKeys(settings.redis.prefix)
-    stem = keys.stem(WATCHED, "hour", START_MS, 0)
-    named = {
-        "s": keys.cells(stem, str(source(0))), "t": keys.totals(stem), "b": str(keys.board(stem, WATCHED)),
-        "register": keys.register(str(source(0))), "status": keys.status(str(source(0))),
-    }  # fmt: skip
+    named = named_keys(settings)
     await write_both(cache, 10)
     assert client.delete(named[kind]) == 1
-    told = await cache.inspect(SOURCES, NOW_MS)
+    told = await cache.inspect(SOURCES)
     if kind == "status":  # its owner's next flush finds that by itself, and what else stands there is whole
         assert told == []
         assert await flush(cache, 0, 11, (), 10) is FlushOutcome.MISMATCH
@@ -131,9 +162,56 @@ async def test_a_key_deleted_by_hand_is_missed_and_everything_is_written_again(
     else:
         [sentence] = told
         assert f"has lost {named[kind]!r} before its time" in sentence
-        assert client.keys("mq-*") == []
+        assert client.keys("mq-*") == [RedisKeys(settings.redis.prefix).server.encode()]
         await write_again(cache, 11, 10)
     assert_whole(reader)
+
+
+@pytest.mark.parametrize("kind", ["s", "t", "b", "register", "status"])
+async def test_a_key_deleted_by_hand_is_missed_by_the_next_flush_before_it_makes_it_anew(
+    cache: CellCache, reader: CellReader, client: redis.Redis, settings: Settings, kind: str
+) -> None:
+    await write_both(cache, 10)
+    assert client.delete(named_keys(settings)[kind]) == 1
+    changed = [watched({("t", "eu"): (7, 8, 9)})]
+    assert await flush(cache, 0, 11, changed, 10) is FlushOutcome.MISMATCH
+    for offset in (12, 13):  # whoever has been written again may be taken away once more by the other, then both are whole
+        await settle(cache, offset)
+    assert_whole(reader)
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_whichever_keys_are_deleted_under_load_all_is_right_again_after_a_few_flushes(
+    cache: CellCache, reader: CellReader, client: redis.Redis, settings: Settings, seed: int
+) -> None:
+    chance = random.Random(seed)
+    await write_both(cache, 10)
+    for offset in range(11, 15):
+        keys = sorted(client.scan_iter(f"{settings.redis.prefix.replace('[', chr(92) + '[').replace('*', chr(92) + '*')}*"))
+        gone = [key for key in keys if chance.random() < 1 / 3]
+        if gone:
+            client.delete(*gone)
+        for partition in chance.sample((0, 1), 2):
+            some = chance.sample(cells(partition + 1), chance.randint(0, 3))
+            await written(cache, partition, offset, some)
+    for offset in (15, 16):
+        await cache.inspect(SOURCES)
+        await settle(cache, offset)
+    assert_whole(reader)
+
+
+async def written(cache: CellCache, partition: int, offset: int, some: Sequence[CellBatch]) -> None:
+    """What an owner does in one flush: some of its cells, or all of them when it finds that something is gone."""
+    if await flush(cache, partition, offset, some, offset - 1) is not FlushOutcome.WRITTEN:
+        while await cache.reset(source(partition), offset) is not FlushOutcome.WRITTEN:
+            pass
+        while await flush(cache, partition, offset, cells(partition + 1), None) is not FlushOutcome.WRITTEN:
+            assert await cache.reset(source(partition), offset) is FlushOutcome.WRITTEN
+
+
+async def settle(cache: CellCache, offset: int) -> None:
+    for partition in (0, 1):
+        await written(cache, partition, offset, ())
 
 
 async def test_an_emptied_server_is_filled_again(cache: CellCache, reader: CellReader, client: redis.Redis) -> None:
@@ -148,32 +226,39 @@ async def test_an_eviction_policy_set_under_a_worker_stops_its_flushes_until_it_
 ) -> None:
     await write_both(cache, 10)
     client.config_set("maxmemory-policy", "allkeys-lru")
-    [sentence] = await cache.inspect(SOURCES, NOW_MS)
+    [sentence] = await cache.inspect(SOURCES)
     assert "evicts keys (allkeys-lru)" in sentence
     assert reader.statuses() == {}  # so that readers go to Cassandra
     with pytest.raises(StoreError, match="set its maxmemory-policy to noeviction"):
         await flush(cache, 0, 11, (), 10)
     client.config_set("maxmemory-policy", "noeviction")
-    assert await cache.inspect(SOURCES, NOW_MS) == []
+    assert await cache.inspect(SOURCES) == []
     await write_again(cache, 11, 10)
     assert_whole(reader)
 
 
 async def test_evictions_between_two_looks_are_noticed_though_the_policy_is_right_again(
-    cache: CellCache, reader: CellReader, client: redis.Redis
+    cache: CellCache, reader: CellReader, client: redis.Redis, settings: Settings
 ) -> None:
     await write_both(cache, 10)
-    assert await cache.inspect(SOURCES, NOW_MS) == []
+    assert await cache.inspect(SOURCES) == []
     client.set("evict:me", "x" * 1_000_000)
     client.config_set("maxmemory-policy", "allkeys-random")
     client.config_set("maxmemory", client.info("memory")["used_memory"] - 500_000)
     client.set("one", "more")
     client.config_set("maxmemory", 0)
     client.config_set("maxmemory-policy", "noeviction")
-    [sentence, *_] = await cache.inspect(SOURCES, NOW_MS)
+    [sentence, *_] = await cache.inspect(SOURCES)
     assert "has evicted keys" in sentence
-    assert await cache.inspect(SOURCES, NOW_MS) == []
+    assert await cache.inspect(SOURCES) == []
     await write_again(cache, 11, 10)
+    assert_whole(reader)
+    # the mark of that outlives whatever takes our keys away later, so that nobody takes it for evictions once more
+    client.delete(named_keys(settings)["t"])
+    [sentence] = await cache.inspect(SOURCES)
+    assert "has lost" in sentence
+    await write_again(cache, 12, 11)
+    assert await cache.inspect(SOURCES) == []
     assert_whole(reader)
 
 
@@ -184,7 +269,7 @@ async def test_a_server_without_memory_takes_nothing_half_and_goes_on_when_it_ha
     client.config_set("maxmemory", 1)
     with pytest.raises(StoreError, match="is out of memory; raise its maxmemory"):
         await flush(cache, 0, 11, cells(7), 10)
-    assert await cache.inspect(SOURCES, NOW_MS) == []
+    assert await cache.inspect(SOURCES) == []
     assert reader.totals(VIEWERS, "live", 0, 0) == {("a",): (3,)}
     client.config_set("maxmemory", 0)
     assert_whole(reader)
@@ -227,7 +312,7 @@ async def test_what_a_source_whose_topic_is_no_more_counted_stays_and_its_viewer
     # an owner that does not know it yet changes nothing
     assert await flush(cache, 0, 99, cells(5), 10) is FlushOutcome.REFUSED
     assert await cache.reset(source(0), 99) is FlushOutcome.REFUSED
-    assert await cache.inspect(SOURCES, NOW_MS) == []
+    assert await cache.inspect(SOURCES) == []
     client.hset(f"{RedisKeys(cache._settings.prefix).status(str(source(1)))}", "seen", 11)  # its worker died within a flush
     await cache.conclude(source(1), NOW_MS)
     assert reader.totals(WATCHED, "hour", START_MS, 0) == {("t", "eu"): (1, 2, 3), ("u", "eu"): (4, 5, 6)}

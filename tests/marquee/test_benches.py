@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
 from loadgen.load import LoadOptions, run_load
-from marquee.benches.memory import Sample, is_flat, slope_per_hour
+from marquee.applied import Watch
+from marquee.benches.memory import Sample, exit_status, is_flat, slope_per_hour
 from marquee.benches.stock import run_stock, watch_time_below
+from marquee.sustaining import STEP_S, gave_out
+from topologies.errors import ServerAway
 from topologies.settings import Settings
 
 
@@ -29,6 +33,52 @@ def test_a_few_spikes_do_not_bend_the_slope() -> None:
     assert slope_per_hour(grown(20, spikes=5)) == pytest.approx(20, abs=10)
     assert is_flat(grown(20, spikes=5))
     assert not is_flat([])
+
+
+@pytest.mark.parametrize(
+    ("flat", "exact", "status"), [(True, True, 0), (True, None, 0), (False, True, 1), (False, None, 1), (True, False, 1)]
+)
+def test_memory_that_grows_fails_its_bench(flat: bool, exact: bool | None, status: int) -> None:
+    assert exit_status({"flat": flat, "exact": exact}) == status
+
+
+@pytest.mark.parametrize(("above", "by"), [(0.02, ""), (0.05, "workers"), (0.10, "workers")])
+def test_a_rate_a_twentieth_above_what_workers_keep_up_with_is_not_sustained(above: float, by: str) -> None:
+    # records come `1 + above` times as fast as they are applied: the one applied now came so long ago
+    middle_s, end_s = (when - when / (1 + above) for when in (STEP_S / 2, STEP_S))
+    assert gave_out(middle_s, end_s, 0.0) == by
+
+
+class Failing(Watch):
+    """A watch that looks until it has met each of these errors."""
+
+    def __init__(self, *errors: Exception) -> None:
+        super().__init__(0.001)
+        self.errors = [*errors]
+        self.looked = threading.Event()
+
+    def look(self) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.looked.set()
+
+
+def test_a_watch_that_died_fails_the_bench_and_one_whose_server_was_away_for_a_moment_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    dead = Failing(ValueError("no offset"))
+    dead.start()
+    dead.join(10)
+    with pytest.raises(ValueError, match="no offset"):
+        dead.end()
+    struck = Failing(ServerAway("Redis does not answer."), ServerAway("Redis does not answer."))
+    struck.start()
+    assert struck.looked.wait(10)
+    struck.end()
+    monkeypatch.setattr("marquee.applied.AWAY_S", 0.0)
+    gone = Failing(ServerAway("Redis does not answer."))
+    gone.start()
+    gone.join(10)
+    with pytest.raises(ServerAway):
+        gone.end()
 
 
 @pytest.mark.timeout(240)

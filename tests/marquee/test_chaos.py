@@ -15,23 +15,23 @@ from marquee.screen import Screen
 from topologies.errors import SetupError
 from topologies.settings import Settings
 
-EVERY_KIND = (1305, len(KINDS))
-"""A seed whose first faults, one of each kind, come close together."""
+EVERY_KIND = (2, len(KINDS))
+"""Found: keys deleted from Redis under load came back in part, made anew by the next write, and totals stayed wrong."""
 SEEDS = (EVERY_KIND,)
-"""(seed, faults) of runs. A seed that failed is added here once its cause is mended, with a word about what it was."""
+"""(seed, faults) of runs with three workers. A seed that failed is added here once its cause is mended, with a word about what it was."""
 
 
 @pytest.mark.timeout(420)
 @pytest.mark.parametrize(("seed", "faults"), SEEDS)
 def test_whatever_is_struck_the_audit_is_exact(seed: int, faults: int, cluster: LocalCluster, settings: Settings) -> None:
-    options = ChaosOptions(make_plan(seed, 2, faults=faults), rate=2_000, again="")
+    options = ChaosOptions(make_plan(seed, 3, faults=faults), rate=2_000, again="")
     trial = Trial(settings, options, Screen("chaos"))
     trial.directory.mkdir(parents=True)
     result = trial.strike(cluster, settings)
     assert result.differences == ()
     assert trial.passed, trial.document()
     assert trial.faults == options.plan.counts()
-    assert [exit_ for exit_ in trial.exits if not exit_.excused] == []
+    assert trial.unexpected == []
     document = trial.document()
     assert (document["exact"], document["unaccounted"], document["stuck"]) == (True, 0, None)
     assert document["faults_struck"] == faults
@@ -41,7 +41,7 @@ def test_whatever_is_struck_the_audit_is_exact(seed: int, faults: int, cluster: 
 
 def test_the_first_seed_strikes_every_kind() -> None:
     seed, faults = EVERY_KIND
-    assert set(make_plan(seed, 2, faults=faults).counts()) == set(BY_NAME)
+    assert set(make_plan(seed, 3, faults=faults).counts()) == set(BY_NAME)
 
 
 def test_a_run_that_fails_keeps_its_directory_and_says_how_to_repeat_it(

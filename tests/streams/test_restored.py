@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from connectors.checkpoints import Checkpoint
-from connectors.source_notes import Gap
+from connectors.source_notes import Gap, Loss
 from streams.partition import FOREIGN
 from streams.restoring import Restored, restored
 from topologies.errors import CheckpointError
@@ -46,16 +46,23 @@ class Book:
     """Notes in memory: what Cassandra has stored of the source, what an operator has accepted, what was noted."""
 
     def __init__(self, stored: int | None = None, accepted: int = -1) -> None:
-        self._stored, self._accepted, self._noted = stored, accepted, dict[int, Gap]()
+        self._stored, self._noted = stored, dict[int, Gap]()
+        self._accepted: Loss | None = None
+        if accepted >= 0:
+            self.accept(accepted)
 
     def stored(self, _source: Source) -> int | None:
         return self._stored
 
-    def accepted(self, _source: Source) -> int:
+    def accepted(self, _source: Source) -> Loss | None:
         return self._accepted
 
     def accept(self, upto: int) -> None:
-        self._accepted = upto
+        """Where it stands now."""
+        self._accepted = Loss(str(SOURCE), (self._stored or 0,), upto)
+
+    def go_on(self, stored: int) -> None:
+        self._stored = stored
 
     def note(self, gap: Gap) -> None:
         self._noted[gap.first] = gap
@@ -154,3 +161,16 @@ async def test_records_gone_between_checkpoint_and_log_hold_the_partition_until_
 
     with pytest.raises(CheckpointError, match="9 records are gone"):  # more than was accepted
         await begin(at(12), Book(stored=12, accepted=20), 21)
+
+
+async def test_a_loss_that_was_accepted_once_is_no_word_for_another_one() -> None:
+    book = Book(stored=12, accepted=30)
+    assert (await begin(Kept(), book, 20)).state.offset == 20
+    assert (await begin(Kept(), book, 21)).state.offset == 21  # one more went before there was a checkpoint: it is the same loss
+    book.go_on(25)
+    with pytest.raises(CheckpointError, match="what was not final at offset 25"):
+        await begin(Kept(), book, 22)  # all checkpoints gone once more, of a log that still begins below what was accepted
+    with pytest.raises(CheckpointError, match="4 records are gone"):
+        await begin(at(25), book, 29)
+    assert Loss.parsed(str(SOURCE), 30, Loss(str(SOURCE), (12, 9), 30).text) == Loss(str(SOURCE), (12, 9), 30)
+    assert not Loss.parsed(str(SOURCE), 30, "accepted").covers(12, 20)

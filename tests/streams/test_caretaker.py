@@ -1,0 +1,130 @@
+"""A source ends when its topic was made anew, and never because a worker was held up while it looked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from streams.caretaker import CHECK_S, Caretaker
+from topologies.sources import Source
+
+OLD, NEW = (Source("local", "viewing-events", name, 0) for name in ("old", "new"))
+ELSEWHERE = Source("other", "viewing-events", "third", 0)
+
+
+@dataclass
+class World:
+    """A topic, the notes and the cache, in memory. held_up: what goes on while the caretaker is stopped behind its first question."""
+
+    topic_id: str = "old"
+    known: dict[Source, bool] = field(default_factory=lambda: {OLD: False, ELSEWHERE: False})
+    concluded: list[Source] = field(default_factory=list)
+    now_s: float = 0.0
+    held_up: Callable[[], None] | None = None
+
+    def make_anew(self) -> None:
+        """The topic, and another worker computes its new source."""
+        self.topic_id = "new"
+        self.known[NEW] = False
+
+    def _go_on(self) -> None:
+        held_up, self.held_up = self.held_up, None
+        if held_up is not None:
+            held_up()
+
+    def ids(self) -> Mapping[str, str]:
+        found = {"viewing-events": self.topic_id}
+        self._go_on()
+        return found
+
+    def end(self, source: Source, at_ms: int) -> None:
+        assert at_ms > 0
+        self.known[source] = True
+
+    async def inspect(self, sources: Iterable[Source]) -> list[str]:
+        assert not list(sources)
+        return []
+
+    async def conclude(self, source: Source, at_ms: int) -> None:
+        assert at_ms > 0
+        self.concluded.append(source)
+
+    def caretaker(self) -> Caretaker:
+        return Caretaker("local", list, Kept(self), Noted(self), self.ids, lambda: None, lambda: self.now_s)
+
+    def ended(self) -> set[Source]:
+        return {source for source, ended in self.known.items() if ended}
+
+
+@dataclass
+class Noted:
+    world: World
+
+    def sources(self) -> list[tuple[Source, bool]]:
+        found = list(self.world.known.items())
+        self.world._go_on()
+        return found
+
+    def end(self, source: Source, at_ms: int) -> None:
+        self.world.end(source, at_ms)
+
+
+@dataclass
+class Kept:
+    world: World
+
+    async def sources(self) -> list[tuple[Source, bool]]:
+        return [(source, False) for source in self.world.known]
+
+    async def inspect(self, sources: Iterable[Source]) -> list[str]:
+        return await self.world.inspect(sources)
+
+    async def conclude(self, source: Source, at_ms: int) -> None:
+        await self.world.conclude(source, at_ms)
+
+
+async def test_a_source_ends_at_the_second_look_that_finds_its_topic_made_anew() -> None:
+    world = World()
+    caretaker = world.caretaker()
+    await caretaker.end_sources()
+    world.make_anew()
+    await caretaker.end_sources()
+    assert (world.ended(), world.concluded) == (set(), [])
+    await caretaker.end_sources()
+    assert (world.ended(), world.concluded) == ({OLD}, [OLD])
+
+
+async def test_a_worker_held_up_while_a_topic_is_made_anew_does_not_end_the_new_source() -> None:
+    world = World(held_up=None)
+    caretaker = world.caretaker()
+    for _ in range(3):
+        world.topic_id, world.held_up = "old", world.make_anew
+        await caretaker.end_sources()
+    await caretaker.end_sources()
+    assert NEW not in world.ended()
+    assert NEW not in world.concluded
+
+
+async def test_another_verdict_between_two_or_of_another_topic_begins_anew() -> None:
+    world = World()
+    caretaker = world.caretaker()
+    for topic_id in ("new", "old", "new", "newer"):
+        world.topic_id = topic_id
+        await caretaker.end_sources()
+    assert (world.ended(), world.concluded) == (set(), [])
+
+
+async def test_a_look_that_took_longer_than_its_interval_counts_for_nothing() -> None:
+    world = World(topic_id="new")
+    caretaker = world.caretaker()
+
+    def late() -> None:
+        world.now_s += CHECK_S + 1
+
+    await caretaker.end_sources()
+    world.held_up = late
+    await caretaker.end_sources()
+    await caretaker.end_sources()
+    assert (world.ended(), world.concluded) == (set(), [])
+    await caretaker.end_sources()
+    assert (world.ended(), world.concluded) == ({OLD}, [OLD])
