@@ -21,7 +21,7 @@ STEP: Final = 1.4
 """Each step is so many times the one before; the last gap is halved once, so the answer is up to 18 % below the truth."""
 STEP_S: Final = 15.0
 GROWTH_S: Final = 0.3
-"""Lag that is so much greater at the step's end than at its middle has grown; in these 7.5 s it does at 5 % above what workers keep up with."""
+"""Lag that is so much greater at the step's end than at its middle has grown: in 7.5 s it does at 5 % above what workers keep up with."""
 LATE_SHARE: Final = 0.05
 """A generator that hands over more than this share of its records 100 ms late or more is at its own limit."""
 
