@@ -24,6 +24,7 @@ from connectors.checkpoints import CassandraCheckpoints
 from connectors.kafka import ensure_topics, matching_topics, topic_ids
 from connectors.redis_cache import CellCache
 from connectors.source_notes import SourceNotes
+from streams import records
 from streams.app import App, make_app
 from streams.assignor import Place
 from streams.caretaker import Caretaker, live_ids, require_partitions
@@ -129,6 +130,7 @@ class Worker:
 
     async def _open_stores(self) -> Stores:
         await asyncio.to_thread(warm)
+        await asyncio.to_thread(records.warm)
         await asyncio.to_thread(ensure_topics, self._settings)
         self._topics = await asyncio.to_thread(matching_topics, self._settings)
         session = await asyncio.to_thread(cassandra.connect, self._settings.cassandra)
