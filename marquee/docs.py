@@ -11,6 +11,7 @@ import click
 
 from marquee.cli import cli
 from marquee.config import KNOWN
+from marquee.performance import performance_page
 from streams import metrics
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -76,7 +77,7 @@ def metrics_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"settings.md": settings_page, "commands.md": commands_page, "metrics.md": metrics_page}
+PAGES = {"settings.md": settings_page, "commands.md": commands_page, "metrics.md": metrics_page, "performance.md": performance_page}
 
 
 def main(arguments: list[str]) -> int:
