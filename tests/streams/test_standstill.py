@@ -103,8 +103,9 @@ async def test_a_partition_whose_log_is_cut_below_a_running_worker_is_held_and_n
         before = owner.state.status()
         await drive(settings, 2000)
         end = (await asyncio.to_thread(partition_offsets, settings, topic))[0][1]
-        for answer in AdminClient(client_options(settings.kafka)).delete_records([Place(topic, 0, end)]).values():
-            await asyncio.to_thread(answer.result)
+        admin = AdminClient(client_options(settings.kafka))  # whose answers come only as long as it lives
+        for answer in admin.delete_records([Place(topic, 0, end)]).values():
+            await asyncio.to_thread(answer.result, 60)
         consumer.resume(TopicPartition(topic, 0))
         await until(lambda: place in running.handover.held)
         gone = f"its checkpoint stands at offset {before.offset}, and the log begins at {end}: {end - before.offset} records are gone"
