@@ -1,7 +1,7 @@
 """A chunk's events as Arrow records: each of one partition, of events that arrive within a linger, as a batching player proxy sends them.
 
 All rows of a record have one record timestamp, the arrival of the last of them: nothing is sent before it has happened.
-A backfill's linger is 10 s of simulated time, a third of the 30 s for which a session stays live after a record of it; a live
+A backfill's linger is 20 s of simulated time, two thirds of the 30 s for which a session stays live after a record of it; a live
 run's is a chunk's, 200 ms at most.
 """
 
@@ -18,8 +18,8 @@ from loadgen.encode_arrow import ArrowEncoder, stream_of
 from loadgen.faults_arrow import edit, is_apart, mangle_record, with_edits
 from loadgen.rows import MALFORMED
 
-MOST_ROWS: Final = 4_096
-LINGER_MS: Final = 10_000
+MOST_ROWS: Final = 8_192
+LINGER_MS: Final = 20_000
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class _Column:
 def _columns(record: ArrowRecord, batch: int) -> dict[str, _Column]:
     """The known columns of one of the record's batches, by field, in the fields' order."""
     return {
-        field.name: _Column(record.batches[batch].column(int(record.plan.table[at, COLUMN])), int(record.plan.table[at, FORM]))
+        field.name: _Column(record.batches[batch].batch.column(int(record.plan.table[at, COLUMN])), int(record.plan.table[at, FORM]))
         for at, field in enumerate(FIELDS)
         if record.plan.table[at, COLUMN] >= 0
     }
@@ -83,9 +83,9 @@ def shown(value: bytes) -> dict[str, Any] | None:
         return None
     if record.rows != 1:
         return None
-    [batch] = [number for number, found in enumerate(record.batches) if found.num_rows]
+    [batch] = [number for number, found in enumerate(record.batches) if found.rows]
     [row] = documents(record, batch, [0])
-    column = record.batches[batch].column
+    column = record.batches[batch].batch.column
     foreign = {name: f"({column(record.plan.columns[name]).type})" for name, found in row.items() if found is FOREIGN}
     return {name: foreign.get(name, found) for name, found in row.items() if found is not None}
 
@@ -103,7 +103,7 @@ class RowStreams:
         It is judged as the row was. A value of a type that no field has becomes its type's name as binary, which no field has either.
         """
         number = 0
-        while row >= (rows := self._record.batches[number].num_rows):
+        while row >= (rows := self._record.batches[number].rows):
             row -= rows
             number += 1
         if number not in self._opened:

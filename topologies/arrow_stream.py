@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from topologies.arrow_check import ends_at_a_page, is_surely_valid
 from topologies.arrow_plan import Plan, plan_of
-from topologies.capsule import array_address
+from topologies.capsule import Exported, exported
 from topologies.compiled import Word, inlined, lean, load8, signed
 from topologies.events import Malformed
 
@@ -49,7 +49,7 @@ _told: Final[set[type[Exception]]] = set()
 class ArrowRecord:
     """The checked record batches of a record, all of one schema, and where the fields stand in them."""
 
-    batches: tuple[Any, ...]
+    batches: tuple[Exported, ...]
     plan: Plan
     rows: int
 
@@ -96,7 +96,7 @@ def _opened(buffer: NDArray[np.uint8], start: int, end: int) -> ArrowRecord:
         plan = _plan(buffer, start, reader)
         if plan.included:
             reader = pa.ipc.open_stream(value, options=pa.ipc.IpcReadOptions(included_fields=plan.included))
-    batches: list[Any] = []
+    batches: list[Exported] = []
     rows = 0
     while (batch := _next(reader, plan)) is not None:
         if batch.num_rows < 0:
@@ -130,23 +130,23 @@ def _plan(buffer: NDArray[np.uint8], start: int, reader: Any) -> Plan:
     return plan
 
 
-def _checked(batch: Any, buffer: NDArray[np.uint8], plan: Plan) -> Any:
+def _checked(batch: Any, buffer: NDArray[np.uint8], plan: Plan) -> Exported:
     """The batch, found valid, so that seven bytes behind every text can be read: what Arrow decompressed or joined has no PADDING."""
     with reading():
         batch.validate()
     base = buffer.ctypes.data
-    with array_address(batch) as address:
-        if not is_surely_valid(buffer, base, address, plan.table, batch.num_rows):
-            with reading():
-                batch.validate(full=True)
-        if not ends_at_a_page(base, buffer.size, address, plan.table, batch.num_rows):
-            return batch
+    found = exported(batch)
+    if not is_surely_valid(buffer, base, found.address, plan.table, found.rows):
+        with reading():
+            batch.validate(full=True)
+    if not ends_at_a_page(base, buffer.size, found.address, plan.table, found.rows):
+        return found
     sink = pa.BufferOutputStream()
     with reading():
         with pa.ipc.new_stream(sink, batch.schema) as writer:
             writer.write_batch(batch)
         # the stream's end, eight bytes, stands behind all texts
-        return pa.ipc.open_stream(sink.getvalue()).read_next_batch()
+        return exported(pa.ipc.open_stream(sink.getvalue()).read_next_batch())
 
 
 def _next(reader: Any, plan: Plan) -> Any:

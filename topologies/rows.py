@@ -20,7 +20,6 @@ from topologies.arrow_plan import COLUMN
 from topologies.arrow_rows import documents
 from topologies.arrow_stream import ArrowRecord, open_record, reading
 from topologies.blocks import RecordBlock
-from topologies.capsule import array_address
 from topologies.columns import EVENT, INTEGERS, MALFORMED, TEXT, TICK_ROW, UNDECIDED, Columns
 from topologies.compiled import PADDING
 from topologies.decode import decode
@@ -127,17 +126,16 @@ class RowReader:
             return
         base = block.buffer.ctypes.data
         for number, batch in enumerate(found.batches):
-            part = rows.part(first, first + batch.num_rows)
-            if batch.num_rows:
-                with array_address(batch) as address:
-                    undecided = arrow_judge.judge(
-                        block.buffer, base, address, found.plan.table, self._wanted, np.empty(batch.num_rows, np.int8),
-                        part.kinds, part.integers, part.ids, part.tells,
-                    )  # fmt: skip
-                    self._number_texts(block.buffer, base, address, found, part)
+            part = rows.part(first, first + batch.rows)
+            if batch.rows:
+                undecided = arrow_judge.judge(
+                    block.buffer, base, batch.address, found.plan.table, self._wanted, np.empty(batch.rows, np.int8),
+                    part.kinds, part.integers, part.ids, part.tells,
+                )  # fmt: skip
+                self._number_texts(block.buffer, base, batch.address, found, part)
                 if undecided:
                     self._judge_strictly(found, number, part, first, rows.reasons)
-            first += batch.num_rows
+            first += batch.rows
 
     def _number_texts(self, buffer: NDArray[np.uint8], base: int, address: int, record: ArrowRecord, part: Rows) -> None:
         count = len(part.kinds)

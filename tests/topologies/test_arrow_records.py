@@ -133,10 +133,10 @@ def test_a_text_at_the_end_of_a_page_is_moved_so_that_no_kernel_reads_past_it(co
         made = pa.record_batch([column, pa.array([7])], names=["title", "seq"])
         plan = plan_of(made.schema)
         found = arrow_stream._checked(made, nothing, plan)
-        assert found.to_pylist() == [{"title": "title", "seq": 7}]
-        assert (found is made) == (behind >= 7)
+        assert found.batch.to_pylist() == [{"title": "title", "seq": 7}]
+        assert (found.batch is made) == (behind >= 7)
         # a text in the block's own buffer has PADDING
-        assert arrow_stream._checked(made, pages, plan) is made
+        assert arrow_stream._checked(made, pages, plan).batch is made
 
 
 def test_as_many_rows_as_may_be() -> None:
