@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from cassandra.cluster import Session
 
-from connectors import cassandra
+from connectors import cassandra, cell_names
 from connectors.cassandra_schema import ensure_schema
 from connectors.cassandra_store import CellStore
 from connectors.checkpoints import CassandraCheckpoints
@@ -131,6 +131,7 @@ class Worker:
     async def _open_stores(self) -> Stores:
         await asyncio.to_thread(warm)
         await asyncio.to_thread(records.warm)
+        await asyncio.to_thread(cell_names.warm)
         await asyncio.to_thread(ensure_topics, self._settings)
         self._topics = await asyncio.to_thread(matching_topics, self._settings)
         session = await asyncio.to_thread(cassandra.connect, self._settings.cassandra)
