@@ -38,10 +38,11 @@ def arrays_of(texts: Texts, most: int) -> Iterator[bytes]:
     strings = np.empty(int(lengths.sum()) + 5 * len(texts), dtype=np.uint8)
     ends = np.zeros(len(texts) + 1, dtype=np.int64)
     _encode(texts.pool, texts.bounds, texts.numbers, strings, ends[1:])
-    for first in range(0, len(texts), most):
-        count = min(most, len(texts) - first)
+    counts = [min(most, len(texts) - first) for first in range(0, len(texts), most)]
+    cuts = [*ends[:-1:most].tolist(), int(ends[-1])]
+    for count, begin, end in zip(counts, cuts, cuts[1:], strict=False):
         head = bytes([0x90 | count]) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
-        yield head + strings[ends[first] : ends[first + count]].tobytes()
+        yield head + strings[begin:end].tobytes()
 
 
 def warm() -> None:
