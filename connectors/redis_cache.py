@@ -58,7 +58,7 @@ class _Connection(redis.asyncio.Connection):
     Of a URL that asks for another kind of connection (TLS, a Unix socket), that kind is used instead.
     """
 
-    _pack = HiredisRespSerializer().pack  # type: ignore[no-untyped-call]
+    _pack = HiredisRespSerializer().pack
 
     def pack_command(self, *args: Any) -> list[bytes]:
         packed: list[bytes] = self._pack(*args)

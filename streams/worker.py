@@ -31,7 +31,7 @@ from streams.caretaker import Caretaker, live_ids, require_partitions
 from streams.checkpointing import CheckpointCycle, CheckpointFlush
 from streams.ending import bounded, end_within, unless
 from streams.endpoint import Endpoint
-from streams.flush import CacheFlush, Cycle, DurableFlush
+from streams.flush import CacheFlush, Cycle, DurableFlush, cache_due
 from streams.handover import Handover
 from streams.health import Health
 from streams.letters import Letters
@@ -164,6 +164,7 @@ class Worker:
         settle = _settling(*cycles)
         handover = Handover(owners, settle, self._ready, options.release_s)
         app = make_app(self._settings, self._topics, owners, handover, room)
+        caching.due = partial(cache_due, caught_up=_caught_up(app))
         watchdog = Watchdog(
             app.batches,
             owners,

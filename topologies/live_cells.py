@@ -87,17 +87,20 @@ class LiveCells:
 
     def _sample_packs(self, samples: int) -> list[Pack]:
         packs: list[Pack] = []
-        buckets = self.keys.buckets()
-        spans = self.sample_starts[:samples] - self.sample_starts[:samples] % MINUTE.pack_ms
-        for span in np.unique(spans[self.stored :]).tolist():
-            wanted = np.zeros(BUCKETS, dtype=bool)
-            fresh = self.stored + np.flatnonzero(spans[self.stored :] == span)
-            wanted[buckets[self.sample_keys[fresh]]] = True
-            inside = np.flatnonzero(spans == span)
-            inside = inside[wanted[buckets[self.sample_keys[inside]]]]
-            held = self.sample_keys[inside].astype(np.intp)
-            values = self.sample_values[inside].reshape(-1, 1)
-            packs += packs_of(self.view, MINUTE, span, self.keys, held, self.sample_starts[inside], values, wanted)
+        buckets, stored = self.keys.buckets(), self.stored
+        while stored < samples:
+            span = MINUTE.pack_of(int(self.sample_starts[stored]))
+            first, end = np.searchsorted(self.sample_starts[:samples], [span, span + MINUTE.pack_ms]).tolist()
+            wanted = np.zeros(BUCKETS, dtype=np.bool_)
+            wanted[buckets[self.sample_keys[stored:end]]] = True
+            keys = self.sample_keys[first:end]
+            columns = (keys, self.sample_starts[first:end], self.sample_values[first:end])
+            if not wanted.all():
+                inside = wanted[buckets[keys]]
+                columns = tuple(column[inside] for column in columns)
+            held, starts, values = columns
+            packs += packs_of(self.view, MINUTE, span, self.keys, held.astype(np.intp), starts, values.reshape(-1, 1), wanted)
+            stored = end
         return packs
 
     def put_back(self, taken: Taken, store: int) -> None:
@@ -118,10 +121,10 @@ class LiveCells:
 
         A pack is written whole, so an hour with a sample that is yet to be stored is kept whole.
         """
-        spans = self.sample_starts[:samples] - self.sample_starts[:samples] % MINUTE.pack_ms
-        final = int(np.searchsorted(spans, watermark_ms - LATENESS_MS - MINUTE.pack_ms, side="right"))
+        starts = self.sample_starts[:samples]
+        final = int(np.searchsorted(starts, MINUTE.pack_of(watermark_ms - LATENESS_MS)))
         if self.stored < samples:
-            final = min(final, int(np.searchsorted(spans, spans[self.stored], side="left")))
+            final = min(final, int(np.searchsorted(starts, MINUTE.pack_of(int(starts[self.stored])))))
         if final < max(self.dropped_at_once, samples // 4):
             return samples
         for name in ("sample_keys", "sample_starts", "sample_values"):
