@@ -169,6 +169,8 @@ class KeyTable:
         sizes = np.zeros(len(words), dtype=np.int64)
         for grouping, dimensions in enumerate(self._view.groupings):
             rows = np.flatnonzero(words[:, 0] & 0xFF == grouping)
+            if not len(rows):
+                continue
             numbers = (words[rows, 0] >> 8, words[rows, 1] & 0xFFFFFFFF, words[rows, 1] >> 32)
             for place, dimension in enumerate(dimensions):
                 spans = self._dictionaries[dimension].spans(numbers[place])
