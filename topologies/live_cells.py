@@ -93,13 +93,12 @@ class LiveCells:
             first, end = np.searchsorted(self.sample_starts[:samples], [span, span + MINUTE.pack_ms]).tolist()
             wanted = np.zeros(BUCKETS, dtype=np.bool_)
             wanted[buckets[self.sample_keys[stored:end]]] = True
-            keys = self.sample_keys[first:end]
-            columns = (keys, self.sample_starts[first:end], self.sample_values[first:end])
+            held = self.sample_keys[first:end].astype(np.intp)
+            starts, values = self.sample_starts[first:end], self.sample_values[first:end]
             if not wanted.all():
-                inside = wanted[buckets[keys]]
-                columns = tuple(column[inside] for column in columns)
-            held, starts, values = columns
-            packs += packs_of(self.view, MINUTE, span, self.keys, held.astype(np.intp), starts, values.reshape(-1, 1), wanted)
+                inside = wanted[buckets[held]]
+                held, starts, values = held[inside], starts[inside], values[inside]
+            packs += packs_of(self.view, MINUTE, span, self.keys, held, starts, values.reshape(-1, 1), wanted)
             stored = end
         return packs
 
