@@ -98,6 +98,25 @@ async def test_a_round_leaves_out_who_is_not_due_unless_the_store_is_in_trouble(
     assert flushed == []
 
 
+async def test_the_rounds_of_a_cycle_are_of_those_that_are_due() -> None:
+    flushed: list[int] = []
+    seen = asyncio.Semaphore(0)
+
+    async def flush(owner: PartitionOwner) -> None:
+        flushed.append(owner.source.partition)
+        seen.release()
+
+    caching = cycle(flush, at_once=True)
+    caching.due = lambda owner: owner.source.partition == 2
+    running = asyncio.create_task(caching.run())
+    async with asyncio.timeout(10):
+        await seen.acquire()
+        await seen.acquire()
+    running.cancel()
+    await asyncio.wait([running])
+    assert set(flushed) == {2}
+
+
 def behind(lag_s: float, *, seen_s: float = 0.0, cached: int | None = 7, durable: int = 7) -> PartitionOwner:
     """A partition at offset 9 whose clock lags, and which has been brought to Redis so many seconds ago."""
     owner = PartitionOwner(OWNERS[0].source, PartitionState(OWNERS[0].source, (), offset=9), live=True, durable=durable, cached=cached)
