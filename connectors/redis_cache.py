@@ -22,7 +22,6 @@ import redis.asyncio
 import redis.exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.connection import HiredisRespSerializer
 
 from connectors.cell_names import arrays_of
 from connectors.redis import (
@@ -52,19 +51,6 @@ _Begun = tuple[int | str, bytes, str]
 """Version, run of the server and token of a flush or reset that has begun."""
 
 
-class _Connection(redis.asyncio.Connection):
-    """Packs commands by hiredis, as redis-py's blocking client does; its asyncio client does so in Python, a third of a flush's CPU.
-
-    Of a URL that asks for another kind of connection (TLS, a Unix socket), that kind is used instead.
-    """
-
-    _pack = HiredisRespSerializer().pack
-
-    def pack_command(self, *args: Any) -> list[bytes]:
-        packed: list[bytes] = self._pack(*args)
-        return packed
-
-
 class FlushOutcome(enum.Enum):
     """What became of a flush or a reset."""
 
@@ -90,7 +76,7 @@ class CellCache:
         self._policy = "noeviction"
         """As it was when the server was last inspected."""
         self._client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
-            settings.url, connection_class=_Connection, retry=Retry(NoBackoff(), 1), **connection_options(settings)
+            settings.url, retry=Retry(NoBackoff(), 1), **connection_options(settings)
         )
 
     async def connect(self) -> None:
