@@ -17,13 +17,13 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar, cast
 
-import msgspec
 import numpy as np
 import redis.asyncio
 import redis.exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from connectors.cell_names import arrays_of
 from connectors.redis import (
     LIBRARY,
     STATUS_FIELDS,
@@ -45,7 +45,6 @@ from topologies.view import LIVE, View
 CELLS_A_CALL: Final = 500
 """A function call holds the server; 500 cells hold it for about a millisecond."""
 CALLS_IN_FLIGHT: Final = 16
-_encode: Final = msgspec.msgpack.Encoder().encode
 _T = TypeVar("_T")
 _Call = tuple[str, int, list[str], list[Any]]
 _Begun = tuple[int | str, bytes, str]
@@ -216,15 +215,9 @@ class CellCache:
             width = 8 * len(batch.view.measures)
             values = np.ascontiguousarray(batch.values, dtype="<i8").tobytes()
             head = [*begun, width, board_place(batch.view), expiry_s]
-            for first in range(0, len(batch.keys), CELLS_A_CALL):
-                # as text, because the msgpack of Redis knows no bytes
-                keys = [key.decode() for key in batch.keys[first : first + CELLS_A_CALL]]
-                yield (
-                    "mq_put",
-                    len(names),
-                    names,
-                    [*head, _encode(keys), values[first * width : (first + len(keys)) * width], self._keys.prefix],
-                )
+            for at, keys in enumerate(arrays_of(batch.keys, CELLS_A_CALL)):
+                some = values[at * CELLS_A_CALL * width : (at + 1) * CELLS_A_CALL * width]
+                yield "mq_put", len(names), names, [*head, keys, some, self._keys.prefix]
 
     def _names(self, source: str, stem: str, view: View) -> list[str]:
         board = self._keys.board(stem, view)

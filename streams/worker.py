@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from cassandra.cluster import Session
 
-from connectors import cassandra
+from connectors import cassandra, cell_names
 from connectors.cassandra_schema import ensure_schema
 from connectors.cassandra_store import CellStore
 from connectors.checkpoints import CassandraCheckpoints
@@ -31,7 +31,7 @@ from streams.caretaker import Caretaker, live_ids, require_partitions
 from streams.checkpointing import CheckpointCycle, CheckpointFlush
 from streams.ending import bounded, end_within, unless
 from streams.endpoint import Endpoint
-from streams.flush import CacheFlush, Cycle, DurableFlush
+from streams.flush import CacheFlush, Cycle, DurableFlush, cache_due
 from streams.handover import Handover
 from streams.health import Health
 from streams.letters import Letters
@@ -131,6 +131,7 @@ class Worker:
     async def _open_stores(self) -> Stores:
         await asyncio.to_thread(warm)
         await asyncio.to_thread(records.warm)
+        await asyncio.to_thread(cell_names.warm)
         await asyncio.to_thread(ensure_topics, self._settings)
         self._topics = await asyncio.to_thread(matching_topics, self._settings)
         session = await asyncio.to_thread(cassandra.connect, self._settings.cassandra)
@@ -163,6 +164,7 @@ class Worker:
         settle = _settling(*cycles)
         handover = Handover(owners, settle, self._ready, options.release_s)
         app = make_app(self._settings, self._topics, owners, handover, room)
+        caching.due = partial(cache_due, caught_up=_caught_up(app))
         watchdog = Watchdog(
             app.batches,
             owners,

@@ -19,7 +19,7 @@ from topologies.dictionary import Dictionary
 from topologies.events import TYPES
 from topologies.flushes import CellBatch, Pack
 from topologies.keys import KeyTable, find_key, plan
-from topologies.packs import BUCKETS, assemble
+from topologies.packing import batches_of, packs_of_frame
 from topologies.sources import LATENESS_MS
 from topologies.view import View, Window
 
@@ -195,17 +195,16 @@ class TumblingCells:
         """The cells that the cache lacks."""
         batches: list[CellBatch] = []
         taken: list[tuple[int, int, NDArray[np.intp]]] = []
-        groupings, texts = self.keys.groupings(), self.keys.texts()
         self._flying.clear()
         for slot, index, window, start in self._slots():
-            keys = np.flatnonzero(self._dirty[slot, : len(texts)] & CACHE)
+            keys = np.flatnonzero(self._dirty[slot, : len(self.keys)] & CACHE)
             if not len(keys):
                 continue
             self._dirty[slot, keys] &= ~np.uint8(CACHE)
             if window.cached:
                 self._flying.add((index, start))
                 taken.append((index, start, keys))
-                batches += batches_of(self.view, window, start, keys, groupings, texts, self._values[slot, keys])
+                batches += batches_of(self.view, window, start, keys, self.keys, self._values[slot])
         return batches, Taken(tuple(taken))
 
     def take_packs(self) -> tuple[list[Pack], Taken]:
@@ -218,12 +217,7 @@ class TumblingCells:
                 continue
             self._dirty[slot, keys] &= ~np.uint8(DURABLE)
             taken.append((index, start, keys))
-            buckets = self.keys.buckets()
-            wanted = np.zeros(BUCKETS, dtype=bool)
-            wanted[buckets[keys]] = True
-            held = np.flatnonzero(wanted[buckets] & self._values[slot, : len(self.keys)].any(axis=1))
-            starts = np.full(len(held), start, dtype=np.int64)
-            packs += packs_of(self.view, window, window.pack_of(start), self.keys, held, starts, self._values[slot, held], wanted)
+            packs += packs_of_frame(self.view, window, start, keys, self.keys, self._values[slot])
         return packs, Taken(tuple(taken))
 
     def put_back(self, taken: Taken, store: int) -> None:
@@ -274,51 +268,8 @@ class TumblingCells:
     def canonical(self) -> dict[tuple[str, int, bytes, int], tuple[int, ...]]:
         """Every cell that is not zero: (window, start, key, grouping) → measures. For comparing states."""
         cells = {}
-        groupings, texts = self.keys.groupings().tolist(), self.keys.texts()
+        groupings, texts = self.keys.groupings().tolist(), list(self.keys.texts())
         for slot, _, window, start in self._slots():
             for key in np.flatnonzero(self._values[slot, : len(texts)].any(axis=1)).tolist():
                 cells[window.name, start, texts[key], groupings[key]] = tuple(self._values[slot, key].tolist())
         return cells
-
-
-def batches_of(
-    view: View,
-    window: Window,
-    start: int,
-    keys: NDArray[np.intp],
-    groupings: NDArray[np.int64],
-    texts: list[bytes],
-    values: NDArray[np.int64],
-) -> list[CellBatch]:
-    """The cells `keys` with `values`, one batch a grouping."""
-    batches: list[CellBatch] = []
-    for grouping in range(len(view.groupings)):
-        chosen = np.flatnonzero(groupings[keys] == grouping)
-        if len(chosen):
-            names = [texts[key] for key in keys[chosen].tolist()]
-            batches.append(CellBatch(view, window, start, grouping, names, np.ascontiguousarray(values[chosen])))
-    return batches
-
-
-def packs_of(
-    view: View,
-    window: Window,
-    pack_ms: int,
-    keys: KeyTable,
-    held: NDArray[np.intp],
-    starts: NDArray[np.int64],
-    values: NDArray[np.int64],
-    wanted: NDArray[np.bool_],
-) -> list[Pack]:
-    """The packs of the wanted buckets; `held` are the keys of all their cells, `starts` and `values` those cells."""
-    packs: list[Pack] = []
-    buckets, groupings, texts = keys.buckets(), keys.groupings(), keys.texts()
-    order = np.argsort(buckets[held], kind="stable")
-    bounds = np.searchsorted(buckets[held][order], np.arange(BUCKETS + 1))
-    for bucket in np.flatnonzero(wanted).tolist():
-        cells = order[bounds[bucket] : bounds[bucket + 1]]
-        distinct, index = np.unique(held[cells], return_inverse=True)
-        names = [texts[key] for key in distinct.tolist()]
-        blob = assemble(names, groupings[distinct], index, starts[cells], values[cells])
-        packs.append(Pack(view, window, pack_ms, bucket, blob))
-    return packs

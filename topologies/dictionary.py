@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from topologies.compiled import PADDING, Word, hash_bytes, inlined, lean, load8,
 ABSENT: Final = 0
 """The number of the absent text, in every dictionary."""
 _SEED: Final = np.uint64(0x5BD1E9955BD1E995)
+TextSpans: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]
+"""A pool, and of each text where it begins there and its length."""
 
 
 @inlined
@@ -137,6 +139,11 @@ class Dictionary:
             for new in range(len(self._texts), self._count):
                 self._texts.append(self._pool[self._ends[new - 1] : self._ends[new]].tobytes())
         return self._texts[number]
+
+    def spans(self, numbers: NDArray[np.int64]) -> TextSpans:
+        """Where the texts of these numbers stand."""
+        begins = self._ends[np.maximum(numbers - 1, 0)]
+        return self._pool, begins, self._ends[numbers] - begins
 
     def texts(self) -> list[bytes]:
         """All texts, in the order of their numbers from 1."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from topologies.texts import Texts
 from topologies.view import View, Window
 
 
@@ -14,14 +15,14 @@ from topologies.view import View, Window
 class CellBatch:
     """Changed cells of one view, window, window start and grouping: absolute values of one source.
 
-    keys [n]: dimension values joined by U+001F, UTF-8. values int64[n, measures]; a row of zeros means that the cell is gone.
+    keys: dimension values joined by U+001F, UTF-8. values int64[n, measures]; a row of zeros means that the cell is gone.
     """
 
     view: View
     window: Window
     start_ms: int
     grouping: int
-    keys: list[bytes]
+    keys: Texts
     values: NDArray[np.int64]
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from topologies.compiled import Word, inlined, lean, mix, signed, unsigned
-from topologies.dictionary import Dictionary
-from topologies.packs import bucket_of
+from topologies.dictionary import Dictionary, TextSpans
+from topologies.packs import BUCKETS
+from topologies.texts import Texts
 from topologies.view import KEY_SEPARATOR, MAX_DIMENSIONS, View
 
 WIDTH: Final = 2
 """Words of a key: grouping (8 bits) and the first dimension, then two more dimensions of 32 bits each."""
+
+
+_CRC: Final = np.array([zlib.crc32(bytes([byte ^ 0xFF])) ^ 0xFF000000 for byte in range(256)], dtype=np.int64)
 
 
 @inlined
@@ -48,6 +53,29 @@ def _reindex(words: np.ndarray, count: Word, index: np.ndarray) -> None:
         index[slot] = number + 1
 
 
+@lean
+def _copy(source: np.ndarray, begins: np.ndarray, lengths: np.ndarray, target: np.ndarray, places: np.ndarray) -> None:
+    for text in range(begins.shape[0]):
+        for at in range(lengths[text]):
+            target[places[text] + at] = source[begins[text] + at]
+
+
+@lean
+def _crc32(source: np.ndarray, begins: np.ndarray, lengths: np.ndarray, sums: np.ndarray) -> None:
+    for text in range(begins.shape[0]):
+        crc = signed(0xFFFFFFFF)
+        for at in range(begins[text], begins[text] + lengths[text]):
+            crc = _CRC[(crc ^ signed(source[at])) & signed(0xFF)] ^ (crc >> signed(8))
+        sums[text] = crc ^ signed(0xFFFFFFFF)
+
+
+def crc32(source: NDArray[np.uint8], begins: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """zlib's CRC-32 of each text."""
+    sums = np.empty(len(begins), dtype=np.int64)
+    _crc32(source, begins, lengths, sums)
+    return sums
+
+
 def plan(view: View, dimensions: tuple[str, ...]) -> NDArray[np.int64]:
     """For kernels: i64[groupings, 3], the columns (of `dimensions`) of each grouping's dimensions, −1 where it has fewer."""
     columns = np.full((len(view.groupings), MAX_DIMENSIONS), -1, dtype=np.int64)
@@ -70,7 +98,10 @@ class KeyTable:
         self.count = np.array([known], dtype=np.int64)
         self.index = np.zeros(0, dtype=np.int32)
         self._reindex()
-        self._texts: list[bytes] = []
+        self._known = 0
+        """Keys below this number have their text (in pool and bounds, as Texts has it) and their bucket."""
+        self._pool = np.zeros(0, dtype=np.uint8)
+        self._bounds = np.zeros(1, dtype=np.int64)
         self._buckets = np.zeros(0, dtype=np.int64)
 
     def __len__(self) -> int:
@@ -78,7 +109,7 @@ class KeyTable:
 
     @property
     def nbytes(self) -> int:
-        return self.words.nbytes + self.index.nbytes
+        return sum(column.nbytes for column in (self.words, self.index, self._pool, self._bounds, self._buckets))
 
     def grow(self) -> None:
         """Make room for as many keys again."""
@@ -95,25 +126,61 @@ class KeyTable:
         column: NDArray[np.int64] = self.words[: len(self), 0] & 0xFF
         return column
 
-    def texts(self) -> list[bytes]:
+    def texts(self) -> Texts:
         """Each key's dimension values joined by U+001F, UTF-8."""
         self._catch_up()
-        return self._texts
+        return Texts(self._pool, self._bounds, np.arange(self._known))
+
+    def chosen(self, keys: NDArray[np.intp]) -> Texts:
+        """The texts of these keys."""
+        self._catch_up()
+        return Texts(self._pool, self._bounds, keys)
 
     def buckets(self) -> NDArray[np.int64]:
         """Each key's bucket (topologies.packs)."""
         self._catch_up()
-        return self._buckets
+        return self._buckets[: self._known]
 
     def _catch_up(self) -> None:
-        start = len(self._texts)
-        if start == len(self):
+        """Give the keys that are new since the last time their texts and buckets."""
+        words = self.words[self._known : len(self)]
+        if not len(words):
             return
-        buckets: list[int] = []
-        for first, second in self.words[start : len(self)].tolist():
-            grouping = self._view.groupings[first & 0xFF]
-            numbers = (first >> 8, second & 0xFFFFFFFF, second >> 32)
-            parts = [self._dictionaries[dimension].text(number) for dimension, number in zip(grouping, numbers, strict=False)]
-            self._texts.append(KEY_SEPARATOR.encode().join(parts))
-            buckets.append(bucket_of((parts[0].decode(),) if parts else ()))
-        self._buckets = np.concatenate([self._buckets, np.array(buckets, dtype=np.int64)])
+        self._bounds, self._buckets = _room(self._bounds, len(self) + 1), _room(self._buckets, len(self))
+        parts, sizes = self._parts(words)
+        bounds = self._bounds[self._known : len(self) + 1]
+        np.cumsum(sizes, out=bounds[1:])
+        bounds[1:] += bounds[0]
+        self._pool = _room(self._pool, int(bounds[-1]))
+        at = bounds[:-1].copy()
+        for place, rows, (pool, begins, lengths) in parts:
+            if place == 0:
+                self._buckets[self._known + rows] = crc32(pool, begins, lengths) % BUCKETS
+            else:
+                self._pool[at[rows]] = ord(KEY_SEPARATOR)
+                at[rows] += 1
+            _copy(pool, begins, lengths, self._pool, at[rows])
+            at[rows] += lengths
+        self._known = len(self)
+
+    def _parts(self, words: NDArray[np.int64]) -> tuple[list[tuple[int, NDArray[np.intp], TextSpans]], NDArray[np.int64]]:
+        """What the keys' texts are made of: (place, rows that have a dimension there, its texts); and the whole texts' lengths."""
+        parts: list[tuple[int, NDArray[np.intp], TextSpans]] = []
+        sizes = np.zeros(len(words), dtype=np.int64)
+        for grouping, dimensions in enumerate(self._view.groupings):
+            rows = np.flatnonzero(words[:, 0] & 0xFF == grouping)
+            if not len(rows):
+                continue
+            numbers = (words[rows, 0] >> 8, words[rows, 1] & 0xFFFFFFFF, words[rows, 1] >> 32)
+            for place, dimension in enumerate(dimensions):
+                spans = self._dictionaries[dimension].spans(numbers[place])
+                parts.append((place, rows, spans))
+                sizes[rows] += spans[2] + (place > 0)
+        return parts, sizes
+
+
+def _room(column: NDArray[Any], needed: int) -> NDArray[Any]:
+    """The column if it is so long, else one twice as long, the old one being left to whoever reads it."""
+    if needed <= len(column):
+        return column
+    return np.concatenate([column, np.zeros(2 * needed - len(column), dtype=column.dtype)])

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from topologies.cells import CACHE, DURABLE, Taken, batches_of, packs_of
+from topologies.cells import CACHE, DURABLE, Taken
 from topologies.dictionary import Dictionary
 from topologies.flushes import CellBatch, Pack
 from topologies.keys import KeyTable, plan
 from topologies.live_counts import LiveArrays
+from topologies.packing import batches_of, packs_of, packs_of_frame
 from topologies.packs import BUCKETS
 from topologies.sources import LATENESS_MS
 from topologies.view import LIVE, MINUTE, View
@@ -70,9 +71,7 @@ class LiveCells:
         """The live counts that the cache lacks; a count of zero says that the cell is gone."""
         keys = np.flatnonzero(self.dirty[: len(self.keys)] & CACHE)
         self.dirty[keys] &= ~np.uint8(CACHE)
-        values = self.live[keys].reshape(-1, 1)
-        batches = batches_of(self.view, LIVE, 0, keys, self.keys.groupings(), self.keys.texts(), values)
-        return batches, Taken(((_LIVE, 0, keys),))
+        return batches_of(self.view, LIVE, 0, keys, self.keys, self.live.reshape(-1, 1)), Taken(((_LIVE, 0, keys),))
 
     def take_packs(self, samples: int) -> tuple[list[Pack], Taken]:
         """Every live pack with a changed count, and every pack of the hours that gained samples; `samples` is how many there are."""
@@ -80,29 +79,27 @@ class LiveCells:
         self.dirty[keys] &= ~np.uint8(DURABLE)
         taken: list[tuple[int, int, NDArray[np.intp]]] = [(_LIVE, 0, keys), (_MINUTE, self.stored, np.zeros(0, dtype=np.intp))]
         packs: list[Pack] = []
-        buckets = self.keys.buckets()
         if len(keys):
-            wanted = np.zeros(BUCKETS, dtype=bool)
-            wanted[buckets[keys]] = True
-            held = np.flatnonzero(wanted[buckets] & (self.live[: len(self.keys)] != 0))
-            starts = np.zeros(len(held), dtype=np.int64)
-            packs += packs_of(self.view, LIVE, 0, self.keys, held, starts, self.live[held].reshape(-1, 1), wanted)
-        packs += self._sample_packs(samples, buckets)
+            packs += packs_of_frame(self.view, LIVE, 0, keys, self.keys, self.live.reshape(-1, 1))
+        packs += self._sample_packs(samples)
         self.stored = samples
         return packs, Taken(tuple(taken))
 
-    def _sample_packs(self, samples: int, buckets: NDArray[np.int64]) -> list[Pack]:
+    def _sample_packs(self, samples: int) -> list[Pack]:
         packs: list[Pack] = []
-        spans = self.sample_starts[:samples] - self.sample_starts[:samples] % MINUTE.pack_ms
-        for span in np.unique(spans[self.stored :]).tolist():
-            wanted = np.zeros(BUCKETS, dtype=bool)
-            fresh = self.stored + np.flatnonzero(spans[self.stored :] == span)
-            wanted[buckets[self.sample_keys[fresh]]] = True
-            inside = np.flatnonzero(spans == span)
-            inside = inside[wanted[buckets[self.sample_keys[inside]]]]
-            held = self.sample_keys[inside].astype(np.intp)
-            values = self.sample_values[inside].reshape(-1, 1)
-            packs += packs_of(self.view, MINUTE, span, self.keys, held, self.sample_starts[inside], values, wanted)
+        buckets, stored = self.keys.buckets(), self.stored
+        while stored < samples:
+            span = MINUTE.pack_of(int(self.sample_starts[stored]))
+            first, end = np.searchsorted(self.sample_starts[:samples], [span, span + MINUTE.pack_ms]).tolist()
+            wanted = np.zeros(BUCKETS, dtype=np.bool_)
+            wanted[buckets[self.sample_keys[stored:end]]] = True
+            held = self.sample_keys[first:end].astype(np.intp)
+            starts, values = self.sample_starts[first:end], self.sample_values[first:end]
+            if not wanted.all():
+                inside = wanted[buckets[held]]
+                held, starts, values = held[inside], starts[inside], values[inside]
+            packs += packs_of(self.view, MINUTE, span, self.keys, held, starts, values.reshape(-1, 1), wanted)
+            stored = end
         return packs
 
     def put_back(self, taken: Taken, store: int) -> None:
@@ -123,10 +120,10 @@ class LiveCells:
 
         A pack is written whole, so an hour with a sample that is yet to be stored is kept whole.
         """
-        spans = self.sample_starts[:samples] - self.sample_starts[:samples] % MINUTE.pack_ms
-        final = int(np.searchsorted(spans, watermark_ms - LATENESS_MS - MINUTE.pack_ms, side="right"))
+        starts = self.sample_starts[:samples]
+        final = int(np.searchsorted(starts, MINUTE.pack_of(watermark_ms - LATENESS_MS)))
         if self.stored < samples:
-            final = min(final, int(np.searchsorted(spans, spans[self.stored], side="left")))
+            final = min(final, int(np.searchsorted(starts, MINUTE.pack_of(int(starts[self.stored])))))
         if final < max(self.dropped_at_once, samples // 4):
             return samples
         for name in ("sample_keys", "sample_starts", "sample_values"):
@@ -162,7 +159,7 @@ class LiveCells:
 
     def canonical(self, samples: int) -> dict[tuple[str, int, bytes, int], tuple[int, ...]]:
         """Every cell that is not zero: (window, start, key, grouping) → measures. For comparing states."""
-        groupings, texts = self.keys.groupings().tolist(), self.keys.texts()
+        groupings, texts = self.keys.groupings().tolist(), list(self.keys.texts())
         cells: dict[tuple[str, int, bytes, int], tuple[int, ...]] = {
             (LIVE.name, 0, texts[key], groupings[key]): (int(self.live[key]),) for key in np.flatnonzero(self.live[: len(texts)]).tolist()
         }

@@ -25,7 +25,7 @@ from topologies.view import KEY_SEPARATOR
 BUCKETS: Final = 16
 """A statement costs the client 120-180 µs whatever a pack's size, so few large packs: 64 buckets took a tenth of a drain's CPU more."""
 MAGIC: Final = b"MQP1"
-_HEAD: Final = struct.Struct("<4sBII")
+HEAD: Final = struct.Struct("<4sBII")
 _INTEGERS: Final[dict[int, np.dtype[Any]]] = {width: np.dtype(f"<i{width}") for width in (1, 2, 4, 8)}
 
 
@@ -79,7 +79,7 @@ def assemble(
     head["length"] = [len(key) for key in keys]
     return b"".join(
         [
-            _HEAD.pack(MAGIC, values.shape[1], len(index), len(keys)),
+            HEAD.pack(MAGIC, values.shape[1], len(index), len(keys)),
             bytes(widths),
             head.tobytes(),
             *keys,
@@ -107,10 +107,10 @@ def decode_pack(pack: bytes) -> list[PackedCell]:
 
 
 def _decode(pack: bytes) -> list[PackedCell]:
-    magic, measures, count, distinct = _HEAD.unpack_from(pack)
+    magic, measures, count, distinct = HEAD.unpack_from(pack)
     if magic != MAGIC:
         raise ValueError(f"it starts with {magic!r}")
-    at = _HEAD.size
+    at = HEAD.size
     widths = pack[at : at + measures]
     at += measures
     head = np.frombuffer(pack, dtype=np.dtype([("grouping", "u1"), ("length", "<u2")]), count=distinct, offset=at)

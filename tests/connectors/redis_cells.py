@@ -14,6 +14,7 @@ from connectors.redis_reader import CellReader
 from topologies.flushes import CellBatch
 from topologies.settings import Settings
 from topologies.sources import Source, SourceStatus
+from topologies.texts import Texts
 from topologies.view import HOUR, LIVE, Measure, View
 
 NOW_MS: Final = 4_000_000_000_000
@@ -58,7 +59,7 @@ def viewers(cells: Cells, grouping: int = 0) -> CellBatch:
 
 def _batch(view: View, cells: Cells, start_ms: int, grouping: int) -> CellBatch:
     values = np.array(list(cells.values()), dtype=np.int64).reshape(len(cells), len(view.measures))
-    return CellBatch(view, view.windows[0], start_ms, grouping, [join_key(key) for key in cells], values)
+    return CellBatch(view, view.windows[0], start_ms, grouping, Texts.of([join_key(key) for key in cells]), values)
 
 
 def named(batch: CellBatch, key: tuple[str, ...]) -> CellId:

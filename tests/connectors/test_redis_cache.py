@@ -30,6 +30,7 @@ from tests.connectors.redis_cells import (
 from topologies.errors import StoreError
 from topologies.flushes import CellBatch
 from topologies.settings import Settings
+from topologies.texts import Texts
 
 WRITTEN, REFUSED, MISMATCH = FlushOutcome.WRITTEN, FlushOutcome.REFUSED, FlushOutcome.MISMATCH
 
@@ -220,7 +221,7 @@ async def test_a_server_that_evicts_is_not_used(settings: Settings) -> None:
 
 async def test_cells_of_a_batch_larger_than_one_call_all_arrive(settings: Settings, reader: CellReader) -> None:
     keys = [f"title {number}".encode() for number in range(12_345)]
-    batch = CellBatch(VIEWERS, VIEWERS.windows[0], 0, 0, keys, np.arange(12_345, dtype=np.int64).reshape(-1, 1))
+    batch = CellBatch(VIEWERS, VIEWERS.windows[0], 0, 0, Texts.of(keys), np.arange(12_345, dtype=np.int64).reshape(-1, 1))
     async with open_cache(settings) as cache:
         assert await flush(cache, 0, 10, batch) is WRITTEN
     totals = reader.totals(VIEWERS, "live", 0, 0)

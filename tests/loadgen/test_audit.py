@@ -39,6 +39,7 @@ from topologies.flushes import CellBatch, Pack
 from topologies.packs import PackedCell, bucket_of, encode_pack
 from topologies.settings import Settings
 from topologies.sources import Source, SourceStatus
+from topologies.texts import Texts
 from topologies.view import KEY_SEPARATOR
 from topologies.views import VIEWS
 
@@ -182,7 +183,7 @@ def batches(cells: Cells) -> list[CellBatch]:
             VIEWS[name].window(window),
             start_ms,
             grouping,
-            [key.encode() for key in rows],
+            Texts.of([key.encode() for key in rows]),
             np.array(list(rows.values()), dtype=np.int64),
         )
         for (name, window, start_ms, grouping), rows in found.items()

@@ -28,6 +28,7 @@ from topologies.flushes import CellBatch, Pack
 from topologies.packs import PackedCell, bucket_of, encode_pack
 from topologies.settings import Settings
 from topologies.sources import Source, SourceStatus
+from topologies.texts import Texts
 from topologies.view import HOUR, LIVE, MINUTE, View, Window
 from topologies.views import VIEWS
 from topologies.watch_time import WATCH_TIME
@@ -76,7 +77,7 @@ class World:
         try:
             await cache.connect()
             batches = [
-                CellBatch(view, window, start_ms, grouping, [join_key(key)], np.array([values], dtype=np.int64))
+                CellBatch(view, window, start_ms, grouping, Texts.of([join_key(key)]), np.array([values], dtype=np.int64))
                 for view, window, start_ms, grouping, key, values in cells
             ]
             await cache.flush(status, batches, last_applied=None, worker="w", at_ms=NOW)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
 
-from streams.flush import Cycle
-from streams.partition import PartitionOwner
+from streams.flush import BEHIND_PAUSE_S, BEHIND_S, Cycle, cache_due
+from streams.partition import FOREIGN, PartitionOwner
 from topologies.errors import ServerAway, StoreError
 from topologies.fold import PartitionState
+from topologies.session_rows import CLOCK
 from topologies.settings import WorkerSettings
 from topologies.sources import Source
 
@@ -68,3 +70,69 @@ async def test_two_rounds_at_once_flush_no_partition_twice_at_once() -> None:
 
     caching = cycle(flush, at_once=True)
     assert all(await asyncio.gather(caching.round(), caching.round()))
+
+
+async def test_a_round_leaves_out_who_is_not_due_unless_the_store_is_in_trouble() -> None:
+    flushed: list[int] = []
+    away = False
+
+    async def flush(owner: PartitionOwner) -> None:
+        flushed.append(owner.source.partition)
+        if away:
+            raise ServerAway("gone")
+
+    caching = cycle(flush, at_once=True)
+    caching.due = lambda owner: owner.source.partition == 2
+    assert await caching.round(due_only=True) is True
+    assert flushed == [2]
+    assert await caching.round() is True
+    assert sorted(flushed) == [0, 1, 2, 2, 3]
+    away = True
+    assert await caching.round(due_only=True) is False
+    caching.due = lambda _: False
+    assert await caching.round(due_only=True) is False, "nobody has found that the store works again"
+    away = False
+    assert await caching.round(due_only=True) is True
+    flushed.clear()
+    assert await caching.round(due_only=True) is True
+    assert flushed == []
+
+
+async def test_the_rounds_of_a_cycle_are_of_those_that_are_due() -> None:
+    flushed: list[int] = []
+    seen = asyncio.Semaphore(0)
+
+    async def flush(owner: PartitionOwner) -> None:
+        flushed.append(owner.source.partition)
+        seen.release()
+
+    caching = cycle(flush, at_once=True)
+    caching.due = lambda owner: owner.source.partition == 2
+    running = asyncio.create_task(caching.run())
+    async with asyncio.timeout(10):
+        await seen.acquire()
+        await seen.acquire()
+    running.cancel()
+    await asyncio.wait([running])
+    assert set(flushed) == {2}
+
+
+def behind(lag_s: float, *, seen_s: float = 0.0, cached: int | None = 7, durable: int = 7) -> PartitionOwner:
+    """A partition at offset 9 whose clock lags, and which has been brought to Redis so many seconds ago."""
+    owner = PartitionOwner(OWNERS[0].source, PartitionState(OWNERS[0].source, (), offset=9), live=True, durable=durable, cached=cached)
+    owner.state.sessions.counters[CLOCK] = int((time.time() - lag_s) * 1000)
+    owner.cache_seen_s = time.monotonic() - seen_s
+    return owner
+
+
+def test_who_is_far_behind_is_brought_to_redis_more_rarely() -> None:
+    assert not cache_due(behind(60.0), lambda *_: False)
+    assert cache_due(behind(60.0, seen_s=BEHIND_PAUSE_S), lambda *_: False)
+    assert cache_due(behind(60.0), lambda place, offset: (place, offset) == (("viewing-events", 0), 9)), "its log's end is reached"
+    assert cache_due(behind(BEHIND_S / 2), lambda *_: False)
+    assert cache_due(behind(-60.0), lambda *_: False)
+
+
+@pytest.mark.parametrize("cached", [None, FOREIGN, 6])
+def test_redis_is_not_left_without_cells_nor_older_than_the_checkpoint(cached: int | None) -> None:
+    assert cache_due(behind(60.0, cached=cached), lambda *_: False)

@@ -11,6 +11,7 @@ from topologies.compiled import Word, lean
 from topologies.dictionary import Dictionary
 from topologies.keys import KeyTable, find_key, plan
 from topologies.packs import bucket_of
+from topologies.texts import Texts
 
 DIMENSIONS = ("cdn", "country", "device", "region", "title")
 
@@ -52,7 +53,7 @@ def test_keys_of_three_two_and_no_dimensions_are_told_apart_through_growth_and_r
         assert [found(each, grouping, numbers) for grouping, numbers in wanted] == keys
         assert len(each) == len(wanted)
         assert each.groupings().tolist() == [grouping for grouping, _ in wanted]
-        assert each.texts() == [_text(grouping, numbers) for grouping, numbers in wanted]
+        assert list(each.texts()) == [_text(grouping, numbers) for grouping, numbers in wanted]
         assert each.buckets().tolist() == [bucket_of(tuple(_text(*cell).decode().split("\x1f"))) for cell in wanted]
         assert each.nbytes > 0
 
@@ -70,3 +71,16 @@ def test_a_full_table_says_so_and_changes_nothing() -> None:
     assert found(table, 0, (len(table.words),)) == -1
     assert len(table) == len(table.words)
     assert (table.words == before).all()
+
+
+def test_texts_that_were_handed_out_stay_as_they_are_while_more_keys_come() -> None:
+    table = KeyTable(BY_THREE, dictionaries(12))
+    handed: list[tuple[Texts, list[bytes]]] = []
+    for numbers in product(range(13), repeat=3):
+        if found(table, 0, numbers) < 0:
+            table.grow()
+            found(table, 0, numbers)
+        if len(table) % 50 == 1:
+            handed.append((table.texts(), [_text(0, each) for each in product(range(13), repeat=3)][: len(table)]))
+    assert len(handed) > 40
+    assert all(list(texts) == wanted for texts, wanted in handed)
