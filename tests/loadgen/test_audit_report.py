@@ -1,0 +1,29 @@
+"""What an audit's verdict needs."""
+
+from __future__ import annotations
+
+import pytest
+
+from loadgen.audit_report import AuditResult, ViewTally
+
+
+def verdict(**cells: int) -> bool:
+    """Of an audit that found nothing wrong in so many cells of each view."""
+    views = {name: ViewTally(cells=count) for name, count in cells.items()}
+    return AuditResult(
+        run="r", generated=1, received=1, applied=1, duplicate=0, late=0, dead=0, crossed=0, unaccounted=0, ledger="equal",
+        views=views, differences=(), sources=(), dead_reasons={}, seconds=0.1,
+    ).exact  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("cells", "exact"),
+    [
+        ({"accounting": 1, "concurrents": 1, "watch_time": 1}, True),
+        ({"accounting": 1, "concurrents": 0, "watch_time": 1}, True),  # everybody has left, and no whole minute was seen
+        ({"accounting": 1, "concurrents": 1, "watch_time": 0}, False),
+        ({"accounting": 0, "concurrents": 1, "watch_time": 1}, False),
+    ],
+)
+def test_a_view_of_which_nothing_was_compared_proves_nothing_unless_it_goes_by_the_clock(cells: dict[str, int], exact: bool) -> None:
+    assert verdict(**cells) is exact
