@@ -1,4 +1,4 @@
-"""Faults under load, on the real servers: whatever dies, the audit is exact."""
+"""Faults under load that a chaos run (tests/marquee/test_chaos.py) has shorter or not at all: the audit is exact."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from loadgen.ledger import Run
 from loadgen.load import LoadOptions
 from tests.streams.conftest import Pipeline, assert_exact
 
-EVENTS = 90_000
+EVENTS = 48_000
 OPTIONS = LoadOptions(events=EVENTS, rate=6_000, faults="duplicates,late,malformed,out-of-order", processes=1)
 
 
@@ -49,49 +49,13 @@ def test_killed_joining_and_leaving_workers_count_nothing_twice_and_lose_nothing
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("store", ["cassandra", "redis", "kafka"])
-def test_a_store_that_is_away_for_twenty_seconds_costs_nothing(pipeline: Pipeline, cluster: LocalCluster, store: str) -> None:
+def test_a_broker_that_is_away_for_longer_than_the_session_time_out_costs_nothing(pipeline: Pipeline, cluster: LocalCluster) -> None:
     def fault() -> None:
-        cluster.pause(store)
+        cluster.pause("kafka")
         try:
-            threading.Event().wait(20)
+            threading.Event().wait(pipeline.settings.kafka.session_timeout_s + 5)
         finally:
-            cluster.resume(store)
+            cluster.resume("kafka")
 
     run = drive_with(pipeline, EVENTS // 4, fault)
-    assert_exact(pipeline.audited(run))
-
-
-@pytest.mark.timeout(240)
-def test_a_redis_that_restarts_empty_is_filled_again(pipeline: Pipeline, cluster: LocalCluster) -> None:
-    def fault() -> None:
-        cluster.kill("redis")
-        cluster.restart("redis")
-
-    run = drive_with(pipeline, EVENTS // 2, fault)
-    assert_exact(pipeline.audited(run))
-
-
-@pytest.mark.timeout(240)
-def test_a_cassandra_that_is_killed_and_started_again_loses_nothing(pipeline: Pipeline, cluster: LocalCluster) -> None:
-    def fault() -> None:
-        cluster.kill("cassandra")
-        cluster.restart("cassandra")
-
-    run = drive_with(pipeline, EVENTS // 2, fault)
-    assert_exact(pipeline.audited(run))
-
-
-@pytest.mark.timeout(240)
-def test_a_paused_worker_that_comes_back_as_a_zombie_harms_nothing(pipeline: Pipeline) -> None:
-    workers = pipeline.workers
-    workers.add()
-    workers.wait_ready()
-
-    def fault() -> None:
-        workers.pause(0)
-        threading.Event().wait(pipeline.settings.kafka.session_timeout_s + 4)
-        workers.resume(0)
-
-    run = drive_with(pipeline, EVENTS // 3, fault)
     assert_exact(pipeline.audited(run))

@@ -157,9 +157,9 @@ async def test_an_absent_cassandra_stops_fetching_at_the_bound_and_a_slow_one_ha
     worker = replace(settings.worker, max_unacked_mb=0.25, max_buffered_mb=1.0)
     settings = replace(settings, worker=worker, cassandra=replace(settings.cassandra, timeout_s=3.0))
     async with working(settings) as (running, serving):
-        load = LoadOptions(events=40_000, rate=4_000.0, processes=1)
+        load = LoadOptions(events=20_000, rate=4_000.0, processes=1)
         driving = asyncio.create_task(asyncio.to_thread(run_load, settings, load, lambda _: None))
-        await until(lambda: folded(running) > 8_000)
+        await until(lambda: folded(running) > 4_000)
         cluster.pause("cassandra")
         try:
             await until(lambda: not running.room.open)
@@ -209,7 +209,7 @@ def test_a_worker_told_to_stop_while_cassandra_is_away_ends_in_time_and_says_wha
 ) -> None:
     reached = threading.Event()
     with ThreadPoolExecutor(1) as driver:
-        driven = driver.submit(pipeline.drive, LoadOptions(events=24_000, rate=3_000.0, processes=1), when=(6_000, reached))
+        driven = driver.submit(pipeline.drive, LoadOptions(events=15_000, rate=3_000.0, processes=1), when=(6_000, reached))
         assert reached.wait(90)
         cluster.pause("cassandra")
         try:
