@@ -19,7 +19,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from streams.assignor import Assignor, Place
-from streams.records import FetchedBatches, keep_fetched_bytes, take_batches
+from streams.fetched import keep_fetched_bytes, take_batches
+from streams.records import FetchedBatches
 from streams.room import Afloat
 
 FETCH_MAX_WAIT_MS = 100
