@@ -20,6 +20,7 @@ from faust.types import TP, ConsumerMessage
 
 from streams.assignor import Assignor, Place
 from streams.fetched import keep_fetched_bytes, take_batches
+from streams.frames import receive_in_place
 from streams.records import FetchedBatches
 from streams.room import Afloat
 
@@ -275,3 +276,4 @@ class Transport(driver.Transport):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         keep_fetched_bytes()
+        receive_in_place()
