@@ -25,7 +25,7 @@ FILE: Final = "MARQUEE_PROFILE"
 
 STAGES: Final[dict[str, tuple[str, ...]]] = {
     "fetch": ("streams.transport:_fetched", "streams.transport:_take"),
-    "decompress": ("streams.records:_decompressed",),
+    "decompress": ("streams.records:unpacked",),
     "walk": ("streams.records:FetchedBatches.block",),
     "rows": ("topologies.rows:RowReader.read",),
     "decode JSON": ("topologies.rows:decode",),

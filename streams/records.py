@@ -1,51 +1,26 @@
 """Record batches as fetched, and the walk through them to the block that the fold takes.
 
 Kafka's message format v2: values are found in place, in the decompressed batches, with no object a record.
-Older formats, which Kafka 4 no longer writes, are refused.
 """
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from aiokafka import conn
-from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
-from aiokafka.consumer import fetcher
-from aiokafka.errors import CorruptRecordException
-from aiokafka.record.memory_records import MemoryRecords
 from numpy.typing import NDArray
 
+from streams.codecs import Octets, unpacked
 from topologies.blocks import ARROW_MARK, ARROW_TYPE, JSON_TYPE, MARK_BYTES, RecordBlock
-from topologies.compiled import PADDING, inlined, kernel
+from topologies.compiled import inlined, kernel
 from topologies.errors import SourceError
 
-READER_BYTES: Final = 4 * 1024 * 1024
-"""What a connection buffers before it stops reading from its socket. With aiokafka's own 64 KiB a fetch of 1 MiB stops it eight times."""
-_HEADER: Final = struct.Struct(">qiibIhiqqqhii")
-_LENGTH_AT: Final = 12
-"""A batch's length counts from behind its offset and length words."""
+_CODEC: Final = 0x07
 _LOG_APPEND_TIME: Final = 0x08
 _CONTENT_TYPE, _JSON, _ARROW = (np.frombuffer(text.encode(), np.uint8) for text in ("content-type", JSON_TYPE, ARROW_TYPE))
 _SEMICOLON: Final = 0x3B
 _UNSAID: Final = 2
-_CODECS: Final = {1: gzip_decode, 2: snappy_decode, 3: lz4_decode, 4: zstd_decode}
-
-
-class KeptRecords(MemoryRecords):
-    """aiokafka's reader of fetched bytes, which keeps the bytes."""
-
-    def __init__(self, fetched: bytes) -> None:
-        super().__init__(fetched)
-        self.fetched = fetched
-
-
-def keep_fetched_bytes() -> None:
-    """From now on aiokafka's fetcher keeps what it fetched, and connections read a fetch in few pieces. Calling again changes nothing."""
-    fetcher.MemoryRecords = KeptRecords
-    conn.READER_LIMIT = READER_BYTES
 
 
 @dataclass(frozen=True)
@@ -57,12 +32,16 @@ class Batch:
     max_timestamp: int
     attributes: int
     count: int
-    records: bytes
+    records: Octets
 
 
 @dataclass(frozen=True)
 class FetchedBatches:
-    """The next part of a partition's log, not yet decompressed: fetched from `first_offset`, going on at `next_offset`."""
+    """The next part of a partition's log, not yet decompressed: fetched from `first_offset`, going on at `next_offset`.
+
+    `nbytes` of the log. What it keeps in memory is the whole fetch: the batches are views of it, and it may end with a piece of one that
+    did not fit.
+    """
 
     batches: tuple[Batch, ...]
     first_offset: int
@@ -71,9 +50,7 @@ class FetchedBatches:
 
     def block(self) -> RecordBlock:
         """Decompress and find every record's value."""
-        pieces = [_decompressed(batch) for batch in self.batches]
-        sizes = [len(piece) for piece in pieces]
-        buffer = np.frombuffer(b"".join([*pieces, bytes(PADDING)]), dtype=np.uint8)
+        buffer, sizes = unpacked([(batch.attributes & _CODEC, batch.records) for batch in self.batches])
         total = sum(batch.count for batch in self.batches)
         starts, ends, key_starts, key_ends, offsets, timestamps = (np.empty(total, dtype=np.int64) for _ in range(6))
         arrow = np.empty(total, dtype=np.uint8)
@@ -97,48 +74,6 @@ def warm() -> None:
     """Compiles the walk, so that no worker waits for it at its first batch."""
     record = bytes([16, 0, 0, 0, 1, 4]) + b"{}" + bytes(1)  # eight bytes: no key, a value of two, no headers
     FetchedBatches((Batch(0, 0, 0, 0, 1, record),), 0, 1, len(record)).block()
-
-
-def _decompressed(batch: Batch) -> bytes:
-    codec = batch.attributes & 0x07
-    return batch.records if codec == 0 else bytes(_CODECS[codec](batch.records))
-
-
-def take_batches(partition: Any) -> FetchedBatches:
-    """All that a fetch brought, from aiokafka's PartitionRecords: checked, committed, without control batches.
-
-    Moves `partition.next_fetch_offset`, as aiokafka's own iteration does. Raises SourceError for a format older than v2,
-    CorruptRecordException for a broken checksum.
-    """
-    first = partition.next_fetch_offset
-    records = partition._records
-    fetched = records.fetched
-    batches: list[Batch] = []
-    at = 0
-    while records.has_next():
-        batch = records.next_batch()
-        if batch.magic < 2:
-            raise SourceError(f"{partition._tp} holds records of message format v{batch.magic}; let the broker rewrite the topic as v2")
-        if not batch.validate_crc():
-            raise CorruptRecordException(f"Invalid CRC - {partition._tp}")
-        base, length, _, _, _, attributes, _, first_ts, max_ts, _, _, _, count = _HEADER.unpack_from(fetched, at)
-        end = at + _LENGTH_AT + length
-        if not _passed_over(partition, batch) and batch.next_offset > first:
-            batches.append(Batch(base, first_ts, max_ts, attributes, count, fetched[at + _HEADER.size : end]))
-        partition.next_fetch_offset = batch.next_offset
-        at = end
-    return FetchedBatches(tuple(batches), first, partition.next_fetch_offset, at)
-
-
-def _passed_over(partition: Any, batch: Any) -> bool:
-    """Whether the batch holds no record to read: a control batch, or one of an aborted transaction."""
-    if batch.producer_id is not None:
-        partition._consume_aborted_up_to(batch.base_offset)
-        if batch.is_control_batch and partition._contains_abort_marker(batch):
-            partition._aborted_producers.discard(batch.producer_id)
-        if batch.is_transactional and batch.producer_id in partition._aborted_producers:
-            return True
-    return bool(batch.is_control_batch)
 
 
 @inlined

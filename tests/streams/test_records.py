@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen import audit_arrow
-from streams.records import KeptRecords, take_batches
+from streams.fetched import KeptRecords, take_batches
+from topologies.errors import SourceError
 
 READ_COMMITTED = 1
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
@@ -88,6 +89,28 @@ def test_a_broken_checksum_is_an_error() -> None:
     fetched[-5] ^= 0xFF
     with pytest.raises(CorruptRecordException):
         take_batches(partition(bytes(fetched), 0))
+
+
+def test_a_batch_that_a_fetch_cuts_off_comes_with_the_next() -> None:
+    whole, cut = batch([(b"a", b"1")], 0), batch([(b"b", b"2")], 1)
+    for rest in (0, 1, 11, 12, 60, len(cut) - 1):
+        taken = take_batches(partition(whole + cut[:rest], 0))
+        assert (taken.next_offset, taken.nbytes, len(taken.block())) == (1, len(whole), 1)
+
+
+@pytest.mark.parametrize("length", [-1, 0, 4, 48])
+def test_a_batch_that_is_too_short_to_be_one_is_an_error(length: int) -> None:
+    second = bytearray(batch([(b"b", b"2")], 1))
+    second[8:12] = length.to_bytes(4, "big", signed=True)
+    with pytest.raises(CorruptRecordException):
+        take_batches(partition(batch([(b"a", b"1")], 0) + bytes(second[: 12 + max(length, 0)]), 0))
+
+
+def test_an_older_format_is_refused() -> None:
+    old = bytearray(batch([(b"a", b"1")], 0))
+    old[16] = 1
+    with pytest.raises(SourceError, match="format v1"):
+        take_batches(partition(bytes(old), 0))
 
 
 def test_the_header_says_what_a_value_is_and_without_it_the_first_bytes() -> None:
