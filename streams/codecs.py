@@ -58,6 +58,7 @@ def unpacked(packed: Sequence[tuple[int, Octets]]) -> tuple[NDArray[np.uint8], l
         sizes.append(size)
         at += size
     buffer[at : at + PADDING] = 0
+    buffer.setflags(write=False)  # kernels are compiled for buffers that are read only, as those of bytes are
     return buffer[: at + PADDING], sizes
 
 

@@ -9,7 +9,7 @@ from aiokafka.codec import gzip_encode, lz4_decode, snappy_encode, zstd_encode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.codecs import LZ4, lz4_room, unpacked
+from streams.codecs import LZ4, NONE, lz4_room, unpacked
 from topologies.compiled import PADDING
 
 KIB = 1024
@@ -85,3 +85,11 @@ def test_a_broken_frame_is_refused_as_the_decompressor_alone_refuses_it(data: st
     else:
         buffer, sizes = unpacked([(LZ4, broken)])
         assert buffer[: sizes[0]].tobytes() == wanted
+
+
+@pytest.mark.parametrize("codec", [NONE, LZ4])
+def test_what_is_unpacked_is_read_only_as_the_blocks_are_that_kernels_are_compiled_for(codec: int) -> None:
+    octets = bytes(cramjam.lz4.compress(b"events")) if codec == LZ4 else b"events"
+    buffer, [size] = unpacked([(codec, octets)])
+    assert buffer[:size].tobytes() == b"events"
+    assert not buffer.flags.writeable
