@@ -25,6 +25,7 @@ from connectors.kafka import ensure_topics, matching_topics, topic_ids
 from connectors.redis_cache import CellCache
 from connectors.source_notes import SourceNotes
 from streams import records
+from streams.allocator import keep_freed_memory
 from streams.app import App, make_app
 from streams.assignor import Place
 from streams.caretaker import Caretaker, live_ids, require_partitions
@@ -74,6 +75,8 @@ class Stores:
 def run(settings: Settings, ready_file: Path | None) -> int:
     """Work until SIGTERM or SIGINT; returns the exit code. Raises MarqueeError when the servers are away at the start."""
     set_up(settings.worker.log_format, worker_name(settings))
+    if not keep_freed_memory():
+        log.info("this C library's allocator cannot be told to keep freed memory; the worker costs somewhat more CPU")
     return asyncio.run(Worker(settings, ready_file).serve())
 
 

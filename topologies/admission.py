@@ -59,7 +59,7 @@ _TYPE, _FATAL, _WATCHED, _STALL, _TS, _SEQ = (INTEGER[name] for name in ("type",
 class Batch(NamedTuple):
     """n decoded records as the kernel takes them: what they are, and `classes` u8[n], which it fills in.
 
-    kinds u8[n], integers i64[n, fields]: Columns'. timestamps i64[n]: the records', epoch ms. ids i64[n, 2], tells i8[n]: identities'.
+    kinds u8[n], integers i64[fields, n]: Columns'. timestamps i64[n]: the records', epoch ms. ids i64[n, 2], tells i8[n]: identities'.
     dims i32[n, dimensions]: numbers of the dimensions' texts.
     """
 
@@ -83,13 +83,13 @@ def identify(buffer: np.ndarray, account: Word, account_length: Word, session: W
 @inlined
 def told(integers: np.ndarray, row: Word) -> Word:
     """The state that an event tells of its session."""
-    kind = integers[row, _TYPE]
+    kind = integers[_TYPE, row]
     if _BY_PROGRESS[kind]:
-        if integers[row, _WATCHED] > 0:
+        if integers[_WATCHED, row] > 0:
             return signed(_PLAYING)
-        if integers[row, _STALL] > 0:
+        if integers[_STALL, row] > 0:
             return signed(_STALLED)
-    elif kind == _ERROR and integers[row, _FATAL] == 1:
+    elif kind == _ERROR and integers[_FATAL, row] == 1:
         return signed(_ENDED)
     return signed(_BY_TYPE[kind])
 
@@ -152,8 +152,8 @@ def _admit_event(batch: Batch, at: Word, table: SessionArrays, live: LiveArrays)
     """Class one event, in the order of the rules, and move its session. DONE, or what must grow before it can be."""
     counters, rows = table.counters, table.rows
     rts = batch.timestamps[at]
-    ts = batch.integers[at, _TS]
-    seq = batch.integers[at, _SEQ]
+    ts = batch.integers[_TS, at]
+    seq = batch.integers[_SEQ, at]
     if ts > rts + SKEW_MS:
         _class(batch, at, counters, DEAD_AHEAD)
         return DONE

@@ -37,46 +37,46 @@ def _undecided(kinds: np.ndarray) -> None:
 
 
 @inlined
-def _without(field: Word, wanted: Word, kinds: np.ndarray, integers: np.ndarray) -> None:
+def _without(field: Word, wanted: Word, kinds: np.ndarray, first: Word, integers: np.ndarray) -> None:
     """A field that no row has."""
     if _NEEDED[field]:
         _undecided(kinds)
     elif wanted:
         for row in range(kinds.shape[0]):
-            integers[row, PLACES[field]] = NULL
+            integers[PLACES[field], first + row] = NULL
 
 
 @inlined
-def _copy(column: Column, place: Word, integers: np.ndarray) -> None:
+def _copy(column: Column, count: Word, first: Word, place: Word, integers: np.ndarray) -> None:
     if column.form == INT32:
-        for row in range(integers.shape[0]):
-            integers[row, place] = peek_i32(column.values + 4 * (column.offset + row))
+        for row in range(count):
+            integers[place, first + row] = peek_i32(column.values + 4 * (column.offset + row))
     elif column.form == INT64:
-        for row in range(integers.shape[0]):
-            integers[row, place] = peek_i64(column.values + 8 * (column.offset + row))
+        for row in range(count):
+            integers[place, first + row] = peek_i64(column.values + 8 * (column.offset + row))
     else:
-        for row in range(integers.shape[0]):
-            integers[row, place] = integer_at(column.form, column.values, column.offset + row)
+        for row in range(count):
+            integers[place, first + row] = integer_at(column.form, column.values, column.offset + row)
 
 
 @inlined
-def _integers(column: Column, field: Word, wanted: Word, kinds: np.ndarray, integers: np.ndarray) -> None:
+def _integers(column: Column, field: Word, wanted: Word, kinds: np.ndarray, first: Word, integers: np.ndarray) -> None:
     low, high, place, needed = LOWS[field], HIGHS[field], PLACES[field], _NEEDED[field]
     if column.form != BOOL and (column.valid == 0 or not (needed or wanted)):
         least, most = bounds(column.form, column.values, column.offset, kinds.shape[0])
         if low <= least and most <= high:
             if wanted:
-                _copy(column, place, integers)
+                _copy(column, kinds.shape[0], first, place, integers)
             return
     for row in range(kinds.shape[0]):
         at = column.offset + row
         if is_null(column.valid, at):
-            integers[row, place] = NULL
+            integers[place, first + row] = NULL
             if needed:
                 kinds[row] = UNDECIDED
             continue
         value = bit_at(column.values, at) if column.form == BOOL else integer_at(column.form, column.values, at)
-        integers[row, place] = value
+        integers[place, first + row] = value
         if column.form != BOOL and (value < low or value > high):
             kinds[row] = UNDECIDED
 
@@ -99,7 +99,15 @@ def _verdict(buffer: np.ndarray, column: Column, entry: Word, base: Word, form: 
 
 @inlined
 def _texts(
-    buffer: np.ndarray, column: Column, field: Word, base: Word, wanted: Word, verdicts: np.ndarray, kinds: np.ndarray, integers: np.ndarray
+    buffer: np.ndarray,
+    column: Column,
+    field: Word,
+    base: Word,
+    wanted: Word,
+    verdicts: np.ndarray,
+    kinds: np.ndarray,
+    first: Word,
+    integers: np.ndarray,
 ) -> None:
     form, place, needed = FORMS[field], PLACES[field], _NEEDED[field]
     # a dictionary that is longer than the batch is not judged whole
@@ -120,7 +128,7 @@ def _texts(
         else:
             verdict = _verdict(buffer, column, entry, base, form)
         if wanted:
-            integers[row, place] = verdict
+            integers[place, first + row] = verdict
         if verdict == _BAD or (verdict == NULL and needed):
             kinds[row] = UNDECIDED
 
@@ -134,6 +142,7 @@ def judge(
     wanted: np.ndarray,
     verdicts: np.ndarray,
     kinds: np.ndarray,
+    first: Word,
     integers: np.ndarray,
     ids: np.ndarray,
     tells: np.ndarray,
@@ -141,21 +150,21 @@ def judge(
     """Judge the n rows of the batch whose ArrowArray stands at address `batch`; how many are UNDECIDED.
 
     buffer, base: the block's buffer and its address. plan: Plan.table. wanted bool[fields]: which are to be put into `integers`.
-    verdicts i8[n]: the kernel's own room. kinds, integers, ids, tells: these rows of Rows', which it fills in. What is said of a row that
-    is no EVENT means nothing.
+    verdicts i8[n]: the kernel's own room. kinds, ids, tells: these rows of Rows', which it fills in; integers: all of Rows', in which
+    `first` is the first of these rows. What is said of a row that is no EVENT means nothing.
     """
     for row in range(kinds.shape[0]):
         kinds[row] = EVENT
     for field in range(plan.shape[0]):
         form = plan[field, FORM]
         if plan[field, COLUMN] < 0 or form == NULLS:
-            _without(field, wanted[field], kinds, integers)
+            _without(field, wanted[field], kinds, first, integers)
         elif form == WRONG:
             _undecided(kinds)
         elif form >= UTF8:
-            _texts(buffer, column_of(batch, plan[field, COLUMN], plan[field]), field, base, wanted[field], verdicts, kinds, integers)
+            _texts(buffer, column_of(batch, plan[field, COLUMN], plan[field]), field, base, wanted[field], verdicts, kinds, first, integers)
         else:
-            _integers(column_of(batch, plan[field, COLUMN], plan[field]), field, wanted[field], kinds, integers)
+            _integers(column_of(batch, plan[field, COLUMN], plan[field]), field, wanted[field], kinds, first, integers)
     undecided = signed(0)
     if plan[_ACCOUNT, FORM] < UTF8 or plan[_SESSION, FORM] < UTF8:
         for row in range(kinds.shape[0]):
@@ -167,13 +176,13 @@ def judge(
         if kinds[row] != EVENT:
             undecided += 1
             continue
-        if integers[row, _TYPE_PLACE] == _TICK_INDEX:
+        if integers[_TYPE_PLACE, first + row] == _TICK_INDEX:
             kinds[row] = TICK_ROW
             continue
         account, account_length = text_at(accounts, row, base)
         session, session_length = text_at(sessions, row, base)
         identify(buffer, account, account_length, session, session_length, ids[row])
-        tells[row] = told(integers, row)
+        tells[row] = told(integers, first + row)
     return undecided
 
 

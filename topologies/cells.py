@@ -60,8 +60,8 @@ def _measure(integers: np.ndarray, at: Word, cells: CellArrays) -> Word:
     for measure in range(cells.sums.shape[0]):
         amount = signed(0)
         if cells.sums[measure] >= 0:
-            amount = max(integers[at, cells.sums[measure]], signed(0))
-        elif cells.counts[measure] == integers[at, _TYPE]:
+            amount = max(integers[cells.sums[measure], at], signed(0))
+        elif cells.counts[measure] == integers[_TYPE, at]:
             amount = signed(1)
         cells.amounts[measure] = amount
         if amount != 0:
@@ -108,7 +108,7 @@ def _fold(first: Word, classes: np.ndarray, integers: np.ndarray, dims: np.ndarr
     for at in range(first, classes.shape[0]):
         if classes[at] != _APPLIED or not _measure(integers, at, cells):
             continue
-        if not _find_frames(integers[at, _TS], cells):
+        if not _find_frames(integers[_TS, at], cells):
             return signed(at), signed(NEED_FRAME)
         needed = cells.used[0] + cells.plan.shape[0]
         if needed > cells.words.shape[0] or 2 * needed >= cells.lookup.shape[0]:
@@ -162,7 +162,7 @@ class TumblingCells:
             if lack == NEED_KEYS:
                 self._grow_keys()
             elif lack == NEED_FRAME:
-                self._open_frames(int(integers[done, _TS]))
+                self._open_frames(int(integers[_TS, done]))
 
     def _arrays(self) -> CellArrays:
         return CellArrays(

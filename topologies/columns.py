@@ -28,7 +28,7 @@ UNDECIDED: Final = 3
 class Columns:
     """n decoded values.
 
-    kind u8[n]: EVENT, TICK_ROW or MALFORMED. integers i64[n, fields]: NULL where absent.
+    kind u8[n]: EVENT, TICK_ROW or MALFORMED. integers i64[fields, n], column by column: NULL where absent.
     spans i64[n, texts, 2]: start and length of each text in `buffer` (length 0 where absent).
     Of rows that are no event, integers and spans mean nothing. reasons: row → reason, for the malformed ones.
     """
@@ -41,5 +41,5 @@ class Columns:
 
     def integer(self, name: str) -> NDArray[np.int64]:
         """The column of that field."""
-        column: NDArray[np.int64] = self.integers[:, INTEGER[name]]
+        column: NDArray[np.int64] = self.integers[INTEGER[name]]
         return column

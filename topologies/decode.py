@@ -23,7 +23,7 @@ def decode(buffer: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[n
     """
     count = len(starts)
     kinds = np.empty(count, dtype=np.uint8)
-    integers = np.empty((count, len(INTEGERS)), dtype=np.int64)
+    integers = np.empty((len(INTEGERS), count), dtype=np.int64)
     spans = np.zeros((count, len(TEXTS), 2), dtype=np.int64)
     following = np.full(len(FIELDS) + 1, -1, dtype=np.int64)
     scan(buffer, np.maximum(starts, 0), ends, following, kinds, integers, spans)
@@ -51,7 +51,7 @@ def _decode_strictly(
             columns.kind[row] = TICK_ROW
             continue
         columns.kind[row] = EVENT
-        _place(event, columns.integers[row], columns.spans[row], extra, len(buffer))
+        _place(event, columns.integers[:, row], columns.spans[row], extra, len(buffer))
     if extra:
         buffer = np.concatenate([buffer, np.frombuffer(bytes(extra) + bytes(PADDING), dtype=np.uint8)])
         # like the buffers that come from the log: one compiled form of each kernel serves both

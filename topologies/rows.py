@@ -37,7 +37,7 @@ _FIELD: Final = {field.name: at for at, field in enumerate(FIELDS)}
 class Rows:
     """n rows, as admission.Batch and the folds take them.
 
-    kinds u8[n]: columns.EVENT, TICK_ROW or MALFORMED. timestamps i64[n]: their records', epoch ms. integers i64[n, fields]: of Arrow rows
+    kinds u8[n]: columns.EVENT, TICK_ROW or MALFORMED. timestamps i64[n]: their records', epoch ms. integers i64[fields, n]: of Arrow rows
     those that were asked for. ids i64[n, 2], tells i8[n]: admission.identities'. dims i32[n, dimensions]: numbers of the dimensions' texts.
     Of rows that are no event all these mean nothing. reasons: row → reason, of the malformed ones. firsts i64[records + 1]: each record's
     first row; None where every record is one row.
@@ -62,7 +62,7 @@ class Rows:
     def part(self, first: int, end: int) -> Rows:
         """Views of these rows; the reasons stay behind."""
         at = slice(first, end)
-        return Rows(self.kinds[at], self.timestamps[at], self.integers[at], self.ids[at], self.tells[at], self.dims[at], {})
+        return Rows(self.kinds[at], self.timestamps[at], self.integers[:, at], self.ids[at], self.tells[at], self.dims[at], {})
 
 
 class RowReader:
@@ -130,7 +130,7 @@ class RowReader:
             if batch.rows:
                 undecided = arrow_judge.judge(
                     block.buffer, base, batch.address, found.plan.table, self._wanted, np.empty(batch.rows, np.int8),
-                    part.kinds, part.integers, part.ids, part.tells,
+                    part.kinds, first, rows.integers, part.ids, part.tells,
                 )  # fmt: skip
                 self._number_texts(block.buffer, base, batch.address, found, part)
                 if undecided:
@@ -143,7 +143,7 @@ class RowReader:
         for place, dimension in enumerate(self._dimensions):
             column = record.plan.table[_FIELD[dimension]]
             if dimension in KNOWN_TEXTS:
-                part.dims[:, place] = np.where(part.kinds == EVENT, part.integers[:, INTEGERS.index(dimension)] - NULL, ABSENT)
+                part.dims[:, place] = np.where(part.kinds == EVENT, part.integers[INTEGERS.index(dimension)] - NULL, ABSENT)
             elif column[COLUMN] < 0 or not arrow_judge.has_texts(column):
                 part.dims[:, place] = ABSENT
             else:
@@ -208,7 +208,7 @@ def _stretches(arrow: NDArray[np.intp], records: int) -> Iterator[tuple[int, int
 def _empty(timestamps: NDArray[np.int64], dimensions: int, firsts: NDArray[np.int64]) -> Rows:
     count = len(timestamps)
     return Rows(
-        np.empty(count, np.uint8), timestamps, np.empty((count, len(INTEGERS)), np.int64), np.empty((count, 2), np.int64),
+        np.empty(count, np.uint8), timestamps, np.empty((len(INTEGERS), count), np.int64), np.empty((count, 2), np.int64),
         np.empty(count, np.int8), np.empty((count, dimensions), np.int32), {}, firsts,
     )  # fmt: skip
 
@@ -224,14 +224,16 @@ def _dead(rows: Rows, firsts: NDArray[np.int64], records: list[int]) -> Rows:
         reasons[first] = "not_arrow"
     place = np.concatenate([[0], np.cumsum(kept)])
     return Rows(
-        rows.kinds[kept], rows.timestamps[kept], rows.integers[kept], rows.ids[kept], rows.tells[kept], rows.dims[kept],
+        rows.kinds[kept], rows.timestamps[kept], np.compress(kept, rows.integers, axis=1), rows.ids[kept], rows.tells[kept],
+        rows.dims[kept],
         {int(place[row]): reason for row, reason in reasons.items() if kept[row]}, place[firsts],
     )  # fmt: skip
 
 
 def _put(found: Rows, rows: Rows, places: slice | NDArray[np.int64], first: int) -> None:
     """Put rows at their places among others, whose row 0 is the block's row `first` − that of a slice, whose start it is."""
-    for name in ("kinds", "integers", "ids", "tells", "dims"):
+    rows.integers[:, places] = found.integers
+    for name in ("kinds", "ids", "tells", "dims"):
         getattr(rows, name)[places] = getattr(found, name)
     for row, reason in found.reasons.items():
         rows.reasons[first + row] = reason

@@ -111,12 +111,12 @@ def _text(buffer: np.ndarray, at: Word, end: Word, form: Word, place: Word, row:
         index = look_up(buffer, start, length, _TYPE_WORDS, _TYPE_FOUND)
         if index < 0:
             return signed(-1)
-        integers[row, place] = index
+        integers[place, row] = index
     elif form == FORM_KIND:
         index = look_up(buffer, start, length, _KIND_WORDS, _KIND_FOUND)
         if index < 0:
             return signed(-1)
-        integers[row, place] = index
+        integers[place, row] = index
     elif form != -1:
         return signed(-1)
     return at + 1
@@ -137,7 +137,7 @@ def _number(buffer: np.ndarray, at: Word, end: Word, form: Word, field: Word, ro
     if form == FORM_INT:
         if number < LOWS[field] or number > HIGHS[field]:
             return signed(-1)
-        integers[row, PLACES[field]] = number
+        integers[PLACES[field], row] = number
     elif form != -1:
         return signed(-1)
     return at
@@ -146,7 +146,7 @@ def _number(buffer: np.ndarray, at: Word, end: Word, form: Word, field: Word, ro
 @inlined
 def _boolean(at: Word, form: Word, place: Word, row: Word, integers: np.ndarray, value: Word) -> Word:
     if form == FORM_BOOL:
-        integers[row, place] = value
+        integers[place, row] = value
     elif form != -1:
         return signed(-1)
     return at + (5 - value)
@@ -232,8 +232,8 @@ def scan(
         end = ends[row]
         if end - at > MAX_EVENT_BYTES:
             continue
-        for column in range(integers.shape[1]):
-            integers[row, column] = NULL
+        for column in range(integers.shape[0]):
+            integers[column, row] = NULL
         for column in range(spans.shape[1]):
             spans[row, column, 1] = 0
         at = _blank(buffer, at, end)
@@ -243,7 +243,7 @@ def scan(
         at, seen = _object(buffer, at, end, following, row, integers, spans)
         if at < 0 or _blank(buffer, at, end) != end:
             continue
-        if integers[row, _TYPE_PLACE] == _TICK_INDEX:
+        if integers[_TYPE_PLACE, row] == _TICK_INDEX:
             if (seen & _TICK_NEEDS) == _TICK_NEEDS:
                 kinds[row] = TICK_ROW
         elif (seen & REQUIRED) == REQUIRED:

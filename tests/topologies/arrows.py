@@ -103,5 +103,5 @@ def same_as_audited(value: bytes) -> None:
         assert {EVENT: "event", TICK_ROW: "tick", MALFORMED: "dead"}[int(rows.kinds[row])] == judged.kind
         assert rows.reasons.get(row) == judged.reason
         if judged.kind == "event":
-            assert rows.integers[row, INTEGER["seq"]] == fields["seq"]
-            assert rows.integers[row, INTEGER["ts"]] == fields["ts"]
+            assert rows.integers[INTEGER["seq"], row] == fields["seq"]
+            assert rows.integers[INTEGER["ts"], row] == fields["ts"]

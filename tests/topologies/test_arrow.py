@@ -36,7 +36,7 @@ def same_as_json(value: bytes, events: list[dict[str, Any]]) -> None:
     assert arrow.kinds.tolist() == plain.kinds.tolist()
     assert arrow.reasons == plain.reasons
     good = np.flatnonzero(plain.kinds == EVENT)
-    assert arrow.integers[good].tolist() == plain.integers[good].tolist()
+    assert arrow.integers[:, good].tolist() == plain.integers[:, good].tolist()
     assert arrow.ids[good].tolist() == plain.ids[good].tolist()
     assert arrow.tells[good].tolist() == plain.tells[good].tolist()
     for place, dimension in enumerate(DIMENSIONS[:-1]):

@@ -105,7 +105,7 @@ def test_an_error_that_nobody_foresaw_is_one_dead_letter(monkeypatch: pytest.Mon
     assert rows.kinds.tolist() == [MALFORMED, EVENT, MALFORMED, EVENT, MALFORMED, MALFORMED, EVENT]
     assert rows.reasons == {0: "out_of_range:seq", 2: "not_arrow", 4: "not_arrow", 5: "out_of_range:seq"}
     assert [rows.place(row) for row in range(7)] == [(0, 0), (0, 1), (1, 0), (2, 0), (3, 0), (4, 0), (4, 1)]
-    assert [len(values) for values in (rows.timestamps, rows.integers, rows.ids, rows.tells, rows.dims)] == [7] * 5
+    assert [len(values) for values in (rows.timestamps, rows.integers.T, rows.ids, rows.tells, rows.dims)] == [7] * 5
     assert LetterValues(block_of(values)).of(Refused(1, 0, "not_arrow")) == (strange, False, ARROW_TYPE)
     assert caplog.text.count("not foreseen") == 1
 

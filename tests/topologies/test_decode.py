@@ -71,7 +71,7 @@ def row_of(columns: Columns, row: int) -> Event | str | None:
             start, length = columns.spans[row, TEXT[field.name]].tolist()
             found[field.name] = columns.buffer[start : start + length].tobytes().decode() if length else None
             continue
-        number = int(columns.integers[row, INTEGER[field.name]])
+        number = int(columns.integers[INTEGER[field.name], row])
         names = {"type": TYPES, "kind": KINDS}.get(field.name)
         value = names[number] if names and number != NULL else bool(number) if field.form == "bool" else number
         found[field.name] = None if number == NULL else value
@@ -263,7 +263,7 @@ def test_the_fast_way_is_taken_for_ordinary_events(value: bytes) -> None:
     """Else the differential tests would test the strict decoder against itself."""
     buffer, starts, ends = values_block([value])
     kinds = np.full(1, UNDECIDED, dtype=np.uint8)
-    integers, spans = np.zeros((1, len(INTEGER)), dtype=np.int64), np.zeros((1, len(TEXT), 2), dtype=np.int64)
+    integers, spans = np.zeros((len(INTEGER), 1), dtype=np.int64), np.zeros((1, len(TEXT), 2), dtype=np.int64)
     scan(buffer, starts, ends, np.full(len(FIELDS) + 1, -1, dtype=np.int64), kinds, integers, spans)
     assert kinds[0] != UNDECIDED
 
