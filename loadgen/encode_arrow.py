@@ -1,6 +1,6 @@
 """Events to Arrow: one kernel fills the columns of a batch, Arrow writes them as an IPC stream.
 
-What repeats is a dictionary of the batch's own (only the titles that it has), indices are as narrow as they can be, and
+What repeats is a dictionary of the batch's own (only the titles that it has), numbers and indices are as narrow as they can be, and
 nothing is compressed: Kafka's producer does that with the whole record. Measures that are nothing are 0, not null.
 """
 
@@ -185,7 +185,9 @@ class ArrowEncoder:
             return self._fixed[name].coded(codes)
 
         def number(at: int, valid: int | None = None) -> Any:
-            return _array(pa.int32(), count, wide[at], None if valid is None else room.bits[valid])
+            narrow_enough = int(wide[at].max(initial=0)) <= np.iinfo(np.uint16).max
+            kind, values = (pa.uint16(), wide[at].astype(np.uint16)) if narrow_enough else (pa.int32(), wide[at])
+            return _array(kind, count, values, None if valid is None else room.bits[valid])
 
         session_ends = np.arange(0, _SESSION_BYTES * (count + 1), _SESSION_BYTES, dtype=np.int32)
         return {
