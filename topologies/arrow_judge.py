@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from topologies.admission import identify, told
 from topologies.arrow_columns import Column, bit_at, bounds, column_of, entry_at, entry_of, integer_at, is_good_text, is_null, text_at
-from topologies.arrow_plan import BOOL, COLUMN, FORM, INT32, INT64, NULLS, UTF8, WRONG
+from topologies.arrow_plan import BOOL, COLUMN, FORM, INT32, INT64, NULLS, UINT8, UINT16, UTF8, WRONG
 from topologies.columns import EVENT, TICK_ROW, UNDECIDED
-from topologies.compiled import Word, inlined, lean, peek_i32, peek_i64, signed
+from topologies.compiled import Word, inlined, lean, peek_i32, peek_i64, peek_u8, peek_u16, signed
 from topologies.events import FIELDS, NULL, TYPES
 from topologies.names import FORM_KIND, FORM_STR, FORM_TYPE, FORMS, HIGHS, KIND_NAMES, LOWS, PLACES, TYPE_NAMES, look_up
 
@@ -54,6 +54,12 @@ def _copy(column: Column, count: Word, first: Word, place: Word, integers: np.nd
     elif column.form == INT64:
         for row in range(count):
             integers[place, first + row] = peek_i64(column.values + 8 * (column.offset + row))
+    elif column.form == UINT16:
+        for row in range(count):
+            integers[place, first + row] = peek_u16(column.values + 2 * (column.offset + row))
+    elif column.form == UINT8:
+        for row in range(count):
+            integers[place, first + row] = peek_u8(column.values + (column.offset + row))
     else:
         for row in range(count):
             integers[place, first + row] = integer_at(column.form, column.values, column.offset + row)
@@ -192,11 +198,14 @@ def has_texts(plan: NDArray[np.int64]) -> bool:
 
 
 @lean
-def spans_of(base: Word, batch: Word, plan: np.ndarray, kinds: np.ndarray, used: np.ndarray, spans: np.ndarray) -> Word:
+def spans_of(
+    base: Word, batch: Word, plan: np.ndarray, kinds: np.ndarray, entries: np.ndarray, used: np.ndarray, spans: np.ndarray
+) -> Word:
     """The texts that a column's events have, to be numbered. Returns how many spans; −1: one a row, in order.
 
-    plan i64[3]: the field's row of Plan.table. used i32[n]: the kernel's own room. spans i64[n, 2]: start (from `base`), length. Of a
-    dictionary that is no longer than the batch it gives each entry that is used once, and in `used` which span an entry's is.
+    plan i64[3]: the field's row of Plan.table. entries, used i32[n]: the kernel's own room. spans i64[n, 2]: start (from `base`), length.
+    Of a dictionary that is no longer than the batch it gives each entry that is used once: in `entries` stands each row's, −1 for none,
+    and in `used` which span an entry's is.
     """
     column = column_of(batch, plan[COLUMN], plan)
     if not 0 < column.entries <= used.shape[0]:
@@ -207,18 +216,31 @@ def spans_of(base: Word, batch: Word, plan: np.ndarray, kinds: np.ndarray, used:
                 spans[row, 0] = start
                 spans[row, 1] = max(length, signed(0))
         return signed(-1)
-    return _spans_once(column, base, kinds, used, spans)
+    _entries(column, kinds, entries)
+    return _spans_once(column, base, entries, used, spans)
 
 
 @inlined
-def _spans_once(column: Column, base: Word, kinds: np.ndarray, used: np.ndarray, spans: np.ndarray) -> Word:
+def _entries(column: Column, kinds: np.ndarray, entries: np.ndarray) -> None:
+    """Which entry each event has. A loop of its own for what producers send: the form is asked once, not for each row."""
+    if column.index == UINT8 and column.valid == 0:
+        for row in range(kinds.shape[0]):
+            entries[row] = peek_u8(column.values + (column.offset + row)) if kinds[row] == EVENT else signed(-1)
+    elif column.index == UINT16 and column.valid == 0:
+        for row in range(kinds.shape[0]):
+            entries[row] = peek_u16(column.values + 2 * (column.offset + row)) if kinds[row] == EVENT else signed(-1)
+    else:
+        for row in range(kinds.shape[0]):
+            entries[row] = entry_of(column, row) if kinds[row] == EVENT else signed(-1)
+
+
+@inlined
+def _spans_once(column: Column, base: Word, entries: np.ndarray, used: np.ndarray, spans: np.ndarray) -> Word:
     for entry in range(column.entries):
         used[entry] = -1
     count = signed(0)
-    for row in range(kinds.shape[0]):
-        if kinds[row] != EVENT:
-            continue
-        entry = entry_of(column, row)
+    for row in range(entries.shape[0]):
+        entry = signed(entries[row])
         if entry >= 0 and used[entry] < 0:
             start, length = entry_at(column, entry, base)
             if length > 0:
@@ -230,12 +252,8 @@ def _spans_once(column: Column, base: Word, kinds: np.ndarray, used: np.ndarray,
 
 
 @lean
-def spread(batch: Word, plan: np.ndarray, kinds: np.ndarray, used: np.ndarray, numbers: np.ndarray, place: Word, dims: np.ndarray) -> None:
+def spread(entries: np.ndarray, used: np.ndarray, numbers: np.ndarray, place: Word, dims: np.ndarray) -> None:
     """Each event's number into dims[:, place], where `spans_of` gave every text once; numbers i32: of these spans."""
-    column = column_of(batch, plan[COLUMN], plan)
-    for row in range(kinds.shape[0]):
-        dims[row, place] = 0
-        if kinds[row] == EVENT:
-            entry = entry_of(column, row)
-            if entry >= 0 and used[entry] >= 0:
-                dims[row, place] = numbers[used[entry]]
+    for row in range(entries.shape[0]):
+        entry = signed(entries[row])
+        dims[row, place] = numbers[used[entry]] if entry >= 0 and used[entry] >= 0 else 0

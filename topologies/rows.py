@@ -139,7 +139,7 @@ class RowReader:
 
     def _number_texts(self, buffer: NDArray[np.uint8], base: int, address: int, record: ArrowRecord, part: Rows) -> None:
         count = len(part.kinds)
-        used, spans = np.empty(count, np.int32), np.empty((count, 2), np.int64)
+        entries, used, spans = np.empty(count, np.int32), np.empty(count, np.int32), np.empty((count, 2), np.int64)
         for place, dimension in enumerate(self._dimensions):
             column = record.plan.table[_FIELD[dimension]]
             if dimension in KNOWN_TEXTS:
@@ -147,12 +147,12 @@ class RowReader:
             elif column[COLUMN] < 0 or not arrow_judge.has_texts(column):
                 part.dims[:, place] = ABSENT
             else:
-                found = arrow_judge.spans_of(base, address, column, part.kinds, used, spans)
+                found = arrow_judge.spans_of(base, address, column, part.kinds, entries, used, spans)
                 numbers = self._dictionaries[dimension].intern(buffer, spans if found < 0 else spans[:found])
                 if found < 0:
                     part.dims[:, place] = numbers
                 else:
-                    arrow_judge.spread(address, column, part.kinds, used, numbers, place, part.dims)
+                    arrow_judge.spread(entries, used, numbers, place, part.dims)
 
     def _judge_strictly(self, record: ArrowRecord, batch: int, part: Rows, first: int, reasons: dict[int, str]) -> None:
         """Judge the UNDECIDED rows of a batch one by one; what is valid goes the way of its JSON.
