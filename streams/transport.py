@@ -25,9 +25,7 @@ from streams.records import FetchedBatches
 from streams.room import Afloat
 
 FETCH_MAX_WAIT_MS: Final = 100
-FETCH_MIN_BYTES: Final = 1_048_576
-"""A broker answers as soon as it has so many bytes of all its partitions together, or after so long with what it has. A batch costs about a
-millisecond as such: answered at once, 20,000 events a second came as hundreds of batches, which took most of a core."""
+"""A broker with nothing new answers after so long; what is new it answers at once."""
 FETCH_BYTES: Final = 2_097_152
 """A fetch brings at most so much of a partition, compressed; less where many partitions would pass the bound of all together.
 
@@ -53,7 +51,6 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
-        consumer._fetch_min_bytes = FETCH_MIN_BYTES
         consumer._isolation_level = "read_committed"
         consumer._partition_assignment_strategy = (self.assignor,)
         return consumer
