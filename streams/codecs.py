@@ -41,25 +41,30 @@ def unpacked(packed: Sequence[tuple[int, Octets]]) -> tuple[NDArray[np.uint8], l
     The codec is the number that a batch's attributes have for it; KeyError for one that Kafka does not know. Raises what the
     decompressors raise (cramjam.DecompressionError, OSError, EOFError, zlib.error) for bytes that are not what the codec writes.
     """
-    rooms = [lz4_room(octets) if codec == LZ4 else None for codec, octets in packed]
-    pieces = [
-        None if room is not None else octets if codec == NONE else _CODECS[codec](octets)
-        for (codec, octets), room in zip(packed, rooms, strict=True)
-    ]
-    most = sum(room if room is not None else len(piece or b"") for room, piece in zip(rooms, pieces, strict=True))
+    contents = [_room_or_bytes(codec, octets) for codec, octets in packed]
+    most = sum(content if isinstance(content, int) else len(content) for content in contents)
     buffer = np.empty(most + PADDING, dtype=np.uint8)  # what stays unwritten is never given memory
     sizes, at = [], 0
-    for (_, octets), room, piece in zip(packed, rooms, pieces, strict=True):
-        if room is not None:
-            size = cramjam.lz4.decompress_into(octets, buffer[at : at + room].data)
+    for (_, octets), content in zip(packed, contents, strict=True):
+        if isinstance(content, int):
+            size = cramjam.lz4.decompress_into(octets, buffer[at : at + content].data)
         else:
-            size = len(piece or b"")
-            buffer[at : at + size] = np.frombuffer(piece or b"", dtype=np.uint8)
+            size = len(content)
+            buffer[at : at + size] = np.frombuffer(content, dtype=np.uint8)
         sizes.append(size)
         at += size
     buffer[at : at + PADDING] = 0
     buffer.setflags(write=False)  # kernels are compiled for buffers that are read only, as those of bytes are
     return buffer[: at + PADDING], sizes
+
+
+def _room_or_bytes(codec: int, octets: Octets) -> int | Octets:
+    """The room that a batch needs to be decompressed in place, or what it holds where that is not known before."""
+    room = lz4_room(octets) if codec == LZ4 else None
+    if room is not None:
+        return room
+    content: Octets = octets if codec == NONE else _CODECS[codec](octets)
+    return content
 
 
 def lz4_room(frame: Octets) -> int | None:

@@ -167,7 +167,8 @@ class Worker:
         settle = _settling(*cycles)
         handover = Handover(owners, settle, self._ready, options.release_s)
         app = make_app(self._settings, self._topics, owners, handover, room)
-        caching.due = partial(cache_due, caught_up=_caught_up(app))
+        caught_up = _caught_up(app)
+        caching.due = partial(cache_due, caught_up=caught_up)
         watchdog = Watchdog(
             app.batches,
             owners,
@@ -186,7 +187,7 @@ class Worker:
             await unless(stop, app.start())
             works = (
                 *(cycle.run() for cycle in cycles),
-                owners.tick(_caught_up(app)),
+                owners.tick(caught_up),
                 watchdog.run(),
                 self._watch_topics(app, owners, settle),
                 caretaker.run(),
