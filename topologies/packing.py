@@ -1,6 +1,6 @@
 """Cells of many keys, as the tables have them, into what a flush carries: batches for Redis, packs for Cassandra.
 
-The layout of a pack is that of topologies.packs, whose `encode_pack` says it in plain Python; this writes all packs of a span at once.
+The layout of a pack is that of topologies.packs; this writes all packs of a span at once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from topologies.compiled import Word, inlined, lean, signed
 from topologies.flushes import CellBatch, Pack
 from topologies.keys import KeyTable
-from topologies.packs import BUCKETS, HEAD, MAGIC
+from topologies.packs import BUCKETS, HEAD, INTEGERS, MAGIC
 from topologies.view import View, Window
 
 
@@ -161,6 +161,6 @@ def packs_of(
     ]
 
 
-_WIDTHS: Final = np.array([1, 2, 4, 8], dtype=np.int64)
-_REACHES: Final = np.array([1 << 7, 1 << 15, 1 << 31], dtype=np.int64)
+_WIDTHS: Final = np.array([*INTEGERS], dtype=np.int64)
+_REACHES: Final = 1 << (8 * _WIDTHS[:-1] - 1)
 """A value v needs more than so many bytes if max(v, ~v) reaches this."""

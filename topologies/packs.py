@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,7 +25,7 @@ BUCKETS: Final = 16
 """A statement costs the client 120-180 µs whatever a pack's size, so few large packs: 64 buckets took a tenth of a drain's CPU more."""
 MAGIC: Final = b"MQP1"
 HEAD: Final = struct.Struct("<4sBII")
-_INTEGERS: Final[dict[int, np.dtype[Any]]] = {width: np.dtype(f"<i{width}") for width in (1, 2, 4, 8)}
+INTEGERS: Final[dict[int, np.dtype[Any]]] = {width: np.dtype(f"<i{width}") for width in (1, 2, 4, 8)}
 
 
 @dataclass(frozen=True)
@@ -42,58 +41,6 @@ class PackedCell:
 def bucket_of(key: tuple[str, ...]) -> int:
     """The bucket of a cell: by its first dimension value, so that a title's cells stay together."""
     return zlib.crc32(key[0].encode()) % BUCKETS if key else zlib.crc32(b"") % BUCKETS
-
-
-def encode_pack(cells: Sequence[PackedCell]) -> bytes:
-    """The pack of these cells; the same cells in any order of insertion by key and start give equal content, not equal bytes."""
-    keys: dict[tuple[int, tuple[str, ...]], int] = {}
-    index = [keys.setdefault((cell.grouping, cell.key), len(keys)) for cell in cells]
-    values = np.array([cell.values for cell in cells], dtype=np.int64)
-    measures = values.shape[1] if cells else 0
-    return assemble(
-        [KEY_SEPARATOR.join(key).encode() for _, key in keys],
-        np.array([grouping for grouping, _ in keys], dtype=np.uint8),
-        np.array(index, dtype=np.uint32),
-        np.array([cell.start_ms for cell in cells], dtype=np.int64),
-        values.reshape(len(cells), measures),
-    )
-
-
-def assemble(
-    keys: Sequence[bytes],
-    groupings: np.ndarray,
-    index: np.ndarray,
-    starts_ms: np.ndarray,
-    values: np.ndarray,
-) -> bytes:
-    """A pack from columns: distinct keys [k], their groupings u8[k]; cells: key index u32[n], start i64[n], measures i64[n, m]."""
-    columns: list[bytes] = []
-    widths: list[int] = []
-    for measure in range(values.shape[1]):
-        column = values[:, measure]
-        width = _width(int(column.min()), int(column.max())) if len(column) else 1
-        widths.append(width)
-        columns.append(column.astype(_INTEGERS[width]).tobytes())
-    head = np.empty(len(keys), dtype=np.dtype([("grouping", "u1"), ("length", "<u2")]))
-    head["grouping"] = groupings
-    head["length"] = [len(key) for key in keys]
-    return b"".join(
-        [
-            HEAD.pack(MAGIC, values.shape[1], len(index), len(keys)),
-            bytes(widths),
-            head.tobytes(),
-            *keys,
-            index.astype("<u4").tobytes(),
-            starts_ms.astype("<i8").tobytes(),
-            *columns,
-        ]
-    )
-
-
-def _width(low: int, high: int) -> int:
-    """Bytes of the narrowest signed integer that holds both."""
-    reach = max(high, -low - 1)
-    return next(width for width in _INTEGERS if reach < 1 << (8 * width - 1))
 
 
 def decode_pack(pack: bytes) -> list[PackedCell]:
@@ -126,7 +73,7 @@ def _decode(pack: bytes) -> list[PackedCell]:
     at += starts.nbytes
     columns = []
     for width in widths:
-        column = np.frombuffer(pack, dtype=_INTEGERS[width], count=count, offset=at)
+        column = np.frombuffer(pack, dtype=INTEGERS[width], count=count, offset=at)
         at += column.nbytes
         columns.append(column.tolist())
     if at != len(pack):

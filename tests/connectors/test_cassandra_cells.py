@@ -17,10 +17,11 @@ from connectors.cassandra_reader import CellRows
 from connectors.cassandra_schema import TABLES, ensure_schema
 from connectors.cassandra_store import CellStore
 from connectors.checkpoints import CassandraCheckpoints
+from tests.topologies.packed import encode_pack
 from topologies.concurrents import CONCURRENTS
 from topologies.errors import StoreError, UsageError
 from topologies.flushes import Pack
-from topologies.packs import BUCKETS, PackedCell, bucket_of, decode_pack, encode_pack
+from topologies.packs import BUCKETS, PackedCell, bucket_of, decode_pack
 from topologies.settings import Settings
 from topologies.sources import Source, SourceStatus
 from topologies.view import HOUR, LIVE, MINUTE

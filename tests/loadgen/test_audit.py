@@ -34,9 +34,10 @@ from loadgen.audit_report import AuditResult
 from loadgen.audit_strict import TYPES
 from loadgen.ledger import PartitionSpan, Run, create_run
 from tests.loadgen.audit_walk import T0, Cell, Record, walked
+from tests.topologies.packed import encode_pack
 from topologies.errors import ServerAway, UsageError
 from topologies.flushes import CellBatch, Pack
-from topologies.packs import PackedCell, bucket_of, encode_pack
+from topologies.packs import PackedCell, bucket_of
 from topologies.settings import Settings
 from topologies.sources import Source, SourceStatus
 from topologies.texts import Texts

@@ -22,10 +22,11 @@ from connectors.source_notes import SourceNotes
 from serving.answers import Answer, ask, ask_accounting, iso
 from serving.questions import Question
 from serving.stores import Stores
+from tests.topologies.packed import encode_pack
 from topologies.concurrents import CONCURRENTS
 from topologies.errors import ServerAway
 from topologies.flushes import CellBatch, Pack
-from topologies.packs import PackedCell, bucket_of, encode_pack
+from topologies.packs import PackedCell, bucket_of
 from topologies.settings import Settings
 from topologies.sources import Source, SourceStatus
 from topologies.texts import Texts

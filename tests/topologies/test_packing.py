@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.topologies.logs import examples
+from tests.topologies.packed import encode_pack
 from topologies.dictionary import Dictionary
 from topologies.keys import KeyTable
 from topologies.packing import packs_of
-from topologies.packs import BUCKETS, PackedCell, bucket_of, decode_pack, encode_pack
+from topologies.packs import BUCKETS, PackedCell, bucket_of, decode_pack
 from topologies.view import MINUTE
 from topologies.watch_time import WATCH_TIME
 

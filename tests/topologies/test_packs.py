@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.topologies.logs import examples
+from tests.topologies.packed import encode_pack
 from topologies.errors import StoreError
-from topologies.packs import BUCKETS, MAGIC, PackedCell, bucket_of, decode_pack, encode_pack
+from topologies.packs import BUCKETS, MAGIC, PackedCell, bucket_of, decode_pack
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x1f"), min_size=1, max_size=5)
 VALUES = st.one_of(st.integers(-200, 200), st.integers(-(2**63), 2**63 - 1))
