@@ -68,7 +68,7 @@ class Sender:
         self._producer = Producer(
             producer_options(settings)
             | {
-                "linger.ms": 5 if live else 50,
+                "linger.ms": 50,
                 "batch.size": 1_000_000,
                 "batch.num.messages": 10_000,
                 "queue.buffering.max.messages": 300_000,

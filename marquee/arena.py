@@ -40,7 +40,7 @@ def arena(
         _make_topics(settings, services)
         yield settings, directory, None
     else:
-        with LocalCluster(directory, settings, services=services, preferred=dict.fromkeys(services, 0)) as cluster:
+        with LocalCluster(directory, settings, services=services, preferred=dict.fromkeys(services, 0), short_lived=True) as cluster:
             cluster.start(say)
             _make_topics(cluster.settings, services)
             yield cluster.settings, directory, cluster

@@ -98,6 +98,7 @@ def make_app(settings: Settings, topics: Sequence[str], owners: Owners, handover
     @app.agent(app.channel, concurrency=1, name="fold")
     async def fold(stream: Any) -> None:
         async for event in stream.noack().events():
+            await asyncio.sleep(0)  # a stream gives what is buffered without a pause, and flushes wait for their answers in this loop
             await room()
             message = event.message
             await owners.fold((message.topic, message.partition), event.value, event, seek)
