@@ -6,6 +6,7 @@
 local LIMIT = 9007199254740992 -- 2^53: up to here a Lua number (a double) is an exact integer
 local EXPIRY_MARGIN_S = 5 -- a key that expires so soon may be gone already
 local SLICE = 1000 -- arguments of one command; `unpack` ends at about 8000
+local FEWEST, KEPT, MOST = 500, 1000, 2000 -- of a leaderboard: see `settle`
 
 local function server_run()
   return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
@@ -46,13 +47,6 @@ local function wipe(prefix)
   return gone
 end
 
-local function ranked(t, board)
-  for _, value in ipairs(redis.call('HVALS', t)) do
-    if struct.unpack('<i8', value, board) ~= 0 then return true end
-  end
-  return false
-end
-
 -- Whether there is a key of ours that matches.
 local function any(pattern)
   local cursor = '0'
@@ -69,9 +63,9 @@ local function expiring(until_s)
   return until_s ~= 0 and until_s <= tonumber(redis.call('TIME')[1]) + EXPIRY_MARGIN_S
 end
 
--- Whether somebody took away a key that must stand: s if this source has registered it, t if a source has cells there, b if t is ranked.
+-- Whether somebody took away a key that must stand: s if this source has registered it, t if a source has cells there, b beside t.
 -- Asked before each write, since the write would make the key anew, and then it could not be told any more.
-local function robbed(register_key, s, t, b, board, until_s, prefix)
+local function robbed(register_key, s, t, b, until_s, prefix)
   if expiring(until_s) then return false end
   if redis.call('SISMEMBER', register_key, s) == 1 and redis.call('EXISTS', s) == 0 then return true end
   if redis.call('EXISTS', t) == 0 then
@@ -83,7 +77,7 @@ local function robbed(register_key, s, t, b, board, until_s, prefix)
     end
     return not known -- the set of sources itself was taken away since this flush began
   end
-  return b ~= nil and redis.call('EXISTS', b) == 0 and ranked(t, board)
+  return b ~= nil and redis.call('EXISTS', b) == 0
 end
 
 -- Whether the set of sources, or the status of one that has cells, was taken away: each tells of the other, `topic` that the source has
@@ -139,9 +133,45 @@ local function sliced(command, key, list)
   end
 end
 
+-- A leaderboard holds every total that is its least one or greater: all of them, or the best few hundred, since keeping 100,000 in order
+-- costs twice what the cells do. Returns that floor, or nil where all are there.
+local function floor_of(t, b)
+  if redis.call('ZCARD', b) == redis.call('HLEN', t) then return nil end
+  local least = redis.call('ZRANGE', b, -1, -1, 'WITHSCORES')[2]
+  return least and -tonumber(least) or math.huge -- it has expired before the totals: nothing enters, and it is ranked anew
+end
+
+-- The KEPT best of a leaderboard that has lost too many, from the totals; more where equal ones would have to be told apart.
+local function rank_anew(t, b, board)
+  local cells, scores, sorted, best = redis.call('HGETALL', t), {}, {}, {}
+  for i = 2, #cells, 2 do
+    scores[i / 2] = exact(struct.unpack('<i8', cells[i], board))
+    sorted[i / 2] = scores[i / 2]
+  end
+  table.sort(sorted)
+  local floor = sorted[math.max(1, #sorted - KEPT + 1)]
+  for i = 1, #scores do
+    if scores[i] >= floor then
+      best[#best + 1] = string.format('%d', -scores[i])
+      best[#best + 1] = cells[2 * i - 1]
+    end
+  end
+  sliced('ZADD', b, best)
+end
+
+-- Keeps a leaderboard between FEWEST and MOST, unless there are fewer totals, or more that are equal.
+local function settle(t, b, board)
+  local held = redis.call('ZCARD', b)
+  if held > MOST then
+    redis.call('ZREMRANGEBYSCORE', b, '(' .. redis.call('ZRANGE', b, KEPT - 1, KEPT - 1, 'WITHSCORES')[2], '+inf')
+  elseif held < FEWEST and held < redis.call('HLEN', t) then
+    rank_anew(t, b, board)
+  end
+end
+
 -- Makes `news` (false: no such cell) the source's values of `names`; totals and the leaderboard follow.
 local function apply(s, t, b, names, news, width, board)
-  local zeros = string.rep('\0', width)
+  local zeros, floor = string.rep('\0', width), b and floor_of(t, b)
   local olds, totals = redis.call('HMGET', s, unpack(names)), redis.call('HMGET', t, unpack(names))
   local s_set, s_del, t_set, t_del, b_set, b_del = {}, {}, {}, {}, {}, {}
   for i = 1, #names do
@@ -155,8 +185,13 @@ local function apply(s, t, b, names, news, width, board)
       if new then s_set[#s_set + 1] = name; s_set[#s_set + 1] = new else s_del[#s_del + 1] = name end
       if sum then t_set[#t_set + 1] = name; t_set[#t_set + 1] = sum elseif total then t_del[#t_del + 1] = name end
       if b then
-        local score = sum and exact(struct.unpack('<i8', sum, board)) or 0
-        if score ~= 0 then b_set[#b_set + 1] = -score; b_set[#b_set + 1] = name elseif total then b_del[#b_del + 1] = name end
+        local score = sum and exact(struct.unpack('<i8', sum, board))
+        local before = total and struct.unpack('<i8', total, board) -- of the pair that it returns, only the number
+        if score and (not floor or score >= floor) then
+          if score ~= before then b_set[#b_set + 1] = string.format('%d', -score); b_set[#b_set + 1] = name end
+        elseif before and (not floor or before >= floor) then
+          b_del[#b_del + 1] = name
+        end
       end
     end
   end
@@ -167,6 +202,7 @@ local function apply(s, t, b, names, news, width, board)
   if b then
     sliced('ZADD', b, b_set)
     sliced('ZREM', b, b_del)
+    settle(t, b, board)
   end
 end
 
@@ -190,7 +226,7 @@ end
 local function put(keys, args)
   local standing_now = standing(keys[1], args[1], args[2], args[3])
   if standing_now ~= 'ok' then return standing_now end
-  if robbed(keys[2], keys[3], keys[4], keys[5], tonumber(args[5]), tonumber(args[6]), args[9]) then
+  if robbed(keys[2], keys[3], keys[4], keys[5], tonumber(args[6]), args[9]) then
     wipe(args[9])
     return 'mismatch'
   end
@@ -240,7 +276,7 @@ local function take(keys, args)
   if args[1] ~= 'ended' then
     local standing_now = standing(keys[1], args[1], args[2], args[3])
     if standing_now ~= 'ok' then return {standing_now, '0', 0} end
-    if robbed(keys[2], keys[3], keys[4], keys[5], tonumber(args[5]), tonumber(args[8]), args[9]) then
+    if robbed(keys[2], keys[3], keys[4], keys[5], tonumber(args[8]), args[9]) then
       wipe(args[9])
       return {'mismatch', '0', 0}
     end
@@ -285,18 +321,18 @@ local function look(keys, args)
   return {policy, gone}
 end
 
--- KEYS src, src:keys, then s, t, b of each window (b: '' without a leaderboard)   ARGV prefix, then of each window the place of its ranked
--- measure and its expiry (s, 0: none), which the server's clock judges: a worker's may be behind. Returns '' or the key that is missing; then every key of ours has been taken away.
+-- KEYS src, src:keys, then s, t, b of each window (b: '' without a leaderboard)   ARGV prefix, then of each window its expiry (s, 0: none),
+-- which the server's clock judges: a worker's may be behind. Returns '' or the key that is missing; then every key of ours has been taken away.
 local function census(keys, args)
   local stored, missing = redis.call('HMGET', keys[1], 'seen', 'applied', 'keys'), ''
   if not stored[2] or stored[1] ~= stored[2] then return '' end
   if stored[3] and tonumber(stored[3]) ~= redis.call('SCARD', keys[2]) then missing = keys[2] end
   for i = 3, #keys, 3 do
-    local s, t, b, window = keys[i], keys[i + 1], keys[i + 2], 2 * i / 3
+    local s, t, b, window = keys[i], keys[i + 1], keys[i + 2], i / 3
     if redis.call('SISMEMBER', keys[2], s) == 1 and not expiring(tonumber(args[window + 1])) then
       if redis.call('EXISTS', s) == 0 then missing = s end
       if redis.call('EXISTS', t) == 0 then missing = t end
-      if b ~= '' and redis.call('EXISTS', b) == 0 and ranked(t, tonumber(args[window])) then missing = b end
+      if b ~= '' and redis.call('EXISTS', b) == 0 then missing = b end
     end
   end
   if missing ~= '' then wipe(args[1]) end

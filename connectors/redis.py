@@ -11,7 +11,8 @@
     {prefix}server                                   run of the server, and how many keys it had evicted when it was last looked at
     {prefix}{view}:{logic}:{window}:{start_ms}:{grouping}:s:{source}   hash: key → measures of this source
     {prefix}{view}:{logic}:{window}:{start_ms}:{grouping}:t            hash: key → measures, sum over sources
-    {prefix}{view}:{logic}:{window}:{start_ms}:{grouping}:b:{measure}  sorted set: key by −total, so that equal ones come in key order
+    {prefix}{view}:{logic}:{window}:{start_ms}:{grouping}:b:{measure}  sorted set: key by −total, so that equal ones come in key order;
+                                                                       every total down to some total, at least the greatest BOARD_FEWEST
 
     key = dimension values joined by U+001F, UTF-8 ("" for the grouping of none); measures = little-endian int64 each;
     grouping = its index in the view. A cell of zeros does not exist. Keys of a window expire at its end + retention, live ones never.
@@ -43,6 +44,9 @@ from topologies.sources import Source
 from topologies.view import View, Window
 
 LIBRARY: Final = files("connectors").joinpath("cells.lua").read_text(encoding="utf-8")
+BOARD_FEWEST: Final = 500
+"""A leaderboard has at least so many of the greatest totals, or all; FEWEST of cells.lua. In order are 2,000 at most, unless they are equal:
+keeping all 109,000 of a title and region in order cost 60 % of what Redis did (0024)."""
 STATUS_FIELDS: Final = ("clock_ms", "watermark_ms", "received", "applied_events", "duplicate", "late", "dead")
 
 

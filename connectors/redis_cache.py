@@ -164,7 +164,7 @@ class CellCache:
                 raise undeclared(name, logic)
             stem = self._keys.stem(view, window, start_ms, grouping)
             keys += [key.decode(), self._keys.totals(stem), self._keys.board(stem, view) or ""]
-            windows += [board_place(view), expires_at_s(view.window(window), start_ms)]
+            windows.append(expires_at_s(view.window(window), start_ms))
         missing = await self._call("mq_census", keys, [self._keys.prefix, *windows])
         return str(missing.decode())
 

@@ -45,7 +45,10 @@ class CachedStatus:
 
 @dataclass(frozen=True)
 class WindowLook:
-    """One window of one grouping as it stood at one instant: cells of each source, their totals, and the leaderboard by key (or None)."""
+    """One window of one grouping as it stood at one instant: cells of each source, their totals, and the leaderboard by key (or None).
+
+    The leaderboard has the greatest totals: all down to some total, which may be all there are.
+    """
 
     view: str
     logic: int
@@ -96,9 +99,15 @@ class CellReader:
         name = self._keys.board(self._keys.stem(view, window, start_ms, grouping), view)
         if name is None:
             raise StoreError(f"view {view.name} has no leaderboard; declare one in topologies/{view.name}.py")
-        with redis_errors(self._settings):
-            found = self._client.zrange(name, 0, k - 1, withscores=True) if k > 0 else []
-        return [(split_key(key), -int(score)) for key, score in found]
+        totals = self._keys.totals(self._keys.stem(view, window, start_ms, grouping))
+        with redis_errors(self._settings), self._client.pipeline(transaction=True) as pipe:
+            found, held, there = pipe.zrange(name, 0, max(k, 1) - 1, withscores=True).zcard(name).hlen(totals).execute()
+        best = [(split_key(key), -int(score)) for key, score in found]
+        if held < min(k, there):  # a leaderboard ends somewhere
+            place = [measure.name for measure in view.measures].index(view.leaderboard or "")
+            values = {key: cell[place] for key, cell in self.totals(view, window, start_ms, grouping).items()}
+            best = sorted(values.items(), key=lambda cell: (-cell[1], join_key(cell[0])))
+        return [(key, total) for key, total in best[: max(k, 0)] if total]
 
     def windows(self, view: View, window: str) -> list[int]:
         """Starts of this window that have cells, ascending, epoch milliseconds."""

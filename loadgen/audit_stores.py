@@ -5,7 +5,7 @@ Table `served`: store, source, "view", "window", key VARCHAR; start_ms BIGINT; g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Final, Self
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 from connectors.cassandra import close, connect
 from connectors.cassandra_reader import CellRows
 from connectors.cassandra_schema import ensure_schema
+from connectors.redis import BOARD_FEWEST
 from connectors.redis_reader import CellReader, WindowLook
 from connectors.source_notes import SourceNotes
 from loadgen.audit_report import Difference
@@ -158,6 +159,12 @@ def _table(columns: tuple[list[object], ...]) -> pa.Table:
     return pa.table([pa.array(column, kind) for column, kind in zip(columns, _SCHEMA.types, strict=True)], schema=_SCHEMA)
 
 
+def _board_floor(totals: list[int], board: Mapping[tuple[str, ...], int]) -> int:
+    """From which total on a leaderboard must have every one: from the least that it has, and at least the greatest BOARD_FEWEST."""
+    must = sorted(totals, reverse=True)[:BOARD_FEWEST]
+    return min([*must[-1:], *board.values()], default=0)
+
+
 def _wrong_sums(view: View, look: WindowLook) -> list[Difference]:
     """Totals that are not the sums of the sources' cells, and ranks that are not the totals."""
     sums: dict[tuple[str, ...], tuple[int, ...]] = {}
@@ -167,10 +174,12 @@ def _wrong_sums(view: View, look: WindowLook) -> list[Difference]:
     found = [("redis totals", key, sums.get(key), look.totals.get(key)) for key in sums.keys() | look.totals.keys()]
     if look.board is not None and view.leaderboard is not None:
         ranked = [measure.name for measure in view.measures].index(view.leaderboard)
+        least = _board_floor([values[ranked] for values in look.totals.values()], look.board)
         for key in look.totals.keys() | look.board.keys():
-            expected = (look.totals[key][ranked],) if key in look.totals else None
+            total = look.totals[key][ranked] if key in look.totals else None
             served = (look.board[key],) if key in look.board else None
-            found.append(("redis leaderboard", key, expected, served))
+            if served is not None or (total is not None and total >= least):
+                found.append(("redis leaderboard", key, None if total is None else (total,), served))
     return [
         Difference(look.view, look.window, look.start_ms, look.grouping, KEY_SEPARATOR.join(key), TOTAL, store, expected, served)
         for store, key, expected, served in found
