@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -185,6 +186,7 @@ class Worker:
         tasks: list[asyncio.Task[Any]] = []
         try:
             await unless(stop, app.start())
+            _keep_what_stands()
             works = (
                 *(cycle.run() for cycle in cycles),
                 owners.tick(caught_up),
@@ -294,6 +296,13 @@ def _caught_up(app: App) -> Any:
         return end is not None and offset >= end
 
     return caught_up
+
+
+def _keep_what_stands() -> None:
+    """What is there when work begins stays until it ends, so the garbage collector need not go through it: each time it did, twice a
+    minute, everything stood for 0.15 s, and the flush in whose midst that fell paid for it with a pause ten times as long."""
+    gc.collect()
+    gc.freeze()
 
 
 def _report(app: App, done: set[asyncio.Task[Any]]) -> None:
