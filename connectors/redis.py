@@ -45,7 +45,7 @@ from topologies.view import View, Window
 
 LIBRARY: Final = files("connectors").joinpath("cells.lua").read_text(encoding="utf-8")
 BOARD_FEWEST: Final = 500
-"""A leaderboard has at least so many of the greatest totals, or all; FEWEST of cells.lua. In order are 2,000 at most, unless they are equal:
+"""A leaderboard has at least so many of the greatest totals, or all; FEWEST of cells.lua. It has 2,000 at most, unless they are equal:
 keeping all 109,000 of a title and region in order cost 60 % of what Redis did (0024)."""
 STATUS_FIELDS: Final = ("clock_ms", "watermark_ms", "received", "applied_events", "duplicate", "late", "dead")
 

@@ -37,12 +37,12 @@ class Step:
     gave_out: str
 
 
-def sustainable(settings: Settings, on_step: Callable[[Step], None]) -> tuple[float, list[Step]]:
-    """The highest rate found, events a second, and all steps; 0 if even the first is too much. Workers run already."""
+def sustainable(settings: Settings, encoding: str, on_step: Callable[[Step], None]) -> tuple[float, list[Step]]:
+    """The highest rate found, events a second in that format, and all steps; 0 if even the first is too much. Workers run already."""
     steps: list[Step] = []
 
     def tried(rate: float) -> bool:
-        step = _tried(settings, rate)
+        step = _tried(settings, encoding, rate)
         steps.append(step)
         on_step(step)
         return not step.gave_out
@@ -55,13 +55,13 @@ def sustainable(settings: Settings, on_step: Callable[[Step], None]) -> tuple[fl
     return best, steps
 
 
-def _tried(settings: Settings, rate: float) -> Step:
+def _tried(settings: Settings, encoding: str, rate: float) -> Step:
     topic = settings.kafka.topics[0]
     applied, ends = AppliedWatch.of(settings, topic), EndsWatch(settings, topic)
     applied.start()
     ends.start()
     begun_ms = time.time() * 1000
-    run = run_load(settings, LoadOptions(rate=rate, duration_s=STEP_S), lambda _: None)
+    run = run_load(settings, LoadOptions(rate=rate, duration_s=STEP_S, format=encoding), lambda _: None)
     ended_ms = time.time() * 1000
     catch_up(settings, topic, lambda _: None)
     applied.end()

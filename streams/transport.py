@@ -32,7 +32,8 @@ FETCH_BYTES: Final = 2_097_152
 A broker cuts it off there, in the midst of a batch, which comes again with the next fetch: of batches of half a MB, as full Arrow ones
 are, a third of what came was such pieces at 1 MiB, a tenth at 2.
 """
-LEAST_FETCH_BYTES: Final = 65_536
+LEAST_FETCH_BYTES: Final = 16_384
+"""However small the bound of all together is; a broker sends a batch that is larger all the same."""
 FETCHES_A_PARTITION: Final = 2
 """How many fetches of a partition may be held at once beside the fold's buffer: one in aiokafka, one being handed on."""
 IDLE_S: Final = 0.05

@@ -17,6 +17,7 @@ from loadgen.audit_report import AuditResult
 from loadgen.live_sessions import LiveSessions, preload
 from loadgen.load import LoadOptions, run_load
 from marquee.arena import arena, cluster_option, servers_cpu_s, show, wait_durable, worker_cores
+from marquee.formats import format_option
 from marquee.invocation import Invocation, pass_invocation
 from marquee.output import json_option, say
 from serving.answers import ask
@@ -32,7 +33,7 @@ SPAN_S: Final = 3600.0
 
 @click.command()
 @click.option("--events", type=click.IntRange(min=1), default=10_000_000, show_default=True, help="How many events.")
-@click.option("--format", "encoding", type=click.Choice(["json", "arrow"]), default="json", show_default=True, help="Events as.")
+@format_option
 @click.option("--views", default="all", show_default=True, help="Views to compute: all, or names separated by commas.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of the audience.")
 @click.option("--live-sessions", type=click.IntRange(min=1), help="Of so many sessions, all live to the end, in one partition.")

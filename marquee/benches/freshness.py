@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 import numpy as np
+import pyarrow as pa
 from confluent_kafka import Consumer, TopicPartition
 
 from cluster.supervisor import Workers
@@ -17,6 +18,7 @@ from loadgen.load import LoadOptions, run_load, shape_of
 from marquee.applied import AppliedWatch
 from marquee.arena import arena, cluster_option, show
 from marquee.catching_up import catch_up
+from marquee.formats import format_option
 from marquee.invocation import Invocation, pass_invocation
 from marquee.output import json_option, say
 from marquee.sustaining import sustainable
@@ -35,10 +37,13 @@ WARM_UP_S: Final = 5.0
 )
 @click.option("--duration", "duration_s", type=click.FloatRange(min=10), default=60.0, show_default=True, help="Seconds.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
+@format_option
 @cluster_option
 @json_option
 @pass_invocation
-def freshness(invocation: Invocation, rate: float, share: float | None, duration_s: float, workers: int, given: bool, as_json: bool) -> int:
+def freshness(
+    invocation: Invocation, rate: float, share: float | None, duration_s: float, workers: int, encoding: str, given: bool, as_json: bool
+) -> int:
     """Drive live events in open loop and measure, for each, when Redis first held its effect.
 
     Latency counts from the time at which the event was to be sent, so a generator or a worker that falls behind shows.
@@ -48,17 +53,17 @@ def freshness(invocation: Invocation, rate: float, share: float | None, duration
       marquee bench freshness --rate 20000
       marquee bench freshness --share 0.7 --json     # at 70 % of what the system sustains
     """
-    shape_of(LoadOptions(rate=rate, duration_s=duration_s))
+    shape_of(LoadOptions(rate=rate, duration_s=duration_s, format=encoding))
     with arena(invocation.settings, "freshness", given) as (settings, directory, _), Workers(settings, workers, directory) as running:
         running.wait_ready()
         document: dict[str, Any] = {}
         if share is not None:
-            highest, steps = sustainable(settings, lambda step: say(f"{step.rate:,.0f} events/s: {step.gave_out or 'sustained'}"))
+            highest, steps = sustainable(settings, encoding, lambda step: say(f"{step.rate:,.0f} events/s: {step.gave_out or 'sustained'}"))
             if not highest:
                 raise MarqueeError(f"not even {steps[0].rate:,.0f} events a second are sustained here: {steps[0].gave_out} gave out")
             rate = round(share * highest)
             document = {"sustained_rate": round(highest), "share": share, "steps": [asdict(step) for step in steps]}
-        show({**_measured(settings, running, LoadOptions(rate=rate, duration_s=duration_s)), **document}, as_json)
+        show({**_measured(settings, running, LoadOptions(rate=rate, duration_s=duration_s, format=encoding)), **document}, as_json)
     return 0
 
 
@@ -80,6 +85,7 @@ def _measured(settings: Settings, running: Workers, load: LoadOptions) -> dict[s
         "max_ms": round(float(latencies.max()), 1),
         "of_it_to_the_log": {"p50_ms": round(float(np.percentile(sent_ms, 50)), 1), "p99_ms": round(float(np.percentile(sent_ms, 99)), 1)},
         "rate": load.rate,
+        "format": load.format,
         "events": len(latencies),
         "workers": len(running.alive()),
         "cpu_s": round(cpu_s, 2),
@@ -109,7 +115,7 @@ def _latencies_ms(settings: Settings, run: Run, watch: AppliedWatch, begins: dic
 
 
 def _times(settings: Settings, topic: str, partition: int, first: int) -> Any:
-    """(offset, ts, time of its record) of each valid event of the partition from offset `first` on."""
+    """(offset, ts, time of its record) of each valid event of the partition from offset `first` on. The log is this benchmark's own."""
     consumer = Consumer(client_options(settings.kafka) | {"group.id": "marquee-freshness", "enable.auto.commit": False})
     _, end = partition_offsets(settings, topic)[partition]
     consumer.assign([TopicPartition(topic, partition, first)])
@@ -117,13 +123,20 @@ def _times(settings: Settings, topic: str, partition: int, first: int) -> Any:
     while at < end:
         for message in consumer.consume(10_000, 1.0):
             at = (message.offset() or 0) + 1
-            try:
-                event = decode_event(message.value())
-            except Malformed:
-                continue
-            if event is not None:
-                yield message.offset(), event["ts"], message.timestamp()[1]
+            value, (_, stamp_ms) = message.value() or b"", message.timestamp()
+            times = pa.ipc.open_stream(value).read_all().column("ts").to_pylist() if value[:1] != b"{" else _time_of(value)
+            for ts in times:
+                yield message.offset(), ts, stamp_ms
     consumer.close()
+
+
+def _time_of(value: bytes) -> list[int]:
+    """Of an event as JSON; none of what is no event."""
+    try:
+        event = decode_event(value)
+    except Malformed:
+        return []
+    return [] if event is None else [event["ts"]]
 
 
 COMMAND = freshness

@@ -9,13 +9,14 @@ import click
 
 from loadgen.load import LoadOptions, run_load
 from marquee.arena import arena, cluster_option, show
+from marquee.formats import format_option
 from marquee.invocation import Invocation, pass_invocation
 from marquee.output import json_option
 
 
 @click.command()
 @click.option("--events", type=click.IntRange(min=1), default=3_000_000, show_default=True, help="How many events.")
-@click.option("--format", "encoding", type=click.Choice(["json", "arrow"]), default="json", show_default=True, help="Events as.")
+@format_option
 @click.option("--processes", type=click.IntRange(min=1), default=1, show_default=True, help="Generator processes.")
 @cluster_option
 @json_option

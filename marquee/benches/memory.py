@@ -18,6 +18,7 @@ from loadgen.load import LoadOptions, run_load, shape_of
 from marquee.arena import arena, cluster_option, show
 from marquee.catching_up import catch_up
 from marquee.durations import DURATION
+from marquee.formats import format_option
 from marquee.invocation import Invocation, pass_invocation
 from marquee.output import json_option, say
 from marquee.watching import Watcher
@@ -106,10 +107,13 @@ class Watch:
 @click.option("--minutes", type=click.FloatRange(min=0.1), default=30.0, show_default=True, help="The measured stretch, after the warm-up.")
 @click.option("--warm-up", "warm_up_s", type=DURATION, default=WARM_UP_S, show_default=True, help="Not measured: while sessions fill up.")
 @click.option("--no-audit", is_flag=True, help="Do not audit at the end: it takes 20 µs a record.")
+@format_option
 @cluster_option
 @json_option
 @pass_invocation
-def memory(invocation: Invocation, rate: float, minutes: float, warm_up_s: float, no_audit: bool, given: bool, as_json: bool) -> int:
+def memory(
+    invocation: Invocation, rate: float, minutes: float, warm_up_s: float, no_audit: bool, encoding: str, given: bool, as_json: bool
+) -> int:
     """Watch one worker's resident memory under live load and tell whether it grows.
 
     Flat means: the slope of the measured stretch (the median of the slopes between all its samples), carried on over 30 minutes, is under
@@ -121,7 +125,7 @@ def memory(invocation: Invocation, rate: float, minutes: float, warm_up_s: float
       marquee bench memory --rate 50000 --minutes 30 --no-audit
       marquee bench memory --rate 5000 --minutes 1 --warm-up 30s --json
     """
-    load = LoadOptions(rate=rate, duration_s=warm_up_s + minutes * 60)
+    load = LoadOptions(rate=rate, duration_s=warm_up_s + minutes * 60, format=encoding)
     shape_of(load)
     with arena(invocation.settings, "memory", given) as (settings, directory, _), Workers(settings, 1, directory) as workers:
         workers.wait_ready(120.0)
@@ -136,6 +140,7 @@ def memory(invocation: Invocation, rate: float, minutes: float, warm_up_s: float
     document = {
         **_measured(watch.samples, warm_up_s),
         "rate": rate,
+        "format": encoding,
         "minutes": minutes,
         "warm_up_s": warm_up_s,
         "events": run.generated,

@@ -13,6 +13,7 @@ import click
 from cluster.supervisor import Workers
 from loadgen.load import LoadOptions, run_load
 from marquee.arena import arena, cluster_option, wait_durable, worker_cores
+from marquee.formats import format_option
 from marquee.invocation import Invocation, pass_invocation
 from marquee.output import emit, json_option, say, table
 from marquee.profiled import FILE
@@ -22,7 +23,7 @@ from topologies.settings import Settings
 
 @click.command()
 @click.option("--events", type=click.IntRange(min=1), default=5_000_000, show_default=True, help="How many events.")
-@click.option("--format", "encoding", type=click.Choice(["json", "arrow"]), default="json", show_default=True, help="Events as.")
+@format_option
 @cluster_option
 @json_option
 @pass_invocation

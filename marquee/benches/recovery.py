@@ -16,6 +16,7 @@ from loadgen.load import LoadOptions, run_load, shape_of
 from marquee.applied import AppliedWatch, Course, EndsWatch, stale_until_ms
 from marquee.arena import arena, cluster_option, show
 from marquee.catching_up import catch_up
+from marquee.formats import format_option
 from marquee.invocation import Invocation, pass_invocation
 from marquee.output import json_option, say
 from topologies.settings import Settings
@@ -31,23 +32,24 @@ FRESH_S: Final = 1.0
 @click.command()
 @click.option("--rate", type=click.FloatRange(min=1), default=50_000.0, show_default=True, help="Events a second.")
 @click.option("--session-timeout", "session_s", type=click.FloatRange(min=1), default=6.0, show_default=True, help="Seconds.")
+@format_option
 @cluster_option
 @json_option
 @pass_invocation
-def recovery(invocation: Invocation, rate: float, session_s: float, given: bool, as_json: bool) -> int:
+def recovery(invocation: Invocation, rate: float, session_s: float, encoding: str, given: bool, as_json: bool) -> int:
     """Two workers under load in open loop; one gets SIGKILL. Measures the seconds until the other has every partition and Redis holds,
     of each, all that stood in the log a second ago. Most of it is the session time-out, within which the broker waits for the dead one.
 
     \b
     Examples:
       marquee bench recovery --rate 50000
-      marquee bench recovery --rate 20000 --json
+      marquee bench recovery --rate 50000 --format arrow --json
     """
-    load = LoadOptions(rate=rate, duration_s=BEFORE_S + AFTER_S)
+    load = LoadOptions(rate=rate, duration_s=BEFORE_S + AFTER_S, format=encoding)
     shape_of(load)
     settings = replace(invocation.settings, kafka=replace(invocation.settings.kafka, session_timeout_s=session_s))
     with arena(settings, "recovery", given) as (running, directory, _):
-        document = {"rate": rate, "session_timeout_s": session_s, **_measured(running, directory, load)}
+        document = {"rate": rate, "format": encoding, "session_timeout_s": session_s, **_measured(running, directory, load)}
     show(document, as_json)
     return 0 if document["exact"] and document["recovered"] else 1
 

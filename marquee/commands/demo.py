@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from marquee.formats import format_option
 from marquee.invocation import Invocation, pass_invocation
 from marquee.output import emit, json_option, number, say
 
@@ -12,7 +13,7 @@ from marquee.output import emit, json_option, number, say
 @click.option("--events", type=click.IntRange(min=1), default=1_000_000, show_default=True, help="How many events.")
 @click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Worker processes.")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Events a second; 30,000, or fewer so that it takes 32 s.")
-@click.option("--format", "encoding", type=click.Choice(["json", "arrow"]), default="json", show_default=True, help="Events as.")
+@format_option
 @click.option("--faults", default="", help="Broken on purpose: duplicates,late=0.01,malformed,out-of-order.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="The same seed makes the same audience.")
 @click.option("--keep", is_flag=True, help="Keep the servers' data and the run's ledger.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from marquee.durations import DURATION
+from marquee.formats import format_option
 from marquee.invocation import Invocation, pass_invocation
 from marquee.output import json_option
 
@@ -17,7 +18,7 @@ RATE = click.FloatRange(min=0, min_open=True)
 @click.option("--duration", "duration_s", type=DURATION, help="For how long: 90, 90s, 15m, 2h.")
 @click.option("--rate", type=RATE, help="Events a second; open loop: a slow system does not slow the audience.")
 @click.option("--backfill", "backfill_s", type=DURATION, help="A past span up to now, as fast as it goes, into its own topic: 24h.")
-@click.option("--format", "encoding", type=click.Choice(["json", "arrow"]), default="json", show_default=True, help="Events as.")
+@format_option
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="The same seed and options make the same audience.")
 @click.option("--run", "name", help="Name of the run, for the audit; made up when not given.")
 @click.option("--faults", default="", help="Broken on purpose: duplicates,late=0.01,malformed,out-of-order.")
