@@ -138,10 +138,11 @@ class Cycle:
         interval_s: float,
         settings: WorkerSettings,
         *,
-        at_once: bool,
+        abreast: int,
         store_cpu_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """`at_once`: whether all partitions are flushed side by side (small flushes, many round trips) or one after another.
+        """`abreast`: how many partitions are flushed side by side. What a flush takes is as old as the flush is long when it is there, so not
+        all of them; one alone leaves the store idle while it waits for its answers.
         `store_cpu_s`: CPU seconds of threads of the store's driver, whose growth during a round is part of its cost."""
         self.name = name
         self._flush = flush
@@ -150,7 +151,7 @@ class Cycle:
         self._share = settings.flush_share / 2
         """Of the worker's CPU, for this one of two cycles of flushes."""
         self._patience_s = settings.max_unacked_s
-        self._at_once = at_once
+        self._abreast = abreast
         self._store_cpu_s = store_cpu_s
         self.due: Callable[[PartitionOwner], bool] = lambda _: True
         """Whether a round of `run` includes this partition. While the store is in trouble it includes all."""
@@ -176,7 +177,7 @@ class Cycle:
         """Until cancelled. Partitions that are flushed in turn are spread over the interval, so that the fold is never held up for long."""
         while True:
             began, meter, before_s = time.monotonic(), CpuMeter(), self._store_cpu_s()
-            ok = await self.round(meter, 0.0 if self._at_once else self._interval_s / 2, due_only=True)
+            ok = await self.round(meter, 0.0 if self._abreast > 1 else self._interval_s / 2, due_only=True)
             meter.spent_s += self._store_cpu_s() - before_s
             apart = min(max(self._interval_s, meter.spent_s / self._share), self._interval_s * STRETCH_AT_MOST)
             await self._pause(max(apart - (time.monotonic() - began), SHORTEST_PAUSE_S) if ok else RETRY_S)
@@ -191,15 +192,18 @@ class Cycle:
         """One flush of every partition, or of those that are due, over `spread_s` seconds at least; False if the store did not take all."""
         meter = meter or CpuMeter()
         owners = [owner for owner in self._owners() if not due_only or self._failing_since is not None or self.due(owner)]
-        if self._at_once:
-            taken = all(await asyncio.gather(*(meter.run(self._taken(owner)) for owner in owners)))
-        else:
+        waiting = iter(owners)
+
+        async def lane() -> bool:
             taken = True
-            for owner in owners:
+            for owner in waiting:
                 taken &= await meter.run(self._taken(owner))
                 if self._away:
                     break
                 await asyncio.sleep(spread_s / len(owners))
+            return taken
+
+        taken = all(await asyncio.gather(*(lane() for _ in range(self._abreast))))
         if taken:
             self._succeeded()
         return taken

@@ -156,10 +156,10 @@ class Worker:
         letters = Letters(self._settings.kafka)
         owners = Owners(self._settings, self._views, stores.checkpoints, stores.notes, letters)
         options = self._settings.worker
-        caching = Cycle("Redis", CacheFlush(stores.cache, worker), owners.all, options.redis_flush_s, options, at_once=True)
+        caching = Cycle("Redis", CacheFlush(stores.cache, worker), owners.all, options.redis_flush_s, options, abreast=2)
         driver = cassandra.driver_cpu_s
         storing = Cycle(
-            "Cassandra", DurableFlush(stores.cells), owners.all, options.cassandra_flush_s, options, at_once=False, store_cpu_s=driver
+            "Cassandra", DurableFlush(stores.cells), owners.all, options.cassandra_flush_s, options, abreast=1, store_cpu_s=driver
         )
         flush = CheckpointFlush(stores.checkpoints, letters, worker, driver)
         checkpointing = CheckpointCycle(flush, owners.all, options)

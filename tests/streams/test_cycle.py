@@ -22,12 +22,12 @@ OWNERS = [
 ]
 
 
-def cycle(flush: Callable[[PartitionOwner], Awaitable[None]], *, at_once: bool) -> Cycle:
-    return Cycle("store", flush, lambda: OWNERS, 0.1, WorkerSettings(max_unacked_s=0.0), at_once=at_once)
+def cycle(flush: Callable[[PartitionOwner], Awaitable[None]], *, abreast: int) -> Cycle:
+    return Cycle("store", flush, lambda: OWNERS, 0.1, WorkerSettings(max_unacked_s=0.0), abreast=abreast)
 
 
-@pytest.mark.parametrize("at_once", [True, False])
-async def test_a_partition_that_the_store_refuses_does_not_hold_up_the_others(at_once: bool) -> None:
+@pytest.mark.parametrize("abreast", [1, 2, 8])
+async def test_a_partition_that_the_store_refuses_does_not_hold_up_the_others(abreast: int) -> None:
     flushed: list[int] = []
 
     async def flush(owner: PartitionOwner) -> None:
@@ -35,7 +35,7 @@ async def test_a_partition_that_the_store_refuses_does_not_hold_up_the_others(at
             raise StoreError("too large")
         flushed.append(owner.source.partition)
 
-    assert await cycle(flush, at_once=at_once).round() is False
+    assert await cycle(flush, abreast=abreast).round() is False
     assert sorted(flushed) == [1, 2, 3]
 
 
@@ -48,7 +48,7 @@ async def test_an_absent_store_ends_the_round_and_in_time_the_folding_until_it_i
         if away:
             raise ServerAway("gone")
 
-    storing = cycle(flush, at_once=False)
+    storing = cycle(flush, abreast=1)
     assert await storing.round() is False
     assert asked == [0]
     await asyncio.sleep(0.01)  # more than a patience of nothing
@@ -57,6 +57,22 @@ async def test_an_absent_store_ends_the_round_and_in_time_the_folding_until_it_i
     away = False
     assert await storing.round() is True
     assert storing.working.is_set()
+
+
+async def test_so_many_partitions_as_it_is_told_are_flushed_side_by_side() -> None:
+    inside, most = 0, 0
+
+    async def flush(_: PartitionOwner) -> None:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        await asyncio.sleep(0)
+        inside -= 1
+
+    for abreast in (1, 2):
+        most = 0
+        assert await cycle(flush, abreast=abreast).round()
+        assert most == abreast
 
 
 async def test_two_rounds_at_once_flush_no_partition_twice_at_once() -> None:
@@ -68,7 +84,7 @@ async def test_two_rounds_at_once_flush_no_partition_twice_at_once() -> None:
         await asyncio.sleep(0)
         inside.remove(owner.source.partition)
 
-    caching = cycle(flush, at_once=True)
+    caching = cycle(flush, abreast=2)
     assert all(await asyncio.gather(caching.round(), caching.round()))
 
 
@@ -81,7 +97,7 @@ async def test_a_round_leaves_out_who_is_not_due_unless_the_store_is_in_trouble(
         if away:
             raise ServerAway("gone")
 
-    caching = cycle(flush, at_once=True)
+    caching = cycle(flush, abreast=2)
     caching.due = lambda owner: owner.source.partition == 2
     assert await caching.round(due_only=True) is True
     assert flushed == [2]
@@ -106,7 +122,7 @@ async def test_the_rounds_of_a_cycle_are_of_those_that_are_due() -> None:
         flushed.append(owner.source.partition)
         seen.release()
 
-    caching = cycle(flush, at_once=True)
+    caching = cycle(flush, abreast=2)
     caching.due = lambda owner: owner.source.partition == 2
     running = asyncio.create_task(caching.run())
     async with asyncio.timeout(10):
