@@ -141,8 +141,8 @@ class Cycle:
         abreast: int,
         store_cpu_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """`abreast`: how many partitions are flushed side by side. What a flush takes is as old as the flush is long when it is there, so not
-        all of them; one alone leaves the store idle while it waits for its answers.
+        """`abreast`: how many partitions are flushed side by side. What a flush takes is as old as the flush is long when it arrives, so
+        not all of them; one alone leaves the store idle while it waits for answers.
         `store_cpu_s`: CPU seconds of threads of the store's driver, whose growth during a round is part of its cost."""
         self.name = name
         self._flush = flush
