@@ -127,9 +127,9 @@ local function added(total, new, old, width)
   return sum
 end
 
-local function sliced(command, key, list)
-  for first = 1, #list, SLICE do
-    redis.call(command, key, unpack(list, first, math.min(first + SLICE - 1, #list)))
+local function sliced(command, key, list, length)
+  for first = 1, length, SLICE do
+    redis.call(command, key, unpack(list, first, math.min(first + SLICE - 1, length)))
   end
 end
 
@@ -156,7 +156,7 @@ local function rank_anew(t, b, board)
       best[#best + 1] = cells[2 * i - 1]
     end
   end
-  sliced('ZADD', b, best)
+  sliced('ZADD', b, best, #best)
 end
 
 -- Keeps a leaderboard between FEWEST and MOST, unless there are fewer totals, or more that are equal.
@@ -174,6 +174,7 @@ local function apply(s, t, b, names, news, width, board)
   local zeros, floor = string.rep('\0', width), b and floor_of(t, b)
   local olds, totals = redis.call('HMGET', s, unpack(names)), redis.call('HMGET', t, unpack(names))
   local s_set, s_del, t_set, t_del, b_set, b_del = {}, {}, {}, {}, {}, {}
+  local s_sets, s_dels, t_sets, t_dels, b_sets, b_dels = 0, 0, 0, 0, 0, 0 -- their lengths: `#` would search for each
   for i = 1, #names do
     local name, new, old, total = names[i], news[i], olds[i], totals[i]
     if new ~= old then
@@ -182,26 +183,37 @@ local function apply(s, t, b, names, news, width, board)
         sum = added(total or zeros, new or zeros, old or zeros, width)
         if sum == zeros then sum = false end
       end
-      if new then s_set[#s_set + 1] = name; s_set[#s_set + 1] = new else s_del[#s_del + 1] = name end
-      if sum then t_set[#t_set + 1] = name; t_set[#t_set + 1] = sum elseif total then t_del[#t_del + 1] = name end
+      if new then
+        s_set[s_sets + 1], s_set[s_sets + 2], s_sets = name, new, s_sets + 2
+      else
+        s_dels = s_dels + 1
+        s_del[s_dels] = name
+      end
+      if sum then
+        t_set[t_sets + 1], t_set[t_sets + 2], t_sets = name, sum, t_sets + 2
+      elseif total then
+        t_dels = t_dels + 1
+        t_del[t_dels] = name
+      end
       if b then
         local score = sum and exact(struct.unpack('<i8', sum, board))
         local before = total and struct.unpack('<i8', total, board) -- of the pair that it returns, only the number
         if score and (not floor or score >= floor) then
-          if score ~= before then b_set[#b_set + 1] = string.format('%d', -score); b_set[#b_set + 1] = name end
+          if score ~= before then b_set[b_sets + 1], b_set[b_sets + 2], b_sets = string.format('%d', -score), name, b_sets + 2 end
         elseif before and (not floor or before >= floor) then
-          b_del[#b_del + 1] = name
+          b_dels = b_dels + 1
+          b_del[b_dels] = name
         end
       end
     end
   end
-  sliced('HSET', s, s_set)
-  sliced('HDEL', s, s_del)
-  sliced('HSET', t, t_set)
-  sliced('HDEL', t, t_del)
+  sliced('HSET', s, s_set, s_sets)
+  sliced('HDEL', s, s_del, s_dels)
+  sliced('HSET', t, t_set, t_sets)
+  sliced('HDEL', t, t_del, t_dels)
   if b then
-    sliced('ZADD', b, b_set)
-    sliced('ZREM', b, b_del)
+    sliced('ZADD', b, b_set, b_sets)
+    sliced('ZREM', b, b_del, b_dels)
     settle(t, b, board)
   end
 end

@@ -139,17 +139,18 @@ class Cycle:
         settings: WorkerSettings,
         *,
         abreast: int,
+        part: float,
         store_cpu_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """`abreast`: how many partitions are flushed side by side. What a flush takes is as old as the flush is long when it arrives, so
         not all of them; one alone leaves the store idle while it waits for answers.
+        `part`: of the worker's CPU that all flushes may take, for this one.
         `store_cpu_s`: CPU seconds of threads of the store's driver, whose growth during a round is part of its cost."""
         self.name = name
         self._flush = flush
         self._owners = owners
         self._interval_s = interval_s
-        self._share = settings.flush_share / 2
-        """Of the worker's CPU, for this one of two cycles of flushes."""
+        self._share = settings.flush_share * part
         self._patience_s = settings.max_unacked_s
         self._abreast = abreast
         self._store_cpu_s = store_cpu_s

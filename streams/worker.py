@@ -58,6 +58,8 @@ CLOSE_S: Final = 2.0
 """How long each step of ending may take; together less than ending.END_S."""
 
 
+CACHE_PART: Final = 0.7
+"""Of the CPU that flushes may take, for those to Redis, which somebody waits for."""
 Settle = Callable[[PartitionOwner], Awaitable[bool]]
 """Brings a partition to the stores; False if one did not take it."""
 
@@ -156,10 +158,17 @@ class Worker:
         letters = Letters(self._settings.kafka)
         owners = Owners(self._settings, self._views, stores.checkpoints, stores.notes, letters)
         options = self._settings.worker
-        caching = Cycle("Redis", CacheFlush(stores.cache, worker), owners.all, options.redis_flush_s, options, abreast=2)
+        caching = Cycle("Redis", CacheFlush(stores.cache, worker), owners.all, options.redis_flush_s, options, abreast=2, part=CACHE_PART)
         driver = cassandra.driver_cpu_s
         storing = Cycle(
-            "Cassandra", DurableFlush(stores.cells), owners.all, options.cassandra_flush_s, options, abreast=1, store_cpu_s=driver
+            "Cassandra",
+            DurableFlush(stores.cells),
+            owners.all,
+            options.cassandra_flush_s,
+            options,
+            abreast=1,
+            part=1 - CACHE_PART,
+            store_cpu_s=driver,
         )
         flush = CheckpointFlush(stores.checkpoints, letters, worker, driver)
         checkpointing = CheckpointCycle(flush, owners.all, options)

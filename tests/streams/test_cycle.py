@@ -23,7 +23,7 @@ OWNERS = [
 
 
 def cycle(flush: Callable[[PartitionOwner], Awaitable[None]], *, abreast: int) -> Cycle:
-    return Cycle("store", flush, lambda: OWNERS, 0.1, WorkerSettings(max_unacked_s=0.0), abreast=abreast)
+    return Cycle("store", flush, lambda: OWNERS, 0.1, WorkerSettings(max_unacked_s=0.0), abreast=abreast, part=0.5)
 
 
 @pytest.mark.parametrize("abreast", [1, 2, 8])
