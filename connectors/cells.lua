@@ -12,17 +12,17 @@ local function server_run()
   return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 end
 
--- 'ok' if the flush or reset that began at this version on this run of the server may go on. Of a source that has ended nothing is
--- written any more, whoever still owns it. Of two that began at one version only the later goes on: were they mixed, the one would take
--- away what the other's end vouches for.
-local function standing(src, version, run, flush)
-  local stored = redis.call('HMGET', src, 'seen', 'run_id', 'ended', 'flush')
-  if stored[3] then return 'refused' end
-  if not stored[1] or stored[2] ~= run then return 'mismatch' end
+-- 'ok' if the flush or reset that began at this version may go on. Of a source that has ended nothing is written any more, whoever still
+-- owns it. Of two that began at one version only the later goes on: were they mixed, the one would take away what the other's end vouches
+-- for. So what follows a begin that was not answered 'ok', in one pipeline with it, does nothing.
+local function standing(src, version, flush)
+  local stored = redis.call('HMGET', src, 'seen', 'ended', 'flush')
+  if stored[2] then return 'refused' end
+  if not stored[1] then return 'mismatch' end
   local seen = tonumber(stored[1])
   if seen > tonumber(version) then return 'refused' end
   if seen < tonumber(version) then return 'mismatch' end
-  if stored[4] ~= flush then return 'refused' end
+  if stored[3] ~= flush then return 'refused' end
   return 'ok'
 end
 
@@ -92,18 +92,18 @@ local function begin(keys, args)
   local stored = redis.call('HMGET', keys[1], 'seen', 'applied', 'run_id', 'ended', 'keys', 'topic')
   local seen, applied, run = stored[1], stored[2], stored[3]
   local version, last, now = tonumber(args[1]), args[2], server_run()
-  if stored[4] or seen and tonumber(seen) > version then return {'refused', now} end
-  if run and run ~= now then return {'mismatch', now} end
+  if stored[4] or seen and tonumber(seen) > version then return 'refused' end
+  if run and run ~= now then return 'mismatch' end
   local held = redis.call('SCARD', keys[2])
   if stored[5] and tonumber(stored[5]) ~= held or lost(keys[3], args[3], seen, stored[6], held, args[5]) then
     wipe(args[5])
-    return {'mismatch', now}
+    return 'mismatch'
   end
-  if last ~= '' and (not applied or tonumber(applied) < tonumber(last)) then return {'mismatch', now} end
-  if last == '' and not applied and held > 0 then return {'mismatch', now} end
-  redis.call('HSET', keys[1], 'seen', args[1], 'run_id', now, 'topic', args[4], 'flush', args[6])
+  if last ~= '' and (not applied or tonumber(applied) < tonumber(last)) then return 'mismatch' end
+  if last == '' and not applied and held > 0 then return 'mismatch' end
+  redis.call('HSET', keys[1], 'seen', args[1], 'run_id', now, 'topic', args[4], 'flush', args[6], 'puts', 0)
   redis.call('SADD', keys[3], args[3])
-  return {'ok', now}
+  return 'ok'
 end
 
 local FOUR = {'<i8', '<i8i8', '<i8i8i8', '<i8i8i8i8'}
@@ -233,34 +233,38 @@ local function register(src, register_key, s)
   if more ~= 0 then redis.call('HINCRBY', src, 'keys', more) end
 end
 
--- KEYS src, src:keys, s, t[, b]   ARGV version, run, flush, bytes of a cell, place of the ranked measure, expiry (s, 0: none), keys (msgpack),
+-- KEYS src, src:keys, s, t[, b]   ARGV version, flush, bytes of a cell, place of the ranked measure, expiry (s, 0: none), keys (msgpack),
 -- values, prefix
 local function put(keys, args)
-  local standing_now = standing(keys[1], args[1], args[2], args[3])
+  local standing_now = standing(keys[1], args[1], args[2])
   if standing_now ~= 'ok' then return standing_now end
-  if robbed(keys[2], keys[3], keys[4], keys[5], tonumber(args[6]), args[9]) then
-    wipe(args[9])
+  if robbed(keys[2], keys[3], keys[4], keys[5], tonumber(args[5]), args[8]) then
+    wipe(args[8])
     return 'mismatch'
   end
-  local width, values, names, news = tonumber(args[4]), args[8], cmsgpack.unpack(args[7]), {}
+  local width, values, names, news = tonumber(args[3]), args[7], cmsgpack.unpack(args[6]), {}
   local zeros = string.rep('\0', width)
   for i = 1, #names do
     local new = string.sub(values, (i - 1) * width + 1, i * width)
     news[i] = new ~= zeros and new
   end
-  apply(keys[3], keys[4], keys[5], names, news, width, tonumber(args[5]))
+  apply(keys[3], keys[4], keys[5], names, news, width, tonumber(args[4]))
   register(keys[1], keys[2], keys[3])
-  if args[6] ~= '0' then
-    for i = 3, #keys do redis.call('EXPIREAT', keys[i], args[6]) end
+  if args[5] ~= '0' then
+    for i = 3, #keys do redis.call('EXPIREAT', keys[i], args[5]) end
   end
+  redis.call('HINCRBY', keys[1], 'puts', 1)
   return 'ok'
 end
 
--- KEYS src, src:keys   ARGV version, run, flush, fields and values of the status
+-- KEYS src, src:keys   ARGV version, flush, how many puts there were, fields and values of the status. In one pipeline with its puts it runs
+-- even if one of them failed, so it counts them.
 local function finish(keys, args)
-  local standing_now = standing(keys[1], args[1], args[2], args[3])
+  local standing_now = standing(keys[1], args[1], args[2])
   if standing_now ~= 'ok' then return standing_now end
-  if server_run() ~= args[2] then return 'mismatch' end
+  local stored = redis.call('HMGET', keys[1], 'run_id', 'puts')
+  if server_run() ~= stored[1] then return 'mismatch' end
+  if stored[2] ~= args[3] then return 'refused' end
   redis.call('HSET', keys[1], 'applied', args[1], unpack(args, 4))
   return 'ok'
 end
@@ -269,39 +273,39 @@ end
 local function reset(keys, args)
   local stored, now = redis.call('HMGET', keys[1], 'seen', 'ended'), server_run()
   local seen = stored[1]
-  if stored[2] or seen and tonumber(seen) > tonumber(args[1]) then return {'refused', now, {}} end
+  if stored[2] or seen and tonumber(seen) > tonumber(args[1]) then return {'refused', {}} end
   local held = redis.call('SCARD', keys[2])
   if not seen and lost(keys[3], args[3], seen, false, held, args[4]) then
     wipe(args[4])
-    return {'mismatch', now, {}}
+    return {'mismatch', {}}
   end
   redis.call('HSET', keys[1], 'seen', args[1], 'run_id', now, 'flush', args[2])
   if not seen then redis.call('HSET', keys[1], 'keys', held) end
   redis.call('HDEL', keys[1], 'applied')
-  return {'ok', now, redis.call('SMEMBERS', keys[2])}
+  return {'ok', redis.call('SMEMBERS', keys[2])}
 end
 
--- KEYS src, src:keys, s, t[, b]   ARGV version or 'ended', run, flush, bytes of a cell, place of the ranked measure, cursor, how many,
+-- KEYS src, src:keys, s, t[, b]   ARGV version or 'ended', flush, bytes of a cell, place of the ranked measure, cursor, how many,
 -- expiry (s, 0: none), prefix.
 -- Returns {state, next cursor, cells left}.
 local function take(keys, args)
   if args[1] ~= 'ended' then
-    local standing_now = standing(keys[1], args[1], args[2], args[3])
+    local standing_now = standing(keys[1], args[1], args[2])
     if standing_now ~= 'ok' then return {standing_now, '0', 0} end
-    if robbed(keys[2], keys[3], keys[4], keys[5], tonumber(args[8]), args[9]) then
-      wipe(args[9])
+    if robbed(keys[2], keys[3], keys[4], keys[5], tonumber(args[7]), args[8]) then
+      wipe(args[8])
       return {'mismatch', '0', 0}
     end
   elseif redis.call('HEXISTS', keys[1], 'ended') == 0 then
     return {'mismatch', '0', 0}
   end
-  local page, names, news = redis.call('HSCAN', keys[3], args[6], 'COUNT', args[7]), {}, {}
+  local page, names, news = redis.call('HSCAN', keys[3], args[5], 'COUNT', args[6]), {}, {}
   local found = page[2]
   for i = 1, #found, 2 do
     names[#names + 1] = found[i]
     news[#news + 1] = false
   end
-  if #names > 0 then apply(keys[3], keys[4], keys[5], names, news, tonumber(args[4]), tonumber(args[5])) end
+  if #names > 0 then apply(keys[3], keys[4], keys[5], names, news, tonumber(args[3]), tonumber(args[4])) end
   local left = redis.call('HLEN', keys[3])
   if left == 0 then register(keys[1], keys[2], keys[3]) end
   return {'ok', page[1], left}

@@ -47,8 +47,8 @@ CELLS_A_CALL: Final = 500
 CALLS_IN_FLIGHT: Final = 16
 _T = TypeVar("_T")
 _Call = tuple[str, int, list[str], list[Any]]
-_Begun = tuple[int | str, bytes, str]
-"""Version, run of the server and token of a flush or reset that has begun."""
+_Begun = tuple[int | str, str]
+"""Version and token of a flush or reset."""
 
 
 class FlushOutcome(enum.Enum):
@@ -172,7 +172,7 @@ class CellCache:
         whole, keys = await self._call("mq_conclude", [self._keys.status(source), self._keys.register(source)], [at_ms])
         for key in sorted(keys):
             if not whole or self._keys.parsed(key.decode())[2] == LIVE.name:
-                await self._take(source, key.decode(), ("ended", b"", ""))
+                await self._take(source, key.decode(), ("ended", ""))
 
     async def _with_library(self, work: Callable[[], Awaitable[_T]]) -> _T:
         try:
@@ -187,23 +187,26 @@ class CellCache:
     async def _flush(
         self, status: SourceStatus, batches: Sequence[CellBatch], last_applied: int | None, worker: str, at_ms: int
     ) -> FlushOutcome:
+        return await self._send(self._calls(status, batches, last_applied, worker, at_ms))
+
+    def _calls(
+        self, status: SourceStatus, batches: Sequence[CellBatch], last_applied: int | None, worker: str, at_ms: int
+    ) -> Iterator[_Call]:
+        """A flush: its begin, its puts, its end."""
         source, version, flush = str(status.source), status.offset, _token()
         names = [self._keys.status(source), self._keys.register(source), self._keys.sources]
         begun = [version, "" if last_applied is None else last_applied, source, status.source.topic, self._keys.prefix, flush]
-        state, run = await self._call("mq_begin", names, begun)
-        if state != b"ok":
-            return FlushOutcome(state.decode())
-        outcome = await self._send(self._puts(source, (version, run, flush), batches, at_ms))
-        if outcome is not FlushOutcome.WRITTEN:
-            return outcome
+        yield "mq_begin", len(names), names, begun
+        puts = 0
+        for put in self._puts(source, (version, flush), batches, at_ms):
+            puts += 1
+            yield put
         values = (
             status.clock_ms, status.watermark_ms, status.received, status.applied, status.duplicate, status.late, status.dead,
         )  # fmt: skip
         fields = [item for pair in zip(STATUS_FIELDS, values, strict=True) for item in pair]
-        ended = await self._call(
-            "mq_end", names[:2], [version, run, flush, *fields, "worker", worker, "http", self.address, "at_ms", at_ms]
-        )
-        return FlushOutcome(ended.decode())
+        ended = [version, flush, puts, *fields, "worker", worker, "http", self.address, "at_ms", at_ms]
+        yield "mq_end", 2, names[:2], ended
 
     def _puts(self, source: str, begun: _Begun, batches: Sequence[CellBatch], at_ms: int) -> Iterator[_Call]:
         for batch in batches:
@@ -225,7 +228,8 @@ class CellCache:
         return names if board is None else [*names, board]
 
     async def _send(self, calls: Iterator[_Call]) -> FlushOutcome:
-        """Sends the calls, several in flight; stops at the first that is not ok."""
+        """Sends the calls, several in flight, most flushes in one go; stops after those among which one was not ok: the others of them did
+        nothing either."""
         waiting: list[_Call] = []
         for call in calls:
             waiting.append(call)
@@ -248,11 +252,11 @@ class CellCache:
     async def _reset(self, source: Source, version: int) -> FlushOutcome:
         text, flush = str(source), _token()
         names = [self._keys.status(text), self._keys.register(text), self._keys.sources]
-        state, run, keys = await self._call("mq_reset", names, [version, flush, text, self._keys.prefix])
+        state, keys = await self._call("mq_reset", names, [version, flush, text, self._keys.prefix])
         if state != b"ok":
             return FlushOutcome(state.decode())
         for key in sorted(keys):
-            outcome = await self._take(text, key.decode(), (version, run, flush))
+            outcome = await self._take(text, key.decode(), (version, flush))
             if outcome is not FlushOutcome.WRITTEN:
                 return outcome
         return FlushOutcome.WRITTEN

@@ -196,6 +196,6 @@ class Pace:
             elif self._stopped():
                 return at
             else:
-                # at least 4 ms: waking for each single event would cost more than making it
-                time.sleep(min(max(float(intended_ms[at]) - now, 4.0), 20.0) / 1000)
+                # at least 15 ms: waking for each single event would cost more than making it, and the producer lingers longer
+                time.sleep(min(max(float(intended_ms[at]) - now, 15.0), 20.0) / 1000)
         return at

@@ -203,8 +203,9 @@ async def test_a_total_that_a_double_cannot_hold_is_an_error_and_changes_nothing
     async with open_cache(settings) as cache:
         await flush(cache, 0, 10, watched({("t", "eu"): (2**53 - 1, 1, 1)}))
         with pytest.raises(StoreError, match=r"beyond 2\^53"):
-            await flush(cache, 1, 10, watched({("t", "eu"): (7, 1, 1)}))
+            await flush(cache, 1, 10, watched({("t", "eu"): (7, 1, 1)}), viewers({("t",): (1,)}))
     assert reader.totals(WATCHED, "hour", START_MS, 0) == {("t", "eu"): (2**53 - 1, 1, 1)}
+    assert not reader.statuses()[str(source(1))].consistent, "its end came in one pipeline with the call that failed"
 
 
 async def test_a_server_that_evicts_is_not_used(settings: Settings) -> None:
