@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +25,7 @@ from marquee.catching_up import catch_up
 from marquee.driving import driven
 from marquee.screen import Driven, Screen
 from marquee.signals import interruptible, undisturbed
+from marquee.steps import Steps
 from marquee.watching import Watcher
 from topologies.errors import ServerAway
 from topologies.settings import Settings
@@ -70,7 +70,7 @@ class Demo:
     settings: Settings
     options: DemoOptions
     screen: Screen
-    steps: dict[str, float] = field(default_factory=dict)
+    steps: Steps = field(default_factory=Steps)
     workers: list[tuple[float, int]] = field(default_factory=list)
     cpu_s: float = 0.0
     run: Run | None = None
@@ -84,7 +84,7 @@ class Demo:
     def play(self) -> AuditResult:
         """All of it. Raises MarqueeError when a step fails, KeyboardInterrupt when stopped; everything started is stopped then too."""
         load = self.options.load()
-        cluster = LocalCluster(self.directory, self.settings, preferred=dict.fromkeys(SERVICES, 0))
+        cluster = LocalCluster(self.directory, self.settings, preferred=dict.fromkeys(SERVICES, 0), short_lived=True)
         workers: Workers | None = None
         with interruptible():
             try:
@@ -106,14 +106,8 @@ class Demo:
                 self._tidy()
         return self.result
 
-    @contextmanager
-    def _step(self, name: str) -> Iterator[None]:
-        begun = time.monotonic()
-        try:
-            yield
-        finally:
-            self.steps[name] = round(time.monotonic() - begun, 2)
-            self.screen.say(f"{name}: {self.steps[name]:.1f} s")
+    def _step(self, name: str) -> AbstractContextManager[None]:
+        return self.steps.timed(name, self.screen.say)
 
     def _drive(self, settings: Settings, workers: Workers, options: LoadOptions) -> Run:
         watcher = Watcher(settings)

@@ -11,10 +11,9 @@ import json
 import os
 import shutil
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +36,7 @@ from marquee.chaos.standstill import Standstill
 from marquee.driving import driven
 from marquee.screen import Screen
 from marquee.signals import interruptible, undisturbed
+from marquee.steps import Steps
 from marquee.watching import Watcher
 from topologies.errors import MarqueeError
 from topologies.settings import Settings
@@ -87,7 +87,7 @@ class Trial:
     screen: Screen
     faults: dict[str, int] = field(default_factory=dict)
     exits: list[Exit] = field(default_factory=list)
-    steps: dict[str, float] = field(default_factory=dict)
+    steps: Steps = field(default_factory=Steps)
     strays: int = 0
     standstill_s: float = 0.0
     stuck: str = ""
@@ -147,14 +147,8 @@ class Trial:
                 workers.stop_all()
         return self.result
 
-    @contextmanager
-    def _step(self, name: str) -> Iterator[None]:
-        begun = time.monotonic()
-        try:
-            yield
-        finally:
-            self.steps[name] = round(time.monotonic() - begun, 2)
-            self.screen.say(f"{name}: {self.steps[name]:.1f} s")
+    def _step(self, name: str) -> AbstractContextManager[None]:
+        return self.steps.timed(name, self.screen.say)
 
     def _storm(self, ground: Ground) -> None:
         """The load with its faults, until all is applied or nothing moves any more."""
