@@ -14,7 +14,8 @@ end
 
 -- 'ok' if the flush or reset that began at this version may go on. Of a source that has ended nothing is written any more, whoever still
 -- owns it. Of two that began at one version only the later goes on: were they mixed, the one would take away what the other's end vouches
--- for. So what follows a begin that was not answered 'ok', in one pipeline with it, does nothing.
+-- for. So what follows a begin that was not answered 'ok', in one pipeline with it, does nothing, unless the server had that begin before,
+-- ran anew and was sent it again: then it is the end that says no.
 local function standing(src, version, flush)
   local stored = redis.call('HMGET', src, 'seen', 'ended', 'flush')
   if stored[2] then return 'refused' end
@@ -141,15 +142,15 @@ local function floor_of(t, b)
   return least and -tonumber(least) or math.huge -- it has expired before the totals: nothing enters, and it is ranked anew
 end
 
--- The KEPT best of a leaderboard that has lost too many, from the totals; more where equal ones would have to be told apart.
+-- The MOST best of a leaderboard that has lost too many, from the totals; more where equal ones would have to be told apart.
 local function rank_anew(t, b, board)
   local cells, scores, sorted, best = redis.call('HGETALL', t), {}, {}, {}
   for i = 2, #cells, 2 do
-    scores[i / 2] = exact(struct.unpack('<i8', cells[i], board))
+    scores[i / 2] = struct.unpack('<i8', cells[i], board)
     sorted[i / 2] = scores[i / 2]
   end
   table.sort(sorted)
-  local floor = sorted[math.max(1, #sorted - KEPT + 1)]
+  local floor = sorted[math.max(1, #sorted - MOST + 1)]
   for i = 1, #scores do
     if scores[i] >= floor then
       best[#best + 1] = string.format('%d', -scores[i])
@@ -234,10 +235,12 @@ local function register(src, register_key, s)
 end
 
 -- KEYS src, src:keys, s, t[, b]   ARGV version, flush, bytes of a cell, place of the ranked measure, expiry (s, 0: none), keys (msgpack),
--- values, prefix
+-- values, prefix, which one of the flush's puts (1 …). The status has up to which one all are stored: some may come twice, one may fail.
 local function put(keys, args)
   local standing_now = standing(keys[1], args[1], args[2])
   if standing_now ~= 'ok' then return standing_now end
+  local stored, number = tonumber(redis.call('HGET', keys[1], 'puts')), tonumber(args[9])
+  if stored < number - 1 then return 'refused' end
   if robbed(keys[2], keys[3], keys[4], keys[5], tonumber(args[5]), args[8]) then
     wipe(args[8])
     return 'mismatch'
@@ -253,12 +256,12 @@ local function put(keys, args)
   if args[5] ~= '0' then
     for i = 3, #keys do redis.call('EXPIREAT', keys[i], args[5]) end
   end
-  redis.call('HINCRBY', keys[1], 'puts', 1)
+  if stored < number then redis.call('HSET', keys[1], 'puts', args[9]) end
   return 'ok'
 end
 
 -- KEYS src, src:keys   ARGV version, flush, how many puts there were, fields and values of the status. In one pipeline with its puts it runs
--- even if one of them failed, so it counts them.
+-- even if one of them failed.
 local function finish(keys, args)
   local standing_now = standing(keys[1], args[1], args[2])
   if standing_now ~= 'ok' then return standing_now end
@@ -306,6 +309,7 @@ local function take(keys, args)
     news[#news + 1] = false
   end
   if #names > 0 then apply(keys[3], keys[4], keys[5], names, news, tonumber(args[3]), tonumber(args[4])) end
+  if keys[5] and args[7] ~= '0' then redis.call('EXPIREAT', keys[5], args[7]) end -- it may have been filled anew
   local left = redis.call('HLEN', keys[3])
   if left == 0 then register(keys[1], keys[2], keys[3]) end
   return {'ok', page[1], left}

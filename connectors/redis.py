@@ -7,7 +7,7 @@
         topic, worker, http, at_ms                               duplicate, late, dead
         keys        how many keys there were at that flush's end ended    when (ms) its topic was found to be no more
         flush       token of the flush or reset that began last: of two at one version the later one goes on
-        puts        how many calls of that flush have stored their cells
+        puts        up to which call of that flush all have stored their cells
     {prefix}src:{source}:keys                        set of the s-keys below that this source has
     {prefix}server                                   run of the server, and how many keys it had evicted when it was last looked at
     {prefix}{view}:{logic}:{window}:{start_ms}:{grouping}:s:{source}   hash: key → measures of this source

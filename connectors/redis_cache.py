@@ -200,6 +200,7 @@ class CellCache:
         puts = 0
         for put in self._puts(source, (version, flush), batches, at_ms):
             puts += 1
+            put[3].append(puts)
             yield put
         values = (
             status.clock_ms, status.watermark_ms, status.received, status.applied, status.duplicate, status.late, status.dead,

@@ -123,7 +123,7 @@ class CheckpointCycle(Cycle):
     """Checkpoints of all partitions in turn, until stopped; a round writes all that are not."""
 
     def __init__(self, flush: CheckpointFlush, owners: Callable[[], Iterable[PartitionOwner]], settings: WorkerSettings) -> None:
-        super().__init__("checkpoints", flush, owners, settings.checkpoint_s, settings, abreast=1, part=0.0)
+        super().__init__("checkpoints", flush, owners, settings.checkpoint_s, settings, abreast=1)
         self._checkpoint = flush
         self._pace = Pace(settings.checkpoint_share, settings.checkpoint_s)
         self._lacking: WeakSet[PartitionOwner] = WeakSet()

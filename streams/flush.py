@@ -139,7 +139,7 @@ class Cycle:
         settings: WorkerSettings,
         *,
         abreast: int,
-        part: float,
+        part: float = 1.0,
         store_cpu_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """`abreast`: how many partitions are flushed side by side. What a flush takes is as old as the flush is long when it arrives, so
@@ -157,6 +157,8 @@ class Cycle:
         self.due: Callable[[PartitionOwner], bool] = lambda _: True
         """Whether a round of `run` includes this partition. While the store is in trouble it includes all."""
         self._away = False
+        self._broke_off: PartitionOwner | None = None
+        """Where the last round that found the store away ended: the next begins behind it, so that the others have their turn."""
         self._locks: WeakKeyDictionary[PartitionOwner, asyncio.Lock] = WeakKeyDictionary()
         self._failing_since: float | None = None
         self._reported = 0.0
@@ -193,13 +195,15 @@ class Cycle:
         """One flush of every partition, or of those that are due, over `spread_s` seconds at least; False if the store did not take all."""
         meter = meter or CpuMeter()
         owners = [owner for owner in self._owners() if not due_only or self._failing_since is not None or self.due(owner)]
-        waiting = iter(owners)
+        first = owners.index(self._broke_off) + 1 if self._broke_off in owners else 0
+        waiting = iter(owners[first:] + owners[:first])
 
         async def lane() -> bool:
             taken = True
             for owner in waiting:
                 taken &= await meter.run(self._taken(owner))
                 if self._away:
+                    self._broke_off = owner
                     break
                 await asyncio.sleep(spread_s / len(owners))
             return taken

@@ -6,10 +6,13 @@ import random
 from collections import Counter
 
 import pytest
+import redis
 
+from connectors import redis_cache
+from connectors.redis import BOARD_FEWEST, LIBRARY, RedisKeys
 from connectors.redis_cache import CellCache, FlushOutcome
 from connectors.redis_reader import CellReader
-from tests.connectors.redis_cells import NOW_MS, VIEWS, assert_totals_are_sums, open_cache, source, status, viewers
+from tests.connectors.redis_cells import NOW_MS, START_MS, VIEWS, assert_totals_are_sums, open_cache, source, status, viewers, watched
 from topologies.settings import Settings
 from topologies.view import LIVE
 
@@ -64,6 +67,27 @@ async def test_a_leaderboard_is_filled_anew_when_the_best_leave(settings: Settin
             await written(cache, 0, offset, log, offset - 1)
             assert assert_ranked(reader, [log]) >= 500
     reader.close()
+
+
+async def test_a_leaderboard_that_is_filled_anew_expires_with_its_window(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_cache, "CELLS_A_CALL", 4_000)  # so that one call takes all that is ranked
+    client, reader = redis.Redis.from_url(settings.redis.url), CellReader(settings.redis, VIEWS)
+    keys = RedisKeys(settings.redis.prefix)
+    stem = keys.stem(VIEWS[0], "hour", START_MS, 0)
+    async with open_cache(settings) as cache:
+        for partition, (some, value) in enumerate([(KEYS[:1_000], 9), (KEYS[1_000:], 1)]):
+            batch = watched({(key, "eu"): (1, value, 1) for key in some})
+            now = status(partition, 1)
+            assert await cache.flush(now, [batch], last_applied=None, worker="w", at_ms=NOW_MS) is FlushOutcome.WRITTEN
+        assert client.zcard(str(keys.board(stem, VIEWS[0]))) == 1_000
+        assert await cache.reset(source(0), 2) is FlushOutcome.WRITTEN
+    assert client.expiretime(str(keys.board(stem, VIEWS[0]))) == client.expiretime(keys.totals(stem)) > 0
+    client.close()
+    reader.close()
+
+
+def test_readers_know_how_few_a_leaderboard_may_have() -> None:
+    assert f"local FEWEST, KEPT, MOST = {BOARD_FEWEST}," in LIBRARY
 
 
 async def test_a_source_that_is_taken_away_leaves_the_best_of_the_others(settings: Settings) -> None:

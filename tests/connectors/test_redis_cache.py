@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -184,6 +185,34 @@ async def test_the_functions_are_loaded_again_when_the_server_lost_them(settings
         client.close()
         assert await flush(cache, 0, 10, viewers({("a",): (1,)})) is WRITTEN
     assert reader.totals(VIEWERS, "live", 0, 0) == {("a",): (1,)}
+
+
+async def test_calls_of_a_flush_that_come_twice_count_once_and_do_not_stand_in_for_one_that_failed(
+    settings: Settings, reader: CellReader
+) -> None:
+    client: Any = redis.Redis.from_url(settings.redis.url)
+
+    def sent(call: tuple[str, int, list[str], list[Any]]) -> Any:
+        name, count, names, arguments = call
+        try:
+            return client.execute_command("FCALL", name, count, *names, *arguments)
+        except redis.ResponseError as error:
+            return str(error)
+
+    cells: dict[tuple[str, ...], tuple[int, ...]] = {(f"t{number}",): (1,) for number in range(1_100)}
+    async with open_cache(settings) as cache:
+        begin, first, second, third, end = cache._calls(status(0, 10), [viewers(cells)], None, "w", NOW_MS)
+        assert [sent(call) for call in (begin, first, second, second, third, third, end)] == [b"ok"] * 7
+        assert reader.statuses()[str(source(0))].consistent
+        await flush(cache, 1, 10, viewers({("z",): (2**53 - 1,)}))
+        cells[("z",)] = (7,)
+        begin, first, second, third, end = cache._calls(status(0, 11), [viewers(cells)], 10, "w", NOW_MS)
+        assert [sent(call) for call in (begin, first, second)] == [b"ok"] * 3
+        for _ in range(3):
+            assert "beyond 2^53" in str(sent(third))
+            assert [sent(second), sent(end)] == [b"ok", b"refused"]
+    assert not reader.statuses()[str(source(0))].consistent
+    client.close()
 
 
 async def test_a_window_expires_at_its_end_and_retention_and_is_not_written_after_it(settings: Settings, reader: CellReader) -> None:

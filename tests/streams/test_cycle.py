@@ -23,7 +23,7 @@ OWNERS = [
 
 
 def cycle(flush: Callable[[PartitionOwner], Awaitable[None]], *, abreast: int) -> Cycle:
-    return Cycle("store", flush, lambda: OWNERS, 0.1, WorkerSettings(max_unacked_s=0.0), abreast=abreast, part=0.5)
+    return Cycle("store", flush, lambda: OWNERS, 0.1, WorkerSettings(max_unacked_s=0.0), abreast=abreast)
 
 
 @pytest.mark.parametrize("abreast", [1, 2, 8])
@@ -57,6 +57,22 @@ async def test_an_absent_store_ends_the_round_and_in_time_the_folding_until_it_i
     away = False
     assert await storing.round() is True
     assert storing.working.is_set()
+
+
+@pytest.mark.parametrize("abreast", [1, 2])
+async def test_partitions_that_the_store_never_answers_do_not_starve_the_others(abreast: int) -> None:
+    flushed: set[int] = set()
+
+    async def flush(owner: PartitionOwner) -> None:
+        flushed.add(owner.source.partition)
+        await asyncio.sleep(0)
+        if owner.source.partition < abreast:
+            raise ServerAway("no answer in time")
+
+    storing = cycle(flush, abreast=abreast)
+    assert await storing.round() is False
+    assert await storing.round() is False
+    assert flushed == {0, 1, 2, 3}
 
 
 async def test_so_many_partitions_as_it_is_told_are_flushed_side_by_side() -> None:
