@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_right
 from dataclasses import asdict
 from typing import Any, Final
@@ -28,6 +29,8 @@ from topologies.settings import Settings
 
 WARM_UP_S: Final = 5.0
 """Events intended earlier than this after the run began are not counted: producers connect, workers see the topic."""
+SETTLE_S: Final = 35.0
+"""Between the search for what is sustained, which ends in overload, and the measurement: its sessions expire, its cells reach Cassandra."""
 
 
 @click.command()
@@ -62,6 +65,7 @@ def freshness(
             if not highest:
                 raise MarqueeError(f"not even {steps[0].rate:,.0f} events a second are sustained here: {steps[0].gave_out} gave out")
             rate = round(share * highest)
+            time.sleep(SETTLE_S)
             document = {"sustained_rate": round(highest), "share": share, "steps": [asdict(step) for step in steps]}
         show({**_measured(settings, running, LoadOptions(rate=rate, duration_s=duration_s, format=encoding)), **document}, as_json)
     return 0
