@@ -15,16 +15,16 @@ end
 -- 'ok' if the flush or reset that began at this version may go on. Of a source that has ended nothing is written any more, whoever still
 -- owns it. Of two that began at one version only the later goes on: were they mixed, the one would take away what the other's end vouches
 -- for. So what follows a begin that was not answered 'ok', in one pipeline with it, does nothing, unless the server had that begin before,
--- ran anew and was sent it again: then it is the end that says no.
+-- ran anew and was sent it again: then it is the end that says no. With 'ok' come the flush's run and up to which put all are stored.
 local function standing(src, version, flush)
-  local stored = redis.call('HMGET', src, 'seen', 'ended', 'flush')
+  local stored = redis.call('HMGET', src, 'seen', 'ended', 'flush', 'run_id', 'puts')
   if stored[2] then return 'refused' end
   if not stored[1] then return 'mismatch' end
   local seen = tonumber(stored[1])
   if seen > tonumber(version) then return 'refused' end
   if seen < tonumber(version) then return 'mismatch' end
   if stored[3] ~= flush then return 'refused' end
-  return 'ok'
+  return 'ok', stored[4], stored[5]
 end
 
 -- What matches a pattern as it stands.
@@ -237,9 +237,9 @@ end
 -- KEYS src, src:keys, s, t[, b]   ARGV version, flush, bytes of a cell, place of the ranked measure, expiry (s, 0: none), keys (msgpack),
 -- values, prefix, which one of the flush's puts (1 …). The status has up to which one all are stored: some may come twice, one may fail.
 local function put(keys, args)
-  local standing_now = standing(keys[1], args[1], args[2])
+  local standing_now, _, puts = standing(keys[1], args[1], args[2])
   if standing_now ~= 'ok' then return standing_now end
-  local stored, number = tonumber(redis.call('HGET', keys[1], 'puts')), tonumber(args[9])
+  local stored, number = tonumber(puts), tonumber(args[9])
   if stored < number - 1 then return 'refused' end
   if robbed(keys[2], keys[3], keys[4], keys[5], tonumber(args[5]), args[8]) then
     wipe(args[8])
@@ -263,11 +263,10 @@ end
 -- KEYS src, src:keys   ARGV version, flush, how many puts there were, fields and values of the status. In one pipeline with its puts it runs
 -- even if one of them failed.
 local function finish(keys, args)
-  local standing_now = standing(keys[1], args[1], args[2])
+  local standing_now, run, puts = standing(keys[1], args[1], args[2])
   if standing_now ~= 'ok' then return standing_now end
-  local stored = redis.call('HMGET', keys[1], 'run_id', 'puts')
-  if server_run() ~= stored[1] then return 'mismatch' end
-  if stored[2] ~= args[3] then return 'refused' end
+  if server_run() ~= run then return 'mismatch' end
+  if puts ~= args[3] then return 'refused' end
   redis.call('HSET', keys[1], 'applied', args[1], unpack(args, 4))
   return 'ok'
 end

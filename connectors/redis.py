@@ -106,8 +106,7 @@ def expires_at_s(window: Window, start_ms: int) -> int:
 
 def board_place(view: View) -> int:
     """Where the ranked measure starts in a stored cell, in bytes from 1; 0 without a leaderboard."""
-    names = [measure.name for measure in view.measures]
-    return 0 if view.leaderboard is None else names.index(view.leaderboard) * 8 + 1
+    return 0 if view.ranked is None else view.ranked * 8 + 1
 
 
 def evicting(url: str, policy: str) -> StoreError:

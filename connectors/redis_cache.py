@@ -102,7 +102,7 @@ class CellCache:
         with redis_errors(self._settings):
             if self._policy != "noeviction":
                 raise evicting(self._settings.url, self._policy)
-            return await self._with_library(lambda: self._flush(status, batches, last_applied, worker, at_ms))
+            return await self._with_library(lambda: self._send(self._calls(status, batches, last_applied, worker, at_ms)))
 
     async def reset(self, source: Source, version: int) -> FlushOutcome:
         """Takes away all that `source` has in Redis, a few hundred cells a step; from now until its next flush it is not consistent."""
@@ -184,11 +184,6 @@ class CellCache:
             await self.connect()
         return await work()
 
-    async def _flush(
-        self, status: SourceStatus, batches: Sequence[CellBatch], last_applied: int | None, worker: str, at_ms: int
-    ) -> FlushOutcome:
-        return await self._send(self._calls(status, batches, last_applied, worker, at_ms))
-
     def _calls(
         self, status: SourceStatus, batches: Sequence[CellBatch], last_applied: int | None, worker: str, at_ms: int
     ) -> Iterator[_Call]:
@@ -229,8 +224,8 @@ class CellCache:
         return names if board is None else [*names, board]
 
     async def _send(self, calls: Iterator[_Call]) -> FlushOutcome:
-        """Sends the calls, several in flight, most flushes in one go; stops after those among which one was not ok: the others of them did
-        nothing either."""
+        """Sends the calls, several in flight, most flushes in one go; stops after those among which one was not ok, behind which no other
+        was either."""
         waiting: list[_Call] = []
         for call in calls:
             waiting.append(call)

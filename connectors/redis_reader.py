@@ -96,16 +96,15 @@ class CellReader:
 
         Raises StoreError when the view declares no leaderboard.
         """
-        name = self._keys.board(self._keys.stem(view, window, start_ms, grouping), view)
-        if name is None:
+        stem = self._keys.stem(view, window, start_ms, grouping)
+        name = self._keys.board(stem, view)
+        if name is None or view.ranked is None:
             raise StoreError(f"view {view.name} has no leaderboard; declare one in topologies/{view.name}.py")
-        totals = self._keys.totals(self._keys.stem(view, window, start_ms, grouping))
         with redis_errors(self._settings), self._client.pipeline(transaction=True) as pipe:
-            found, held, there = pipe.zrange(name, 0, max(k, 1) - 1, withscores=True).zcard(name).hlen(totals).execute()
+            found, held, there = pipe.zrange(name, 0, max(k, 1) - 1, withscores=True).zcard(name).hlen(self._keys.totals(stem)).execute()
         best = [(split_key(key), -int(score)) for key, score in found]
         if held < min(k, there):  # a leaderboard ends somewhere
-            place = [measure.name for measure in view.measures].index(view.leaderboard or "")
-            values = {key: cell[place] for key, cell in self.totals(view, window, start_ms, grouping).items()}
+            values = {key: cell[view.ranked] for key, cell in self.totals(view, window, start_ms, grouping).items()}
             best = sorted(values.items(), key=lambda cell: (-cell[1], join_key(cell[0])))
         return [(key, total) for key, total in best[: max(k, 0)] if total]
 

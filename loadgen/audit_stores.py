@@ -172,11 +172,10 @@ def _wrong_sums(view: View, look: WindowLook) -> list[Difference]:
         for key, values in cells.items():
             sums[key] = tuple(map(sum, zip(sums[key], values, strict=True))) if key in sums else values
     found = [("redis totals", key, sums.get(key), look.totals.get(key)) for key in sums.keys() | look.totals.keys()]
-    if look.board is not None and view.leaderboard is not None:
-        ranked = [measure.name for measure in view.measures].index(view.leaderboard)
-        least = _board_floor([values[ranked] for values in look.totals.values()], look.board)
+    if look.board is not None and view.ranked is not None:
+        least = _board_floor([values[view.ranked] for values in look.totals.values()], look.board)
         for key in look.totals.keys() | look.board.keys():
-            total = look.totals[key][ranked] if key in look.totals else None
+            total = look.totals[key][view.ranked] if key in look.totals else None
             served = (look.board[key],) if key in look.board else None
             if served is not None or (total is not None and total >= least):
                 found.append(("redis leaderboard", key, None if total is None else (total,), served))

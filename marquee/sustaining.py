@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -68,7 +68,7 @@ def _tried(settings: Settings, encoding: str, rate: float) -> Step:
     ends.end()
     # planning and the processes' start come before the first record
     middle_ms = max(begun_ms, ended_ms - STEP_S * 500)
-    mid, end = (max(map(lag_s, applied.courses, ends.courses, [when] * len(ends.courses))) for when in (middle_ms, ended_ms))
+    mid, end = (greatest_lag_s(applied.courses, ends.courses, when) for when in (middle_ms, ended_ms))
     late = run.late_sends / max(run.generated, 1)
     return Step(rate, round(mid, 2), round(end, 2), round(late, 3), gave_out(mid, end, late))
 
@@ -76,6 +76,11 @@ def _tried(settings: Settings, encoding: str, rate: float) -> Step:
 def gave_out(lag_mid_s: float, lag_end_s: float, late_share: float) -> str:
     """Who could not keep up with a step: "workers", "generator" or "" for nobody."""
     return "workers" if lag_end_s > lag_mid_s + GROWTH_S else "generator" if late_share > LATE_SHARE else ""
+
+
+def greatest_lag_s(applied: Sequence[Course], ends: Sequence[Course], when_ms: float) -> float:
+    """`lag_s` of the partition that is furthest behind."""
+    return max(lag_s(course, end, when_ms) for course, end in zip(applied, ends, strict=True))
 
 
 def lag_s(applied: Course, ends: Course, when_ms: float) -> float:

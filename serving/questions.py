@@ -58,8 +58,7 @@ class Plan:
     @property
     def ranked(self) -> int:
         """Index of the measure that orders the answer."""
-        names = [measure.name for measure in self.view.measures]
-        return names.index(self.view.leaderboard) if self.view.leaderboard else 0
+        return self.view.ranked or 0
 
 
 def additive(view: View) -> bool:

@@ -114,6 +114,11 @@ class View:
         """Name of the view's table of packs."""
         return f"cells_{self.name}_{self.logic_version}"
 
+    @property
+    def ranked(self) -> int | None:
+        """Which of its measures, from 0, the leaderboard ranks; None without one."""
+        return None if self.leaderboard is None else [measure.name for measure in self.measures].index(self.leaderboard)
+
     def window(self, name: str) -> Window:
         """The declared window of that name; DeclarationError if there is none."""
         for window in self.windows:

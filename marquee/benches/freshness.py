@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from cluster.supervisor import Workers
 from connectors.kafka import client_options, partition_offsets
+from loadgen.audit_arrow import is_arrow
 from loadgen.ledger import Run
 from loadgen.load import LoadOptions, run_load, shape_of
 from marquee.applied import AppliedWatch
@@ -125,10 +126,12 @@ def _times(settings: Settings, topic: str, partition: int, first: int) -> Any:
     consumer.assign([TopicPartition(topic, partition, first)])
     at = first
     while at < end:
-        for message in consumer.consume(10_000, 1.0):
-            at = (message.offset() or 0) + 1
-            value, (_, stamp_ms) = message.value() or b"", message.timestamp()
-            times = pa.ipc.open_stream(value).read_all().column("ts").to_pylist() if value[:1] != b"{" else _time_of(value)
+        messages: list[Any] = consumer.consume(10_000, 1.0)
+        for message in messages:
+            at = message.offset() + 1
+            value, (_, stamp_ms) = message.value(), message.timestamp()
+            arrow = is_arrow(value, message.headers())
+            times = pa.ipc.open_stream(value).read_all().column("ts").to_pylist() if arrow else _time_of(value)
             for ts in times:
                 yield message.offset(), ts, stamp_ms
     consumer.close()

@@ -19,7 +19,7 @@ from marquee.catching_up import catch_up
 from marquee.formats import format_option
 from marquee.invocation import Invocation, pass_invocation
 from marquee.output import json_option, say
-from marquee.sustaining import lag_s
+from marquee.sustaining import greatest_lag_s
 from topologies.settings import Settings
 
 BEFORE_S: Final = 15.0
@@ -78,18 +78,16 @@ def _measured(settings: Settings, directory: Path, load: LoadOptions) -> dict[st
     until_ms = killed_ms + (AFTER_S - FRESH_S) * 1000
     return {
         **timed(applied.courses, ends.courses, killed_ms, until_ms),
-        "lag_s": {str(second): _lag_s(applied.courses, ends.courses, killed_ms + second * 1000) for second in range(-5, int(AFTER_S))},
+        "lag_s": {
+            str(second): round(greatest_lag_s(applied.courses, ends.courses, killed_ms + second * 1000), 2)
+            for second in range(-5, int(AFTER_S))
+        },
         "exact": result.proven,
         "events": run.generated,
         "cpu_s": round(cpu_s, 2),
         "events_per_core_second": round(run.generated / cpu_s),
         "late_sends": run.late_sends,
     }
-
-
-def _lag_s(applied: list[Course], ends: list[Course], when_ms: float) -> float:
-    """Of the partition that is furthest behind."""
-    return round(max(lag_s(course, end, when_ms) for course, end in zip(applied, ends, strict=True)), 2)
 
 
 def timed(applied: list[Course], ends: list[Course], killed_ms: float, until_ms: float) -> dict[str, Any]:
