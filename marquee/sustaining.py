@@ -1,14 +1,14 @@
 """The highest rate that a running system sustains: live load in steps, each judged by whether the lag grew.
 
-A rate is sustained when, over the second half of its step, Redis did not fall further behind the log, and the generator sent on time.
+A rate is sustained when, over the second half of its load, Redis did not fall further behind the log, and the generator sent on time.
 """
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Final
 
 from loadgen.load import LoadOptions, run_load
@@ -20,8 +20,12 @@ FIRST_RATE: Final = 20_000.0
 STEP: Final = 1.4
 """Each step is so many times the one before; the last gap is halved once, so the answer is up to 18 % below the truth."""
 STEP_S: Final = 15.0
-GROWTH_S: Final = 0.3
-"""Lag so much greater at the end of a step than at its middle has grown: in these 7.5 s by 4 % more than what workers keep up with."""
+LOOK_S: Final = 3.0
+"""Lag is looked at for so long around the load's middle and before its end: with each flush it falls, so a moment says little."""
+LOOKS: Final = 60
+GROWTH_S: Final = 0.25
+"""Lag so much greater at the end of the load than at its middle has grown: between the two looks are 6 s, so the rate is 4 % more than
+what workers keep up with."""
 LATE_SHARE: Final = 0.05
 """A generator that hands over more than this share of its records 100 ms late or more is at its own limit."""
 
@@ -60,17 +64,24 @@ def _tried(settings: Settings, encoding: str, rate: float) -> Step:
     applied, ends = AppliedWatch.of(settings, topic), EndsWatch(settings, topic)
     applied.start()
     ends.start()
-    begun_ms = time.time() * 1000
     run = run_load(settings, LoadOptions(rate=rate, duration_s=STEP_S, format=encoding), lambda _: None)
-    ended_ms = time.time() * 1000
     catch_up(settings, topic, lambda _: None)
     applied.end()
     ends.end()
-    # planning and the processes' start come before the first record
-    middle_ms = max(begun_ms, ended_ms - STEP_S * 500)
-    mid, end = (greatest_lag_s(applied.courses, ends.courses, when) for when in (middle_ms, ended_ms))
+    mid, end = lag_mid_and_end_s(applied.courses, ends.courses)
     late = run.late_sends / max(run.generated, 1)
     return Step(rate, round(mid, 2), round(end, 2), round(late, 3), gave_out(mid, end, late))
+
+
+def lag_mid_and_end_s(applied: Sequence[Course], ends: Sequence[Course]) -> tuple[float, float]:
+    """The greatest lag, on an average of LOOK_S seconds, around the middle of a load and before its end: when the log ended to grow, not
+    when the generator came back, which waits for its ledger while the workers catch up."""
+    ended_ms = max(course.seen_ms[-1] for course in ends)
+
+    def mean(from_ms: float) -> float:
+        return fmean(greatest_lag_s(applied, ends, from_ms + LOOK_S * 1000 * look / LOOKS) for look in range(LOOKS))
+
+    return mean(ended_ms - (STEP_S + LOOK_S) * 500), mean(ended_ms - LOOK_S * 1000)
 
 
 def gave_out(lag_mid_s: float, lag_end_s: float, late_share: float) -> str:
