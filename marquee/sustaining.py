@@ -68,20 +68,20 @@ def _tried(settings: Settings, encoding: str, rate: float) -> Step:
     catch_up(settings, topic, lambda _: None)
     applied.end()
     ends.end()
-    mid, end = lag_mid_and_end_s(applied.courses, ends.courses)
+    mid, end = lag_mid_and_end_s(applied.courses, ends.courses, run.span_start_ms, run.span_end_ms)
     late = run.late_sends / max(run.generated, 1)
     return Step(rate, round(mid, 2), round(end, 2), round(late, 3), gave_out(mid, end, late))
 
 
-def lag_mid_and_end_s(applied: Sequence[Course], ends: Sequence[Course]) -> tuple[float, float]:
-    """The greatest lag, on an average of LOOK_S seconds, around the middle of a load and before its end: when the log ended to grow, not
-    when the generator came back, which waits for its ledger while the workers catch up."""
-    ended_ms = max(course.seen_ms[-1] for course in ends)
+def lag_mid_and_end_s(applied: Sequence[Course], ends: Sequence[Course], from_ms: float, to_ms: float) -> tuple[float, float]:
+    """The greatest lag, on an average of LOOK_S seconds, around the middle of a load that was to be sent in this span, and at its end.
 
-    def mean(from_ms: float) -> float:
-        return fmean(greatest_lag_s(applied, ends, from_ms + LOOK_S * 1000 * look / LOOKS) for look in range(LOOKS))
+    Not when the log ended to grow: the worker's ticks go on, and the generator writes its ledger while the workers catch up."""
 
-    return mean(ended_ms - (STEP_S + LOOK_S) * 500), mean(ended_ms - LOOK_S * 1000)
+    def mean(since_ms: float) -> float:
+        return fmean(greatest_lag_s(applied, ends, since_ms + LOOK_S * 1000 * look / LOOKS) for look in range(LOOKS))
+
+    return mean((from_ms + to_ms - LOOK_S * 1000) / 2), mean(to_ms - LOOK_S * 1000)
 
 
 def gave_out(lag_mid_s: float, lag_end_s: float, late_share: float) -> str:

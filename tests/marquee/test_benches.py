@@ -52,8 +52,8 @@ def test_a_rate_a_twentieth_above_what_workers_keep_up_with_is_not_sustained(abo
             applied.note(tenth * 100, tenth * 100.0)
     last = int(STEP_S) * 1000
     applied.note(ends.offsets[-1], last + 2_000.0)
-    ends.note(ends.offsets[-1], last + 5_000.0)
-    middle_s, end_s = lag_mid_and_end_s([applied], [ends])
+    ends.note(ends.offsets[-1] + 1, last + 5_000.0)  # a tick
+    middle_s, end_s = lag_mid_and_end_s([applied], [ends], 0.0, last)
     assert middle_s > 0.3
     assert gave_out(middle_s, end_s, 0.0) == by
 
