@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient
 
 from cluster.local import SERVICES, LocalCluster
 from connectors.kafka import client_options, ensure_topics, partition_offsets
+from marquee.catching_up import catch_up
 from marquee.output import emit, say
 from topologies.errors import MarqueeError
 from topologies.settings import Settings
@@ -64,7 +65,7 @@ def servers_cpu_s(cluster: LocalCluster | None) -> dict[str, float]:
 
 
 def wait_durable(settings: Settings, topic: str, on_look: Callable[[int], None]) -> None:
-    """Returns when the group has committed the topic's end: every cell and the checkpoint are durable then.
+    """Returns when the group has committed the topic's end and Redis has it too: every cell and the checkpoint are stored then.
 
     `on_look` is called with the number of records left, twenty times a second. MarqueeError after DURABLE_TIMEOUT_S.
     """
@@ -79,6 +80,7 @@ def wait_durable(settings: Settings, topic: str, on_look: Callable[[int], None])
         left = sum(max(0, end - committed.get(partition, 0)) for partition, end in ends.items())
         on_look(left)
         if not left:
+            catch_up(settings, topic, lambda _: None)
             return
         time.sleep(LOOK_EVERY_S)
     raise MarqueeError(f"{left:,} records of {topic} were not durable after {DURABLE_TIMEOUT_S:.0f} s; see the workers' logs")

@@ -38,10 +38,13 @@ BARS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "drain-format-arrow": ("the same in Arrow", ("events_per_core_second", "cpu_s", "rss_mb", "exact")),
     "stock": ("a stock Faust agent beside it", ("events_per_core_second", "marquee_events_per_core_second", "ratio", "exact")),
     "scale-workers-2": ("two workers against one", ("events_per_core_second", "events_per_s", "efficiency", "exact")),
-    "freshness-share-0.7": ("intended send time to Redis", ("sustained_rate", "rate", "p50_ms", "p99_ms")),
+    "freshness-share-0.7": ("intended send time to Redis", ("sustained_rate", "limited_by", "rate", "p50_ms", "p99_ms")),
     "recovery-rate-50000-format-arrow": ("SIGKILL to fresh again, Arrow", ("seconds", "recovered", "moved_s", "exact", "late_sends")),
     "recovery-rate-50000": ("the same, JSON", ("seconds", "recovered", "moved_s", "exact", "late_sends")),
-    "rebalance": ("a partition that stays stands still", ("quiet_pause_s", "join_pause_s", "leave_pause_s", "kill_pause_s", "exact")),
+    "rebalance": (
+        "a partition that stays, and one that moves, stands still",
+        ("quiet_pause_s", *(f"{kind}_{which}_s" for kind in ("join", "leave", "kill") for which in ("pause", "moved")), "exact"),
+    ),
     "checkpoint": ("checkpoints, by live sessions", ("by_live_sessions",)),
     "sessions": ("CPU an event, 1 M live sessions against 10 k", ("cpu_us_an_event", "ratio", "same_cells", "exact")),
     "memory-rate-50000-minutes-30-format-arrow-no-audit": (
@@ -84,6 +87,7 @@ def performance_page() -> str:
     ]
     profiles = {form: documents[f"profile-format-{form}"] for form in FORMATS if f"profile-format-{form}" in documents}
     lines += _stages({form: document["measured"] for form, document in profiles.items()})
+    lines += ["", *(f"{form}: measured {_when(document)}." for form, document in profiles.items())]
     return "\n".join(lines) + "\n"
 
 

@@ -67,7 +67,8 @@ def freshness(
                 raise MarqueeError(f"not even {steps[0].rate:,.0f} events a second are sustained here: {steps[0].gave_out} gave out")
             rate = round(share * highest)
             time.sleep(SETTLE_S)
-            document = {"sustained_rate": round(highest), "share": share, "steps": [asdict(step) for step in steps]}
+            limit = next(step.gave_out for step in reversed(steps) if step.gave_out)
+            document = {"sustained_rate": round(highest), "limited_by": limit, "share": share, "steps": [asdict(step) for step in steps]}
         show({**_measured(settings, running, LoadOptions(rate=rate, duration_s=duration_s, format=encoding)), **document}, as_json)
     return 0
 

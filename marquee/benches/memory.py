@@ -32,7 +32,8 @@ WARM_UP_S: Final = 1_020.0
 state fills for 16 min before as many sessions are forgotten as begin; a minute more for the allocator."""
 JUDGED_MIN: Final = 30.0
 FLAT_SHARE: Final = 0.05
-"""Flat: the slope, carried on over JUDGED_MIN minutes, adds less than this share of the memory at the start of the stretch."""
+"""Flat: the slope, carried on over JUDGED_MIN minutes, adds less than this share of the memory at the start of the stretch; and the last
+fifth of the stretch, by its median, has not more than so much above the first."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,12 @@ def _thinned(samples: list[Sample], most: int = 400) -> list[Sample]:
 
 
 def is_flat(samples: list[Sample]) -> bool:
-    """Whether the slope over JUDGED_MIN minutes is under FLAT_SHARE of the memory at the start of the stretch. Falling is flat."""
-    return bool(samples) and slope_per_hour(samples) * JUDGED_MIN / 60 < FLAT_SHARE * samples[0].rss_mb
+    """Whether neither the slope over JUDGED_MIN minutes nor the last fifth against the first says more than FLAT_SHARE. Falling is flat."""
+    if not samples:
+        return False
+    fifth = max(1, len(samples) // 5)
+    first, last = (median(sample.rss_mb for sample in some) for some in (samples[:fifth], samples[-fifth:]))
+    return slope_per_hour(samples) * JUDGED_MIN / 60 < FLAT_SHARE * samples[0].rss_mb and last - first < FLAT_SHARE * first
 
 
 @dataclass
@@ -117,8 +122,9 @@ def memory(
     """Watch one worker's resident memory under live load and tell whether it grows.
 
     Flat means: the slope of the measured stretch (the median of the slopes between all its samples), carried on over 30 minutes, is under
-    5 % of the memory at its start. The warm-up is not judged: sessions are remembered for 15 minutes of lateness, so the state fills for
-    16 minutes before it can be level. A shorter warm-up judges memory that has reason to grow.
+    5 % of the memory at its start, and so is what its last fifth has more than its first. The warm-up is not judged: sessions are
+    remembered for 15 minutes of lateness, so the state fills for 16 minutes before it can be level; and when an hour begins, its cells
+    come beside those of the last one, for a quarter of an hour. A shorter warm-up judges memory that has reason to grow.
 
     \b
     Examples:
@@ -169,7 +175,7 @@ def _measured(samples: list[Sample], warm_up_s: float) -> dict[str, Any]:
         "end_mb": round(last.rss_mb, 1),
         "slope_mb_per_hour": round(slope, 2),
         "flat": is_flat(stretch),
-        "flat_rule": f"slope × {JUDGED_MIN:g} min < {FLAT_SHARE:.0%} of rss_mb, from {warm_up_s:g} s on",
+        "flat_rule": f"slope × {JUDGED_MIN:g} min and last fifth - first < {FLAT_SHARE:.0%}, from {warm_up_s:g} s on",
         "cpu_s": round(last.cpu_s - first.cpu_s, 2),
         "live_sessions": last.sessions,
         "samples": len(stretch),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,12 +19,15 @@ from marquee.arena import arena, cluster_option, show
 from marquee.catching_up import catch_up
 from marquee.invocation import Invocation, pass_invocation
 from marquee.output import json_option, say
+from topologies.errors import MarqueeError
 from topologies.settings import Settings
 
 WARM_UP_S: Final = 15.0
-READY_S: Final = 180.0
+READY_S: Final = 90.0
+"""A worker that joins may take so long until it has its partitions: it starts beside those that work, on the same cores."""
 APART_S: Final = 15.0
-"""Between one event and the next: a session time-out, and the moves after it."""
+"""Between one event's end and the next: a session time-out, and the moves after it."""
+LOAD_S: Final = WARM_UP_S + 5 * APART_S + 2 * READY_S
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,15 @@ class Span:
 def rebalance(invocation: Invocation, rate: float, session_s: float, given: bool, as_json: bool) -> int:
     """Two workers under load in open loop: a third joins, leaves by SIGTERM, another joins and is killed by SIGKILL.
 
-    For each: the longest time without progress in Redis of a partition that stayed with its worker, and of one that moved. Without any
-    event a partition moves as often as cells are flushed.
+    For each: the longest time without progress in Redis of a partition that stayed with its worker, and of one that moved. A worker joins
+    from its start until it has its partitions, and 15 s more. Without any event a partition moves as often as cells are flushed. Fails if
+    an event moved no partition: then there was no rebalance to measure.
 
     \b
     Examples:
       marquee bench rebalance --rate 20000
     """
-    load = LoadOptions(rate=rate, duration_s=WARM_UP_S + 5 * APART_S)
+    load = LoadOptions(rate=rate, duration_s=LOAD_S)
     shape_of(load)
     settings = replace(invocation.settings, kafka=replace(invocation.settings.kafka, session_timeout_s=session_s))
     with arena(settings, "rebalance", given) as (running, directory, _):
@@ -69,22 +72,28 @@ def _measured(settings: Settings, directory: Path, load: LoadOptions) -> dict[st
         applied = AppliedWatch.of(settings, topic)
         applied.start()
         driven = driver.submit(run_load, settings, load, lambda _: None)
+
+        def join() -> None:
+            workers.add()
+            workers.wait_ready(READY_S)
+
         time.sleep(WARM_UP_S)
         spans = [
             _span("quiet", lambda: None),
-            _span("join", lambda: workers.add()),
+            _span("join", join),
             _span("leave", lambda: workers.stop(2)),
-            _span("join_again", lambda: workers.add()),
+            _span("join_again", join),
             _span("kill", lambda: workers.kill(3)),
         ]
+        if driven.done():
+            raise MarqueeError("the load ended before the last event; nothing was measured under load")
         run = driven.result()
         catch_up(settings, topic, lambda _: None)
         applied.end()
         say("auditing")
         result = audit(settings, run.name, say)
     return {
-        **{f"{span.kind}_pause_s": _pause_s(applied.courses, span, stayed=True) for span in spans},
-        **{f"{span.kind}_moved_s": _pause_s(applied.courses, span, stayed=False) for span in spans if span.kind != "quiet"},
+        **paused(applied.courses, spans),
         "exact": result.proven,
         "events": run.generated,
         "late_sends": run.late_sends,
@@ -94,11 +103,17 @@ def _measured(settings: Settings, directory: Path, load: LoadOptions) -> dict[st
 def _span(kind: str, event: Callable[[], object]) -> Span:
     say(kind)
     begun = time.time() * 1000
-    happening = threading.Thread(target=event)
-    happening.start()
+    event()
     time.sleep(APART_S)
-    happening.join()
     return Span(kind, begun, time.time() * 1000)
+
+
+def paused(courses: list[Course], spans: list[Span]) -> dict[str, Any]:
+    """The longest pauses of each span, seconds. Raises MarqueeError if one in which a worker came or went moved no partition."""
+    moved = {f"{span.kind}_moved_s": _pause_s(courses, span, stayed=False) for span in spans if span.kind != "quiet"}
+    if idle := [name.removesuffix("_moved_s") for name, pause in moved.items() if pause is None]:
+        raise MarqueeError(f"no partition moved to another worker: {', '.join(idle)}; there was no rebalance to measure")
+    return {**{f"{span.kind}_pause_s": _pause_s(courses, span, stayed=True) for span in spans}, **moved}
 
 
 def _pause_s(courses: list[Course], span: Span, *, stayed: bool) -> float | None:

@@ -39,7 +39,7 @@ def sessions(invocation: Invocation, events: int, few: int, many: int, given: bo
         "by_live_sessions": {str(count): found for count, found in documents.items()},
     }
     show(document, as_json)
-    return 0 if document["exact"] else 1
+    return 0 if document["exact"] and document["same_cells"] else 1
 
 
 COMMAND = sessions

@@ -10,9 +10,10 @@ import pytest
 from loadgen.load import LoadOptions, run_load
 from marquee.applied import Course, Watch
 from marquee.benches.memory import Sample, exit_status, is_flat, slope_per_hour
+from marquee.benches.rebalance import Span, paused
 from marquee.benches.stock import run_stock, watch_time_below
 from marquee.sustaining import STEP_S, gave_out, lag_mid_and_end_s
-from topologies.errors import ServerAway
+from topologies.errors import MarqueeError, ServerAway
 from topologies.settings import Settings
 
 
@@ -27,6 +28,13 @@ def grown(mb_per_hour: float, minutes: int = 10, spikes: int = 0) -> list[Sample
 def test_memory_is_flat_when_half_an_hour_of_its_slope_is_under_a_twentieth(mb_per_hour: float, flat: bool) -> None:
     assert is_flat(grown(mb_per_hour)) is flat
     assert slope_per_hour(grown(mb_per_hour)) == pytest.approx(mb_per_hour)
+
+
+def test_memory_that_grew_first_and_then_stood_is_not_flat() -> None:
+    minutes = [686, 688, 700, 700, 701, 724, 737, 744, 767, 767, 768, *[771] * 10, *range(772, 781)]
+    samples = [Sample(minute * 60.0 + s, rss_mb, 0.0, None) for minute, rss_mb in enumerate(minutes) for s in range(0, 60, 5)]
+    assert slope_per_hour(samples) * 0.5 < 0.05 * 686
+    assert not is_flat(samples)
 
 
 def test_a_few_spikes_do_not_bend_the_slope() -> None:
@@ -56,6 +64,18 @@ def test_a_rate_a_twentieth_above_what_workers_keep_up_with_is_not_sustained(abo
     middle_s, end_s = lag_mid_and_end_s([applied], [ends], 0.0, last)
     assert middle_s > 0.3
     assert gave_out(middle_s, end_s, 0.0) == by
+
+
+def test_a_rebalance_in_which_nothing_moved_is_no_measurement() -> None:
+    stays, moves = Course(), Course()
+    for second in range(1, 21):
+        stays.note(second, second * 1000.0, "a")
+        if second < 10 or second > 13:
+            moves.note(second, second * 1000.0, "a" if second < 10 else "b")
+    joined, quiet = Span("join", 5_000, 15_000), Span("quiet", 1_000, 5_000)
+    assert paused([stays, moves], [quiet, joined]) == {"quiet_pause_s": 1.0, "join_pause_s": 1.0, "join_moved_s": 5.0}
+    with pytest.raises(MarqueeError, match="no partition moved to another worker: leave"):
+        paused([stays, moves], [joined, Span("leave", 15_000, 20_000)])
 
 
 class Failing(Watch):
