@@ -107,7 +107,8 @@ def make_app(settings: Settings, topics: Sequence[str], owners: Owners, handover
 
 
 def _lost(app: App, owners: Owners, settings: Settings) -> Callable[[Place], None]:
-    """What is done about a partition whose log does not hold the offset that was asked for: it is held, unless a seek is on its way.
+    """What is done about a partition whose log does not hold the offset that was asked for: it is opened anew, unless a seek is on its
+    way. So it is held if its log was cut, and its topic's new log is read from its start if that was made anew.
 
     Never is it read from where the log begins: what stands there now was counted, or is somebody else's.
     """
@@ -115,15 +116,22 @@ def _lost(app: App, owners: Owners, settings: Settings) -> Callable[[Place], Non
 
     async def judge(place: Place) -> None:
         try:
-            tp = TP(*place)
-            earliest, end = (await app.consumer.earliest_offsets(tp))[tp], (await app.consumer.highwaters(tp))[tp]
             owner = owners.get(place)
             if owner is None:  # being opened, which tells it to read where its state stands
                 return
-            offset = owner.state.offset
+            # asked first: as soon as the new log of another topic holds this offset, what stands there is folded into the old source
             ids = await asyncio.to_thread(topic_ids, settings, [place[0]])
-            if ids[place[0]] != owner.source.topic_id:  # another topic of this name: the worker's look at the topics sees to it
+            if owners.get(place) is not owner:
                 return
+            if ids[place[0]] != owner.source.topic_id:
+                log.warning("%s: topic %s was made anew", owner.source, place[0], extra=at(owner.source, owner.state.offset))
+                await app.handover.reopen(place)
+                return
+            tp = TP(*place)
+            earliest, end = (await app.consumer.earliest_offsets(tp))[tp], (await app.consumer.highwaters(tp))[tp]
+            if owners.get(place) is not owner:
+                return
+            offset = owner.state.offset
             if earliest <= offset <= end:
                 await app.batches.read_from(place, offset)
                 return

@@ -18,7 +18,7 @@ from typing import Final, Protocol
 from connectors.kafka import matching_topics, partition_counts, topic_ids
 from streams.logs import at
 from streams.partition import PartitionOwner
-from topologies.errors import ServerAway, SourceError, StoreError
+from topologies.errors import NoTopic, ServerAway, SourceError, StoreError
 from topologies.settings import Settings
 from topologies.sources import Source
 
@@ -81,12 +81,13 @@ class Caretaker:
         """Of each source that was over at the last look, the id of the topic that has its name now."""
 
     async def run(self) -> None:
-        """Until cancelled. Raises SourceError when a live topic has grown. A server that is away is asked again."""
+        """Until cancelled. Raises SourceError when a live topic has grown. A server that is away is asked again, and so is one that named a
+        topic and had none of that name a moment later."""
         while True:
             for look in (self._inspect, self._check_partitions, self.end_sources):
                 try:
                     await look()
-                except (ServerAway, StoreError) as error:
+                except (ServerAway, StoreError, NoTopic) as error:
                     self._say(str(error))
             await asyncio.sleep(CHECK_S)
 

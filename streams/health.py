@@ -18,11 +18,12 @@ class Health:
     """One worker's. Written on the event loop, read from any thread.
 
     stores: by name, why the store does not take what it is given; empty while it does. held: by `topic/partition`, why that partition
-    is not read. away: why partitions wait to be opened; empty while none waits for a server.
+    is not read. waits: what reading waits for; empty while it goes on. away: why partitions wait to be opened; empty while none waits for
+    a server.
     """
 
     stores: Mapping[str, Callable[[], str]] = field(default_factory=dict)
-    fetching: Callable[[], bool] = lambda: True
+    waits: Callable[[], str] = str
     held: Callable[[], Mapping[str, str]] = dict
     away: Callable[[], str] = str
     stage: str = "starting"
@@ -62,8 +63,8 @@ class Health:
         if self.stage == "draining":
             return "draining: no more is read, what was folded is being stored"
         away = "; ".join(why for why in stores.values() if why)
-        if not self.fetching():
-            return f"reading is held back until Cassandra takes what was folded: {away or 'it is behind'}"
+        if waits := self.waits():
+            return "; ".join(filter(None, (f"reading is held back: {waits}", away)))
         if unopened := self.away():
             return unopened
         if held:

@@ -18,9 +18,9 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
-from connectors.kafka import producer_options
+from connectors.kafka import kafka_errors, producer_options
 from topologies.errors import ServerAway
 from topologies.events import TICK_VALUE
 from topologies.fold import RecordBlock, Refused
@@ -52,16 +52,22 @@ class Letters:
         self._refused: deque[int] = deque()
         self._handing = asyncio.Lock()
         """Held while a batch's letters are handed over, so that nobody takes some of them for all."""
-        self._producer = Producer({**producer_options(settings), "linger.ms": 20, "queue.buffering.max.kbytes": 131_072})
+        self._tickless: dict[str, str] = {}
+        """Topics whose ticks are refused, and why; so that each is told once."""
+        self._options = {**producer_options(settings), "linger.ms": 20, "queue.buffering.max.kbytes": 131_072}
+        self._producer = Producer(self._options)
 
     async def send(self, source: Source, block: RecordBlock, refused: Iterable[Refused]) -> None:
-        """Send the refused rows of a block to the dead or the late topic."""
+        """Send the refused rows of a block to the dead or the late topic. What Kafka does not take is kept, and `delivered` says so."""
         async with self._handing:
             for topic, letter in self._written(source, block, refused):
                 self._sent += 1
                 self._open[self._sent] = (topic, letter)
                 self.waiting_bytes += _nbytes(letter)
-                await self._produce(self._sent)
+                try:
+                    await self._produce(self._sent)
+                except KafkaException as error:  # as if it were refused later
+                    self._on_delivery(self._sent, error.args[0], None)
                 if self._sent % _LETTERS_A_TURN == 0:
                     await asyncio.sleep(0)
         self._producer.poll(0)
@@ -96,16 +102,29 @@ class Letters:
     def tick(self, topic: str, partition: int) -> None:
         """Append a tick, so that the partition's clock moves. One that does not get through is followed by the next."""
         with contextlib.suppress(BufferError):
-            self._producer.produce(topic, TICK_VALUE, partition=partition)
+            try:
+                self._producer.produce(topic, TICK_VALUE, partition=partition)
+                self._tickless.pop(topic, None)
+            except KafkaException as error:  # its topic was deleted, say
+                self._renew_if_dead(error.args[0])
+                why = error.args[0].str()
+                if self._tickless.get(topic) != why:
+                    self._tickless[topic] = why
+                    log.warning("no ticks get into %s (%s): the clocks of its silent partitions stand", topic, why)
         self._producer.poll(0)
 
     async def delivered(self) -> None:
-        """Returns when all letters sent so far are acknowledged, whatever is sent meanwhile. Raises ServerAway if one was not; it is
-        sent again next time."""
+        """Returns when all letters sent so far are acknowledged, whatever is sent meanwhile. Raises ServerAway or StoreError if one was
+        not; it is sent again next time."""
         async with self._handing:
             for _ in range(len(self._refused)):
-                await self._produce(self._refused[0])
-                self._refused.popleft()
+                number = self._refused.popleft()
+                try:
+                    with kafka_errors(self._settings):
+                        await self._produce(number)
+                except BaseException:
+                    self._refused.appendleft(number)
+                    raise
             last = self._sent
         deadline = time.monotonic() + self._settings.request_timeout_s
         while self._waits(last) and not self._refused and time.monotonic() < deadline:
@@ -119,6 +138,7 @@ class Letters:
         return next(iter(self._open), last + 1) <= last
 
     async def _produce(self, number: int) -> None:
+        """Hand over that letter, when there is room for it. Raises KafkaException when it is refused at once."""
         topic, letter = self._open[number]
         while True:
             try:
@@ -127,6 +147,19 @@ class Letters:
             except BufferError:
                 self._producer.poll(0)
                 await asyncio.sleep(_QUEUE_FULL_WAIT_S)
+            except KafkaException as error:
+                if not self._renew_if_dead(error.args[0], number):
+                    raise
+
+    def _renew_if_dead(self, error: KafkaError, but: int = 0) -> bool:
+        """A producer that met a fatal error takes nothing more, ever. Another takes its place, and every letter that is open, `but` one,
+        is sent again: the old one's answers are heard no more, and readers take a letter once, however often it comes."""
+        if not error.fatal():
+            return False
+        log.error("the producer of letters and ticks was given up (%s); another goes on", error.str())
+        self._producer = Producer(self._options)
+        self._refused = deque(number for number in self._open if number != but)
+        return True
 
     def _on_delivery(self, number: int, error: KafkaError | None, _message: Any) -> None:
         if error is None:

@@ -4,8 +4,8 @@ Counters and histograms tell what this process did: they begin at 0 with it, and
 is counted again, as Prometheus' `rate` wants it. Gauges named `marquee_source_…` are read from the sources' states when they are
 scraped: they belong to the source, move with it from worker to worker, and are exact as of its offset. docs/decisions/0018.
 
-Labels: topic and partition (as many series as partitions are assigned), store (redis, cassandra), and a few fixed words; never an
-account, a session, a title or an error's text.
+Labels: topic and partition (as many series as partitions are assigned), store (redis, cassandra, checkpoints), and a few fixed words;
+never an account, a session, a title or an error's text.
 """
 
 from __future__ import annotations
@@ -71,7 +71,12 @@ SOURCE_EVENTS: Final = _read(
     "marquee_source_events", "events of the source up to its offset; class: received, applied, duplicate, late, dead", *PLACE, "class"
 )
 SOURCE_OFFSET: Final = _read("marquee_source_offset", "next offset to fold; all before it is in the state", *PLACE)
-SOURCE_STORED_OFFSET: Final = _read("marquee_source_stored_offset", "offset up to which the store has the source's cells", *PLACE, "store")
+SOURCE_STORED_OFFSET: Final = _read(
+    "marquee_source_stored_offset",
+    "offset up to which the store has the source: its cells (redis, cassandra), its state (checkpoints: a restart goes on from there)",
+    *PLACE,
+    "store",
+)
 SOURCE_LAG_RECORDS: Final = _read("marquee_source_lag_records", "records in the log that are not folded; absent until it is known", *PLACE)
 SOURCE_LAG_SECONDS: Final = _read(
     "marquee_source_lag_seconds", "now − the source's clock; of live topics only, whose clock moves at least every second", *PLACE
@@ -109,7 +114,7 @@ CACHE_REWRITES: Final = _counter(
 
 # -- the group --------------------------------------------------------------------------------------------------------------------
 REBALANCES: Final = _counter("marquee_rebalances", "times that partitions were assigned to this worker anew")
-FETCHING: Final = _read("marquee_fetching", "1 while this worker reads, 0 while it waits for a store to take what it has")
+FETCHING: Final = _read("marquee_fetching", "1 while this worker reads, 0 while it waits for a store, or for Kafka, to take what it has")
 RECOVERIES: Final = _counter("marquee_recoveries", "times that the watchdog read a partition anew that had brought nothing")
 
 # -- memory, which is bounded (docs/decisions/0017) ---------------------------------------------------------------------------------

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from faust.types import TP
-
 from streams.app import App
 from streams.assignor import Place
 from streams.collector import SourceCollector
@@ -46,26 +44,22 @@ class Running:
 def observe(health: Health, running: Running, cycles: Mapping[str, Cycle]) -> Callable[[], None]:
     """From now on `/metrics` and `/readyz` read from these. cycles: by store. Returns what ends it."""
 
-    def fetching() -> bool:
-        return running.room.open
-
-    handover = running.handover
+    handover, room = running.handover, running.room
     health.stores = {store: partial(_trouble, cycle) for store, cycle in cycles.items()}
-    health.fetching = fetching
+    health.waits = lambda: room.waits
     health.away = lambda: handover.away
     health.held = lambda: {f"{topic}/{partition}": why for (topic, partition), why in handover.held.items()}
     up = {store: partial(_takes, cycle) for store, cycle in cycles.items()}
     end = partial(log_end, running.app)
-    collector = SourceCollector(running.owners.all, lambda: handover.held, end, up, fetching, running.held)
+    collector = SourceCollector(running.owners.all, lambda: handover.held, end, up, lambda: room.open, running.held)
     REGISTRY.register(collector)
     running.app.on_rebalance_complete.connect(_counting())
     return partial(REGISTRY.unregister, collector)
 
 
 def log_end(app: App, place: Place) -> int | None:
-    """Next offset of the partition's log, as far as the consumer knows; None while partitions move."""
-    end: int | None = None if app.rebalancing else app.consumer.highwater(TP(*place))
-    return end
+    """Next offset of the partition's log, as far as the consumer knows; None while partitions move, and where it is another's."""
+    return None if app.rebalancing else app.batches.known_end(place)
 
 
 def _counting() -> Any:

@@ -122,11 +122,12 @@ class Owners:
             )
         live = source.topic in self._settings.kafka.topics
         now_s = time.monotonic()
-        return PartitionOwner(source, state, live, durable=state.offset, cached=begun.cached, lost=begun.lost, clock_moved_s=now_s)
+        return PartitionOwner(source, state, live, durable=begun.durable, cached=begun.cached, lost=begun.lost, clock_moved_s=now_s)
 
     async def fold(self, place: Place, fetched: FetchedBatches, event: Any, seek: Callable[[Place, int], Any]) -> None:
-        """Fold one batch in and send its letters. A batch that does not follow its partition's state is passed over; if it is ahead, the
-        partition is read again from where the state stands. After an error the partition is owned no more."""
+        """Fold one batch in and send its letters. A batch that does not follow its partition's state is passed over; if it ends behind
+        where the state stands, the partition is read again from there: the consumer has gone on to that end. After an error the partition
+        is owned no more."""
         owner = self._owners.get(place)
         if owner is None:
             return
@@ -134,7 +135,7 @@ class Owners:
             offset = owner.state.offset
             told = at(owner.source, offset)
             log.info("%s: a batch from %d does not follow the state at %d", owner.source, fetched.first_offset, offset, extra=told)
-            if fetched.first_offset > owner.state.offset:
+            if fetched.next_offset > owner.state.offset:
                 await seek(place, owner.state.offset)
             return
         try:

@@ -16,7 +16,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from connectors.checkpoints import Checkpoint, CheckpointStore
@@ -45,10 +45,12 @@ class Notes(Protocol):
 
 @dataclass(frozen=True)
 class Restored:
-    """cached: version that the cache must hold at least; None when it is to get every cell, FOREIGN when what it has is to go.
+    """durable: offset of the checkpoint that stands; that of the state where there is none, and nothing in the state to be kept.
+    cached: version that the cache must hold at least; None when it is to get every cell, FOREIGN when what it has is to go.
     lost: how many records of the source were ever gone before they were folded."""
 
     state: PartitionState
+    durable: int
     cached: int | None
     lost: int = 0
 
@@ -62,7 +64,7 @@ async def restored(source: Source, views: Sequence[View], checkpoints: Checkpoin
     with metrics.RESTORE_SECONDS.time():
         found = await _found(source, views, checkpoints, notes, earliest)
         lost = sum(gap.records for gap in await asyncio.to_thread(notes.gaps) if gap.source == str(source))
-        return Restored(found.state, found.cached, lost)
+        return replace(found, lost=lost)
 
 
 async def _found(source: Source, views: Sequence[View], checkpoints: CheckpointStore, notes: Notes, earliest: int) -> Restored:
@@ -75,12 +77,12 @@ async def _found(source: Source, views: Sequence[View], checkpoints: CheckpointS
         if earliest > 0:
             return await _anew(source, views, notes, earliest, str(error))
         log.warning("%s: recounting the log from its start", error, extra=at(source, 0))
-        return Restored(PartitionState(source, views, 0), FOREIGN)
+        return Restored(PartitionState(source, views, 0), 0, FOREIGN)
     if state.offset < earliest:
         await _pass_over(source, notes, state.offset, state.offset, earliest, f"its checkpoint stands at offset {state.offset}")
         state.offset = earliest
     log.info("%s: restored at offset %d", source, state.offset, extra=at(source, state.offset))
-    return Restored(state, checkpoint.offset)
+    return Restored(state, checkpoint.offset, checkpoint.offset)
 
 
 async def _loaded(checkpoint: Checkpoint, source: Source, views: Sequence[View]) -> PartitionState:
@@ -98,7 +100,7 @@ async def _first(source: Source, views: Sequence[View], notes: Notes, earliest: 
         reason = "the log began there when it was first read"
         log.warning("%s: the log begins at offset %d; what was before was never counted", source, earliest, extra=at(source, earliest))
         await _noted(notes, Gap(str(source), 0, earliest, reason, _now_ms()))
-    return Restored(PartitionState(source, views, earliest), None)
+    return Restored(PartitionState(source, views, earliest), earliest, None)
 
 
 async def _anew(source: Source, views: Sequence[View], notes: Notes, earliest: int, reason: str) -> Restored:
@@ -106,7 +108,7 @@ async def _anew(source: Source, views: Sequence[View], notes: Notes, earliest: i
     stored = await asyncio.to_thread(notes.stored, source) or 0
     told = f"{reason}; what was not final at offset {stored} is counted anew from offset {earliest} on"
     await _pass_over(source, notes, stored, min(stored, earliest), earliest, told)
-    return Restored(PartitionState(source, views, earliest), FOREIGN)
+    return Restored(PartitionState(source, views, earliest), earliest, FOREIGN)
 
 
 async def _pass_over(source: Source, notes: Notes, stood_at: int, first: int, earliest: int, reason: str) -> None:

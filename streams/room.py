@@ -81,23 +81,28 @@ class Room:
         self._letters = letters
         self._stores = stores
         self._reported_s = -REPORT_EVERY_S
-        self.open = True
+        self.waits = ""
+        """What folding waits for; empty while there is room."""
+
+    @property
+    def open(self) -> bool:
         """False while folding waits for room."""
+        return not self.waits
 
     async def __call__(self) -> None:
         closed_s = time.monotonic()
         while sentence := self._full():
-            self.open = False
+            self.waits = sentence
             self._report(sentence)
             await asyncio.sleep(LOOK_EVERY_S)
-        if not self.open:
-            self.open = True
+        if self.waits:
+            self.waits = ""
             log.warning("folding goes on after %.1f s", time.monotonic() - closed_s)
 
     def _full(self) -> str:
         """Why nothing more may be folded; empty if it may."""
         if away := [store.name for store in self._stores if not store.working.is_set()]:
-            return f"{away[0]} could not be stored for too long"
+            return f"{away[0]}: not all could be stored for too long"
         if (letters := self._letters()) > self._letters_most:
             return f"{letters:,} bytes of letters wait for Kafka"
         if (unacked := self._unacked()) > self._unacked_most:

@@ -194,6 +194,16 @@ class Consumer(driver.Consumer):
         answered_s = (state.timestamp or 0) / 1000
         return bool(state.has_valid_position and state.position == offset and time.time() - answered_s < within_s)
 
+    def known_end(self, place: Place) -> int | None:
+        """Next offset of the partition's log as the last fetch told it; None where it is not assigned, or nothing was fetched yet.
+
+        aiokafka's own `highwater` asserts that the partition is assigned, which may cease at any time, in another thread.
+        """
+        subscription = self._thread._ensure_consumer()._subscription.subscription
+        assignment = subscription and subscription.assignment
+        state = assignment and assignment.state_value(TopicPartition(*place))
+        return state.highwater if state else None
+
     # -- moving -------------------------------------------------------------------------------------------------
 
     async def read_from(self, place: Place, offset: int) -> bool:

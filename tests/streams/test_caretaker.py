@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+import pytest
+
+from streams import caretaker as caretaker_module
 from streams.caretaker import CHECK_S, Caretaker
+from topologies.errors import NoTopic, SourceError
 from topologies.sources import Source
 
 OLD, NEW = (Source("local", "viewing-events", name, 0) for name in ("old", "new"))
@@ -128,3 +132,24 @@ async def test_a_look_that_took_longer_than_its_interval_counts_for_nothing() ->
     assert (world.ended(), world.concluded) == (set(), [])
     await caretaker.end_sources()
     assert (world.ended(), world.concluded) == ({OLD}, [OLD])
+
+
+async def test_a_topic_that_is_deleted_while_it_is_asked_about_ends_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caretaker_module, "CHECK_S", 0.0)
+    world = World()
+    looks = 0
+
+    def ids() -> Mapping[str, str]:
+        raise NoTopic("there is no topic viewing-events.backfill.gone")
+
+    def require() -> None:
+        nonlocal looks
+        looks += 1
+        if looks < 3:
+            raise NoTopic("there is no topic viewing-events")
+        raise SourceError("topic viewing-events has 9 partitions instead of 8")
+
+    caretaker = Caretaker("local", list, Kept(world), Noted(world), ids, require)
+    with pytest.raises(SourceError, match="9 partitions"):
+        await caretaker.run()
+    assert looks == 3

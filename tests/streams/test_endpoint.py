@@ -103,10 +103,14 @@ async def test_a_loop_that_stands_still_is_told_by_healthz(address: str, health:
         ({"stage": "starting"}, "starting: the partitions are not opened yet"),
         ({"stage": "draining"}, "draining: no more is read, what was folded is being stored"),
         ({"stores": {"redis": lambda: "Redis does not answer", "cassandra": str}}, "Redis does not answer"),
-        ({"fetching": lambda: False}, "reading is held back until Cassandra takes what was folded: it is behind"),
+        ({"waits": lambda: "9 bytes of letters wait for Kafka"}, "reading is held back: 9 bytes of letters wait for Kafka"),
+        (
+            {"waits": lambda: "Cassandra: not all", "stores": {"cassandra": lambda: "it does not answer"}},
+            "reading is held back: Cassandra: not all; it does not answer",
+        ),
         ({"held": lambda: {"viewing-events/1": "8 records are gone"}}, "8 records are gone"),
     ],
-    ids=["starting", "draining", "a store away", "back-pressure", "a held partition"],
+    ids=["starting", "draining", "a store away", "back-pressure", "back-pressure and why", "a held partition"],
 )
 async def test_a_worker_that_does_not_do_its_job_says_why(address: str, health: Health, changed: dict[str, object], reason: str) -> None:
     for name, value in changed.items():

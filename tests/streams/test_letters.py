@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from streams import letters
 from streams.letters import Letters
-from topologies.errors import ServerAway
+from topologies.errors import ServerAway, StoreError
 from topologies.fold import RecordBlock, Refused
 from topologies.settings import KafkaSettings
 from topologies.sources import Source
@@ -36,8 +37,19 @@ class PretendProducer:
         self.answers: list[Callable[[], None]] = []
         self.taken: list[bytes] = []
         self.headers: list[dict[str, str]] = []
+        self.error: KafkaError | None = None
+        """What every call is answered with at once."""
 
-    def produce(self, _topic: str, value: bytes, on_delivery: Callable[[Any, Any], None], headers: list[tuple[str, str]], **_: Any) -> None:
+    def produce(
+        self,
+        _topic: str,
+        value: bytes,
+        on_delivery: Callable[[Any, Any], None] = lambda _error, _message: None,
+        headers: Sequence[tuple[str, str]] = (),
+        **_: Any,
+    ) -> None:
+        if self.error is not None:
+            raise KafkaException(self.error)
         if len(self.queue) >= self.room:
             raise BufferError
         self.headers.append(dict(headers))
@@ -59,6 +71,10 @@ def producer(monkeypatch: pytest.MonkeyPatch) -> PretendProducer:
     made = PretendProducer({})
     monkeypatch.setattr(letters, "Producer", lambda _options: made)
     return made
+
+
+DELETED = KafkaError(KafkaError._UNKNOWN_TOPIC, "Local: Unknown topic")
+DEAD = KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "out of order", fatal=True)
 
 
 def block(*values: bytes) -> tuple[RecordBlock, list[Refused]]:
@@ -126,3 +142,54 @@ async def test_the_loop_goes_on_while_a_record_of_many_letters_is_sent(producer:
         sent.append(len(producer.queue))
     assert max(after - before for before, after in pairwise([0, *sent])) < 500
     assert len(producer.queue) == 5_000
+
+
+def test_a_tick_to_a_topic_that_was_deleted_ends_nothing_and_is_told_once(
+    producer: PretendProducer, caplog: pytest.LogCaptureFixture
+) -> None:
+    sender = Letters(KafkaSettings())
+    producer.error = DELETED
+    for _ in range(3):
+        sender.tick("viewing-events", 0)
+    assert caplog.text.count("no ticks get into viewing-events (Local: Unknown topic)") == 1
+    producer.error = None
+    sender.tick("viewing-events", 0)
+    assert len(producer.queue) == 1
+    producer.error = DELETED
+    sender.tick("viewing-events", 0)
+    assert caplog.text.count("no ticks get into viewing-events") == 2
+
+
+async def test_letters_whose_topic_was_deleted_are_kept_and_sent_when_it_is_back(producer: PretendProducer) -> None:
+    sender = Letters(KafkaSettings(request_timeout_s=5.0))
+    producer.error = DELETED
+    await sender.send(SOURCE, *block(b"one", b"two"))
+    for _ in range(2):
+        with pytest.raises(StoreError, match="answered with an error: Local: Unknown topic"):
+            await sender.delivered()
+    assert sender.waiting_bytes > 0
+    producer.error = None
+    delivered = asyncio.create_task(sender.delivered())
+    await asyncio.sleep(0)
+    producer.answer()
+    producer.answer()
+    await delivered
+    assert (producer.taken, sender.waiting_bytes) == ([b"one", b"two"], 0)
+
+
+async def test_a_producer_that_takes_nothing_more_is_replaced_and_what_is_open_is_sent_again(
+    producer: PretendProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender = Letters(KafkaSettings(request_timeout_s=5.0))
+    await sender.send(SOURCE, *block(b"one", b"two"))
+    producer.answer(Refusal())
+    producer.error = DEAD
+    other = PretendProducer({})
+    monkeypatch.setattr(letters, "Producer", lambda _options: other)
+    await sender.send(SOURCE, *block(b"three"))
+    delivered = asyncio.create_task(sender.delivered())
+    await asyncio.sleep(0)
+    for _ in range(3):
+        other.answer()
+    await delivered
+    assert (producer.taken, other.taken, sender.waiting_bytes) == ([], [b"three", b"one", b"two"], 0)

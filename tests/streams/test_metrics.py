@@ -20,9 +20,14 @@ from connectors.kafka import ensure_topics
 from loadgen.load import LoadOptions
 from marquee.catching_up import catch_up
 from serving.stores import Stores
+from streams.collector import SourceCollector
 from streams.metrics import DECLARED
+from streams.partition import PartitionOwner
+from streams.room import Held
 from tests.streams.conftest import Pipeline
+from topologies.fold import PartitionState
 from topologies.settings import Settings
+from topologies.sources import Source
 
 NONE: frozenset[str] = frozenset()
 Samples = dict[tuple[str, frozenset[str]], float]
@@ -87,7 +92,9 @@ def test_a_workers_metrics_are_the_numbers_of_the_stores_and_its_readiness_follo
             assert samples[f"marquee_events_{name}_total", place] == getattr(status, name)
         assert samples["marquee_source_lag_records", place] <= 3  # ticks
         assert samples["marquee_source_offset", place] >= status.offset
-        assert samples["marquee_source_stored_offset", place | {"cassandra"}] >= 0
+        for store in ("redis", "cassandra", "checkpoints"):
+            least = 0 if store == "checkpoints" else 1
+            assert least <= samples["marquee_source_stored_offset", place | {store}] <= samples["marquee_source_offset", place]
         assert abs(samples["marquee_source_watermark_timestamp_seconds", place] - status.watermark_ms / 1000) < 60
         assert samples["marquee_source_lag_seconds", place] < 30
         assert samples["marquee_source_state_bytes", place] > 10_000
@@ -124,3 +131,17 @@ def test_a_workers_metrics_are_the_numbers_of_the_stores_and_its_readiness_follo
     [first, *_] = [line for line in lines if line["message"].startswith("Cassandra: ")]
     assert (first["level"], first["worker"], first["topic"]) == ("ERROR", "worker-0", run.topic)
     assert first["offset"] > 0
+
+
+def test_each_store_tells_how_far_it_has_a_source() -> None:
+    source = Source("eu", "viewing-events", "A" * 22, 3)
+    owner = PartitionOwner(source, PartitionState(source, (), 40), live=True, durable=20, cached=35, stored=30)
+
+    def told() -> dict[str, float]:
+        read = SourceCollector(lambda: [owner], list, lambda _place: None, {}, lambda: True, lambda: Held(0, 0, 0, 0)).collect()
+        [family] = [one for one in read if one.name == "marquee_source_stored_offset"]
+        return {sample.labels["store"]: sample.value for sample in family.samples}
+
+    assert told() == {"redis": 35, "cassandra": 30, "checkpoints": 20}
+    owner.stored = owner.cached = None
+    assert told() == {"redis": 0, "cassandra": 0, "checkpoints": 20}

@@ -15,7 +15,7 @@ from connectors.redis_cache import CellCache, FlushOutcome
 from streams import owners as owners_module
 from streams.app import make_app
 from streams.assignor import Place
-from streams.checkpointing import CheckpointFlush
+from streams.checkpointing import CheckpointFlush, Pace
 from streams.flush import CacheFlush, DurableFlush
 from streams.handover import Handover
 from streams.letters import Letters
@@ -202,3 +202,35 @@ async def test_a_log_that_ends_below_its_checkpoint_is_not_read() -> None:
     with pytest.raises(SourceError, match=r"stands at offset 12 and the log ends at 11; the log was cut, so nothing is read"):
         await owners.restore(Found(SOURCE, 0, 11))
     assert (await owners.restore(Found(SOURCE, 0, 12))).state.offset == 12
+
+
+@pytest.mark.parametrize(("first", "end", "sought"), [(0, 3, []), (0, 2, []), (0, 5, [3]), (4, 5, [3]), (5, 5, [3])])
+async def test_a_batch_that_does_not_follow_is_passed_over_and_what_the_consumer_went_past_is_read_again(
+    owners: Owners, first: int, end: int, sought: list[int]
+) -> None:
+    """Of a quiet log nothing else would come: the consumer stands where the batch ends."""
+    await opened(owners)
+    owner = owners.all()[0]
+    owner.state.offset = 3
+    before, asked = owner.state.canonical(), list[int]()
+
+    async def seek(place: Place, offset: int) -> None:
+        assert place == PLACE
+        asked.append(offset)
+
+    await owners.fold(PLACE, FetchedBatches((), first, end, 0), None, seek)
+    assert (asked, owner.state.canonical()) == (sought, before)
+
+
+async def test_a_state_that_was_moved_past_a_gap_has_its_checkpoint_written_though_nothing_comes() -> None:
+    settings = Settings()
+    owners = Owners(settings, NOW, at(12), Book(stored=12, accepted=20), Letters(settings.kafka))
+    owner = await owners.restore(Found(SOURCE, 20, 20))
+    owner.stored = owner.state.offset
+    assert (owner.state.offset, owner.durable, owner.settled) == (20, 12, False)
+    assert Pace(0.05, 5.0).chosen([owner], 100.0) is owner
+    kept = at(12)
+    await CheckpointFlush(kept, Letters(settings.kafka), "w", lambda: 0.0)(owner)
+    assert owner.settled
+    again = await Owners(settings, NOW, kept, Book(stored=20), Letters(settings.kafka)).restore(Found(SOURCE, 20, 20))
+    assert (again.state.offset, again.durable) == (20, 20)

@@ -44,6 +44,8 @@ async def test_folding_waits_at_the_bound_and_goes_on_below_it(held: str, caplog
     done, _ = await asyncio.wait([waiting], timeout=0.2)
     assert not done
     assert not scene.room.open
+    kind = "of the log are folded and not yet in Cassandra" if held == "unacked" else "of letters wait for Kafka"
+    assert scene.room.waits == f"1,048,577 bytes {kind}"
     assert all((store.hurried > 0) == (held == "unacked") for store in scene.stores)
     assert "folding waits: 1,048,577 bytes" in caplog.text
     setattr(scene, held, MIB)
