@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import struct
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -70,6 +71,17 @@ class _Manifest:
     stamp: str
     pieces: int
     size: int
+
+
+def offsets_of(session: Session, settings: CassandraSettings, sources: Iterable[str]) -> dict[str, int]:
+    """Of each of these sources that ever had a checkpoint, the offset of the newest, whether it verifies or not. Blocks.
+
+    Raises ServerAway or StoreError.
+    """
+    with cassandra_errors(settings):
+        newest = session.prepare(f"SELECT upto FROM {settings.keyspace}.checkpoints WHERE source = ? LIMIT 1")
+        found = {source: session.execute(newest, (source,)).one() for source in sources}
+    return {source: int(row[0]) for source, row in found.items() if row is not None}
 
 
 class CassandraCheckpoints:

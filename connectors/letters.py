@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -11,12 +12,17 @@ from connectors.kafka import ANSWER_S, client_options, kafka_errors, partition_o
 from topologies.errors import ServerAway, StoreError
 from topologies.settings import Settings
 
+EVER: Final = 2**63 - 1
+_Spans = dict[int, tuple[int, int]]
+"""By partition, from which offset to below which."""
+
 
 @dataclass(frozen=True)
 class Letter:
     """One event that was not applied: where it stands (source text, topic, partition, offset, row in its record), why, and its bytes.
 
-    content_type: what its value is, where that is said: of an Arrow record's row a stream of that row alone.
+    content_type: what its value is, where that is said: of an Arrow record's row a stream of that row alone. cut: set where key
+    and value, or a text of that row, are not whole: how many bytes key and value had.
     """
 
     source: str
@@ -29,6 +35,7 @@ class Letter:
     key: bytes | None
     value: bytes | None
     content_type: str = ""
+    cut: int | None = None
 
     def content_headers(self) -> list[tuple[str, bytes]]:
         """What says how its value is to be read, when it is sent again as an event."""
@@ -40,7 +47,8 @@ class Letter:
             "source": self.source, "topic": self.topic, "partition": self.partition, "offset": self.offset,
             "row": self.row, "reason": self.reason, "record_ts": self.record_ts_ms,
         }  # fmt: skip
-        return [*((name, str(text).encode()) for name, text in texts.items()), *self.content_headers()]
+        cut = [] if self.cut is None else [("cut", str(self.cut).encode())]
+        return [*((name, str(text).encode()) for name, text in texts.items()), *self.content_headers(), *cut]
 
 
 def read_letters(settings: Settings, topic: str) -> Iterator[Letter]:
@@ -49,26 +57,51 @@ def read_letters(settings: Settings, topic: str) -> Iterator[Letter]:
     Raises SourceError when the topic is not there, StoreError for a record that is no letter, ServerAway when nothing comes for a while.
     """
     seen: set[tuple[str, int, int]] = set()
-    for message in _messages(settings, topic):
-        letter = _letter(message)
+    for letter in every_letter(settings, topic):
         identity = (letter.source, letter.offset, letter.row)
         if identity not in seen:
             seen.add(identity)
             yield letter
 
 
-def _messages(settings: Settings, topic: str) -> Iterator[Message]:
-    """All records below today's end, partition by partition in any order."""
-    left = {partition: end for partition, (first, end) in partition_offsets(settings, topic).items() if end > first}
+def every_letter(settings: Settings, topic: str, sources: Container[bytes] | None = None) -> Iterator[Letter]:
+    """Every letter as often as it stands in the topic now, partition by partition in any order; of these sources' texts only, if given.
+
+    Raises as `read_letters`.
+    """
+    for message in _messages(settings, topic, partition_offsets(settings, topic)):
+        headers = dict(message.headers() or {})
+        if sources is None or headers.get("source", b"") in sources:
+            yield _letter(message, headers)
+
+
+def gone_before_ms(settings: Settings, topic: str) -> int:
+    """A letter that was written up to then (epoch ms, by the broker's clock) may have been deleted from the topic; −1: none has been.
+
+    EVER when a partition that had letters has none any more. Raises as `read_letters`.
+    """
+    cut = {partition: (first, end) for partition, (first, end) in partition_offsets(settings, topic).items() if first > 0}
+    firsts = {partition: (first, min(first + 1, end)) for partition, (first, end) in cut.items()}
+    oldest = [message.timestamp()[1] for message in _messages(settings, topic, firsts)]
+    if len(oldest) < len(cut):  # one is empty, or more has been deleted since
+        return EVER
+    return max(oldest, default=-1)
+
+
+def _messages(settings: Settings, topic: str, spans: _Spans) -> Iterator[Message]:
+    """All records of these spans, partition by partition in any order; what is deleted meanwhile is left out."""
+    left = {partition: end for partition, (first, end) in spans.items() if end > first}
+    if not left:
+        return
     options = {"group.id": f"{settings.kafka.group}.letters", "enable.auto.commit": False, "isolation.level": "read_committed"}
     consumer = Consumer(
         client_options(settings.kafka)
         | options
-        | {"enable.partition.eof": True, "fetch.message.max.bytes": settings.kafka.max_record_bytes}
+        | {"enable.partition.eof": True, "fetch.message.max.bytes": settings.kafka.max_record_bytes, "auto.offset.reset": "earliest"}
     )
     try:
         with kafka_errors(settings.kafka):
-            consumer.assign([TopicPartition(topic, partition, 0) for partition in left])
+            consumer.assign([TopicPartition(topic, partition, spans[partition][0]) for partition in left])
             while left:
                 message = _polled(settings, consumer)
                 partition, offset, error = message.partition(), message.offset(), message.error()
@@ -93,14 +126,14 @@ def _polled(settings: Settings, consumer: Consumer) -> Message:
     return message
 
 
-def _letter(message: Message) -> Letter:
+def _letter(message: Message, headers: dict[str, str | bytes | None]) -> Letter:
     where = f"record {message.offset()} of {message.topic()} partition {message.partition()}"
-    headers = dict(message.headers() or {})
     try:
         told = {name: value.decode() if isinstance(value, bytes) else str(value) for name, value in headers.items()}
         place = (told["source"], told["topic"], int(told["partition"]), int(told["offset"]), int(told["row"]))
         bytes_ = (_bytes(message.key()), _bytes(message.value()))
-        return Letter(*place, told["reason"], int(told["record_ts"]), *bytes_, told.get("content-type", ""))
+        cut = int(told["cut"]) if "cut" in told else None
+        return Letter(*place, told["reason"], int(told["record_ts"]), *bytes_, told.get("content-type", ""), cut)
     except (KeyError, ValueError) as error:
         raise StoreError(f"{where} is no letter ({error!r}); something else writes to this topic") from error
 

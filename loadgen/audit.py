@@ -1,11 +1,12 @@
-"""The independent auditor: recounts the raw log with DuckDB and compares with the ledger and with every cell that is served.
+"""The independent auditor: recounts the raw log with DuckDB and compares with the ledger, every cell that is served, and every letter.
 
     what the stores serve, each source exactly as of its own offset   audit_stores
     the raw log up to there, from Kafka into Parquet                  audit_log
+    the letters of what is in no view                                 audit_letters
     a source at a time: records judged      audit_sql, audit_strict   → rows
                         admission           audit_admission           → classes
                         views at an offset  audit_views               → recounted
-                        compared            audit_compare, audit_ledger
+                        compared            audit_compare, audit_letters, audit_ledger
     the result and its JSON                                           audit_report
 
 It shares no code with the decoder and the fold: the definitions are written a second time, from docs/architecture.md.
@@ -25,10 +26,10 @@ from typing import Final
 import duckdb
 
 from connectors.kafka import matching_topics
-from loadgen import audit_admission, audit_compare, audit_ledger, audit_sql, audit_views
+from loadgen import audit_admission, audit_compare, audit_ledger, audit_letters, audit_sql, audit_views
 from loadgen.audit_ledger import RunTally
 from loadgen.audit_log import CopiedLog, LogEnd, copy_log, log_ends
-from loadgen.audit_report import CLASSES, AuditResult, Difference, SourceAudit, ViewTally, first_differences
+from loadgen.audit_report import CLASSES, AuditResult, Difference, LetterTally, SourceAudit, ViewTally, first_differences
 from loadgen.audit_stores import ServedStores
 from loadgen.ledger import open_run
 from topologies import accounting
@@ -58,6 +59,9 @@ class _Audit:
     tallies: dict[str, ViewTally]
     cached: Statuses = field(default_factory=dict)
     stored: Statuses = field(default_factory=dict)
+    checkpoints: dict[str, int] = field(default_factory=dict)
+    """Offset of each source's newest checkpoint."""
+    letters: dict[str, LetterTally] = field(default_factory=lambda: {kind: LetterTally() for kind in audit_letters.KINDS})
     losses: dict[str, str] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
     differences: list[Difference] = field(default_factory=list)
@@ -110,6 +114,8 @@ def _carry_out(going: _Audit) -> None:
             going.sources.append(_source_audit(going, end, trouble=trouble))
         else:
             wanted[end.source] = _read_to(going, end)
+    going.on_progress("reading the letters")
+    audit_letters.load_letters(going.settings, going.database, wanted)
     files = copy_log(going.settings, wanted, going.scratch, going.on_progress)
     for number, (source, copied) in enumerate(files.items(), 1):
         going.on_progress(f"recounting source {number} of {len(files)}: {wanted[source]:,} records")
@@ -131,6 +137,7 @@ def _read_stores(going: _Audit) -> list[LogEnd]:
             going.tallies[name].add("redis totals", cells, errors)
         going.differences.extend(wrong)
         going.stored = stores.load_cassandra(going.on_progress)
+        going.checkpoints = stores.checkpoints(going.cached.keys() | going.stored.keys())
         going.losses, going.ended = stores.losses(), stores.ended()
     return ends
 
@@ -174,6 +181,8 @@ def _recount(going: _Audit, end: LogEnd, copied: CopiedLog, read_to: int) -> Non
         going.differences += audit_compare.compare_cells(database, going.views, store, text, recounted.watermark_ms, now_ms, going.tallies)
     if text in going.stored and text not in going.cached:
         going.differences += audit_compare.missing_in_redis(going.stored[text], counted)
+    kafka, durable = going.settings.kafka, going.checkpoints.get(text, 0)
+    going.differences += audit_letters.compare(database, kafka, end.source, copied, durable, read_to, going.letters)
     furthest = going.applied(text)[1]
     going.run.count(database, end.source, furthest, read_to)
     going.sources.append(_source_audit(going, end, audit_views.status_at(database, furthest), _waiting(going, end, read_to)))
@@ -200,6 +209,7 @@ def _source_audit(
         end=end.end,
         redis=going.cached[text].offset if text in going.cached else None,
         cassandra=going.stored[text].offset if text in going.stored else None,
+        checkpoint=going.checkpoints.get(text),
         waiting=waiting,
         trouble=trouble,
         **counts,
@@ -222,5 +232,6 @@ def _result(going: _Audit, ledger: str, seconds: float) -> AuditResult:
         sources=tuple(sorted(going.sources, key=lambda source: (source.topic, source.partition, source.source))),
         dead_reasons=dict(tally.reasons),
         seconds=seconds,
+        letters=going.letters,
         **counts,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -19,7 +19,8 @@ class Difference:
     """One thing that is not as recounted. expected None: it should not be there; served None: it is not there.
 
     source: "(total)" for a sum over sources. store: redis | cassandra | redis totals | redis leaderboard | ledger (its `expected` is what
-    the ledger says, `served` what the log has).
+    the ledger says, `served` what the log has) | the name of a topic of letters (view "letters": `key` is the letter's name
+    SOURCE@OFFSET#ROW, `expected` its reason, `served` the letter's and, where that is right, what is not).
     """
 
     view: str
@@ -29,8 +30,8 @@ class Difference:
     key: str
     source: str
     store: str
-    expected: tuple[int, ...] | None
-    served: tuple[int, ...] | None
+    expected: tuple[int | str, ...] | None
+    served: tuple[int | str, ...] | None
 
 
 @dataclass
@@ -48,10 +49,32 @@ class ViewTally:
         self.by_store[store] = self.by_store.get(store, 0) + cells
 
 
+@dataclass
+class LetterTally:
+    """Dead events, or late ones, and their letters.
+
+    compared: events of which a letter stands or has to. wrong: of those, with a letter that says or holds something else; missing: with
+    none. spurious: letters of what is no such event. deleted: events whose letter is not there and may have been deleted from its topic;
+    undue: whose letter is not there and need not be, since no checkpoint has come so far.
+    """
+
+    compared: int = 0
+    wrong: int = 0
+    missing: int = 0
+    spurious: int = 0
+    deleted: int = 0
+    undue: int = 0
+
+    @property
+    def faults(self) -> int:
+        """How many differ, in any way."""
+        return self.wrong + self.missing + self.spurious
+
+
 @dataclass(frozen=True)
 class SourceAudit:
-    """How one source was audited. Offsets are next offsets; None: the store does not know the source. `waiting`: records in the log
-    that not both stores have applied, ticks excepted. `trouble`: why it could not be recounted, else empty."""
+    """How one source was audited. Offsets are next offsets; None: the store does not know the source. `checkpoint`: of the newest one.
+    `waiting`: records in the log that not both stores have applied, ticks excepted. `trouble`: why it could not be recounted, or empty."""
 
     source: str
     topic: str
@@ -60,6 +83,7 @@ class SourceAudit:
     end: int
     redis: int | None
     cassandra: int | None
+    checkpoint: int | None
     waiting: int
     received: int = 0
     applied: int = 0
@@ -90,6 +114,8 @@ class AuditResult:
     sources: tuple[SourceAudit, ...]
     dead_reasons: dict[str, int]
     seconds: float
+    letters: dict[str, LetterTally] = field(default_factory=dict)
+    """By class: dead, late."""
 
     @property
     def complete(self) -> bool:
@@ -103,11 +129,12 @@ class AuditResult:
 
     @property
     def exact(self) -> bool:
-        """Nothing wrong, nothing empty, nothing lost, and the ledger not contradicted.
+        """Nothing wrong, nothing empty, nothing lost, no letter wrong, and the ledger not contradicted.
 
         A view of who is live is empty when all have left and none of them saw a whole minute: both recount and stores say so.
         """
         right = all(view.wrong == 0 and (view.cells > 0 or _goes_by_the_clock(name)) for name, view in self.views.items())
+        right = right and not any(tally.faults for tally in self.letters.values())
         return right and self.unaccounted == 0 and self.ledger != "different" and not any(source.trouble for source in self.sources)
 
     @property
@@ -128,6 +155,7 @@ class AuditResult:
                 name: {"cells": view.cells, "wrong": view.wrong, "empty": view.cells == 0, "stores": view.by_store}
                 for name, view in sorted(self.views.items())
             },
+            "letters": self._letters(),
             "exact": self.exact,
             "complete": self.complete,
             "as_of": _instant(self.as_of_ms),
@@ -138,6 +166,11 @@ class AuditResult:
             "sources": [asdict(source) for source in self.sources],
             "seconds": round(self.seconds, 3),
         }
+
+    def _letters(self) -> dict[str, Any]:
+        kinds = {kind: asdict(tally) for kind, tally in sorted(self.letters.items())}
+        sums = {each.name: sum(counts[each.name] for counts in kinds.values()) for each in fields(LetterTally)}
+        return {**sums, "kinds": kinds}
 
 
 def first_differences(found: Sequence[Difference]) -> tuple[Difference, ...]:

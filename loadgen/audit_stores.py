@@ -15,6 +15,7 @@ import pyarrow as pa
 from connectors.cassandra import close, connect
 from connectors.cassandra_reader import CellRows
 from connectors.cassandra_schema import ensure_schema
+from connectors.checkpoints import offsets_of
 from connectors.redis import BOARD_FEWEST
 from connectors.redis_reader import CellReader, WindowLook
 from connectors.source_notes import SourceNotes
@@ -53,6 +54,7 @@ class ServedStores:
         self._session = connect(settings.cassandra)
         ensure_schema(self._session, settings.cassandra, views)
         self._cassandra = CellRows(self._session, settings.cassandra, views)
+        self._settings = settings
         self._notes = SourceNotes(self._session, settings.cassandra)
         database.execute(
             'CREATE OR REPLACE TABLE served (store VARCHAR, source VARCHAR, "view" VARCHAR, "window" VARCHAR, start_ms BIGINT, '
@@ -78,6 +80,10 @@ class ServedStores:
             if gap.records:
                 found.setdefault(gap.source, []).append(f"{gap.first} to {gap.upto - 1} ({gap.records})")
         return {source: f"records {', '.join(told)} were gone before they were folded" for source, told in found.items()}
+
+    def checkpoints(self, sources: Iterable[str]) -> dict[str, int]:
+        """The offset of the newest checkpoint of each of these sources that has one: all letters below are delivered before it."""
+        return offsets_of(self._session, self._settings.cassandra, sources)
 
     def ended(self) -> set[str]:
         """The sources whose topic is no more."""

@@ -23,7 +23,7 @@ def show(result: AuditResult) -> None:
         (name, view.cells, view.wrong, "EMPTY" if not view.cells else "WRONG" if view.wrong else "equal", _stores(view.by_store))
         for name, view in sorted(result.views.items())
     ]
-    table(("view", "cells", "wrong", "", "compared in"), rows, right=("cells", "wrong"))
+    table(("view", "cells", "wrong", "", "compared in"), [*rows, _letters(result)], right=("cells", "wrong"))
     for difference in result.differences[:SHOWN]:
         say(_told(difference))
     if len(result.differences) > SHOWN:
@@ -31,6 +31,8 @@ def show(result: AuditResult) -> None:
     for source in result.sources:
         if source.trouble:
             say(f"{source.source}: {source.trouble}")
+    if deleted := sum(tally.deleted for tally in result.letters.values()):
+        say(f"letters: of {number(deleted)} events they may have been deleted from their topics, so these could not be looked for")
     if result.dead_reasons:
         say("dead because: " + ", ".join(f"{reason} {number(count)}" for reason, count in sorted(result.dead_reasons.items())))
     say(verdict(result))
@@ -44,6 +46,14 @@ def verdict(result: AuditResult) -> str:
     return f"{word}: ledger {result.ledger}, as of {instant(result.as_of_ms)}, {len(result.sources)} sources, {result.seconds:.1f} s{rest}"
 
 
+def _letters(result: AuditResult) -> tuple[object, ...]:
+    """The line of the letters: of how many dead and late events; wrong: those that say something else, are missing, or of no such event."""
+    wrong = sum(tally.faults for tally in result.letters.values())
+    compared = {kind: tally.compared for kind, tally in result.letters.items()}
+    word = "WRONG" if wrong else "equal" if any(compared.values()) else "none"
+    return "letters", sum(compared.values()), wrong, word, _stores({kind: count for kind, count in compared.items() if count})
+
+
 def _stores(by_store: dict[str, int]) -> str:
     return ", ".join(f"{store} {number(cells)}" for store, cells in sorted(by_store.items()))
 
@@ -53,4 +63,10 @@ def _told(found: Difference) -> str:
     key = found.key.replace("\x1f", " × ") or "(all)"
     if found.store == "ledger":  # here the ledger is what is expected, and the log what is found
         return f"wrong: ledger, {key}: the ledger says {found.expected}, the log has {found.served}"
+    if found.view == "letters":
+        return f"wrong: letter {key} in {found.store}: {_said(found.served)}, and by the log {_said(found.expected)}"
     return f"wrong: {where}, {key}: {found.store} has {found.served}, the log says {found.expected} ({found.source})"
+
+
+def _said(letter: tuple[int | str, ...] | None) -> str:
+    return "there is none" if letter is None else " with ".join(map(str, letter))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from loadgen.audit_report import AuditResult, ViewTally
+from loadgen.audit_report import AuditResult, LetterTally, ViewTally
 
 
-def verdict(**cells: int) -> bool:
-    """Of an audit that found nothing wrong in so many cells of each view."""
+def verdict(letters: LetterTally | None = None, **cells: int) -> bool:
+    """Of an audit that found nothing wrong in so many cells of each view, and these letters."""
     views = {name: ViewTally(cells=count) for name, count in cells.items()}
     return AuditResult(
         run="r", generated=1, received=1, applied=1, duplicate=0, late=0, dead=0, crossed=0, unaccounted=0, ledger="equal",
         views=views, differences=(), sources=(), dead_reasons={}, seconds=0.1,
+        letters={"dead": letters or LetterTally(), "late": LetterTally(compared=5)},
     ).exact  # fmt: skip
 
 
@@ -27,3 +28,16 @@ def verdict(**cells: int) -> bool:
 )
 def test_a_view_of_which_nothing_was_compared_proves_nothing_unless_it_goes_by_the_clock(cells: dict[str, int], exact: bool) -> None:
     assert verdict(**cells) is exact
+
+
+@pytest.mark.parametrize(
+    ("letters", "exact"),
+    [
+        (LetterTally(compared=3, deleted=1, undue=2), True),  # what could not be looked for, or need not stand yet, is not wrong
+        (LetterTally(compared=3, missing=1), False),
+        (LetterTally(compared=3, wrong=1), False),
+        (LetterTally(spurious=1), False),
+    ],
+)
+def test_a_letter_that_is_missing_wrong_or_too_many_is_not_exact(letters: LetterTally, exact: bool) -> None:
+    assert verdict(letters, accounting=1, concurrents=1, watch_time=1) is exact
