@@ -78,8 +78,8 @@ def audit(settings: Settings, run_name: str | None, on_progress: Progress) -> Au
 
     Takes about 20 µs of CPU a record of the log (measured at 2.5 M of them), and 1.5 GB of memory at the most. Records and cells are only
     read; what is missing of Cassandra's schema is made. Raises UsageError for a run that does not exist, ServerAway and StoreError when a
-    server is away or fails, SourceError when the log cannot be read. A log whose beginning is gone is no error: it is said
-    (SourceAudit.trouble), and the result is not exact.
+    server is away or fails, or what stands in a topic of letters is none, SourceError when the log cannot be read. A log whose beginning
+    is gone is no error: it is said (SourceAudit.trouble), and the result is not exact.
     """
     started = time.monotonic()
     run = RunTally(None if run_name is None else open_run(settings, run_name))

@@ -6,8 +6,8 @@ stand several times, for a replay sends it again. Of an event in JSON the letter
 of an Arrow record it has that row alone, of which session, seq and ts are compared where the row is an event (late, ahead, seq_jump).
 
 Both topics are read once an audit, whatever else stands in them; what is not of an audited source is left out as it comes.
-Measured (one core): 10 µs of CPU a letter of an audited source, 5 µs one of another, 70 ms a topic; 0.3 µs a record of a JSON log for
-the bytes of its dead and late ones.
+Measured (CPU): 18 µs a letter of an audited source beside reading it from Kafka, 70 µs more for an Arrow one of an event; 0.15 to 0.33 µs
+a record of a JSON log to find the bytes of 0.2 to 4 % of them.
 """
 
 from __future__ import annotations

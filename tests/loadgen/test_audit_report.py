@@ -7,7 +7,7 @@ import pytest
 from loadgen.audit_report import AuditResult, LetterTally, ViewTally
 
 
-def verdict(letters: LetterTally | None = None, **cells: int) -> bool:
+def verdict(letters: LetterTally | None = None, /, **cells: int) -> bool:
     """Of an audit that found nothing wrong in so many cells of each view, and these letters."""
     views = {name: ViewTally(cells=count) for name, count in cells.items()}
     return AuditResult(

@@ -6,6 +6,7 @@ import pytest
 
 from connectors.kafka import produce_bytes
 from connectors.letters import read_letters
+from loadgen.audit_report import LetterTally
 from loadgen.load import LoadOptions
 from marquee.catching_up import catch_up
 from marquee.letters import row_values
@@ -17,12 +18,15 @@ FAULTS = "duplicates=0.02,late=0.02,malformed=0.02,out-of-order=0.02"
 
 @pytest.mark.timeout(400)
 def test_arrow_and_json_in_one_topic_are_audited_exact(pipeline: Pipeline) -> None:
-    pipeline.drive(LoadOptions(duration_s=1, rate=2_000, faults=FAULTS, seed=5))
+    json_run = pipeline.drive(LoadOptions(duration_s=1, rate=2_000, faults=FAULTS, seed=5))
     run = pipeline.drive(LoadOptions(duration_s=2, rate=4_000, format="arrow", faults=FAULTS, seed=6))
     result = pipeline.audited(run)
     assert_exact(result)
     assert result.late == run.faults["late"]
     assert result.dead_reasons == run.malformed
+    compared = {kind: run.faults[fault] + json_run.faults[fault] for kind, fault in (("dead", "malformed"), ("late", "late"))}
+    assert result.letters == {kind: LetterTally(compared=count) for kind, count in compared.items()}
+    assert min(compared.values()) > 0
 
     kafka = pipeline.settings.kafka
     letters = [letter for letter in read_letters(pipeline.settings, kafka.dead_topic) if letter.content_type == ARROW_TYPE]

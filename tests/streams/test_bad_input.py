@@ -9,6 +9,8 @@ import pytest
 
 from connectors.kafka import produce_bytes
 from connectors.letters import read_letters
+from loadgen.audit import audit
+from loadgen.audit_report import LetterTally
 from marquee.catching_up import catch_up
 from serving.stores import Stores
 from tests.streams.conftest import Pipeline
@@ -62,7 +64,8 @@ def test_every_kind_of_bad_input_becomes_a_dead_letter_and_disturbs_nothing(pipe
     good = [text(session=f"s{number}", seq=0) for number in range(50)]
     records: list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]] = []
     for place, (value, _) in enumerate(BAD.values()):
-        records += [(b"a1", good[2 * place], []), (b"a1", value, []), (b"a1", good[2 * place + 1], [])]
+        key = b"a1" if value else (None, b"")[place % 2]
+        records += [(b"a1", good[2 * place], []), (key, value, []), (b"a1", good[2 * place + 1], [])]
     produce_bytes(settings, topic, records)
     catch_up(settings, topic, lambda _: None, stuck_s=30.0)
 
@@ -76,3 +79,6 @@ def test_every_kind_of_bad_input_becomes_a_dead_letter_and_disturbs_nothing(pipe
     assert sum(status.dead for status in statuses) == len(BAD)
     assert sum(status.applied for status in statuses) == 2 * len(BAD)
     assert sum(status.received for status in statuses) == 3 * len(BAD)
+
+    result = audit(settings, None, lambda _: None)
+    assert (result.letters["dead"], result.differences) == (LetterTally(compared=len(BAD)), ())
