@@ -125,7 +125,7 @@ def _lost(app: App, owners: Owners, settings: Settings) -> Callable[[Place], Non
                 return
             if ids[place[0]] != owner.source.topic_id:
                 log.warning("%s: topic %s was made anew", owner.source, place[0], extra=at(owner.source, owner.state.offset))
-                await app.handover.reopen(place)
+                app.handover.reopen(place)
                 return
             tp = TP(*place)
             earliest, end = (await app.consumer.earliest_offsets(tp))[tp], (await app.consumer.highwaters(tp))[tp]
@@ -136,7 +136,7 @@ def _lost(app: App, owners: Owners, settings: Settings) -> Callable[[Place], Non
                 await app.batches.read_from(place, offset)
                 return
             log.error("%s: its log stands from %d to %d now", owner.source, earliest, end, extra=at(owner.source, offset))
-            await app.handover.reopen(place)
+            app.handover.reopen(place)
         except (KafkaError, MarqueeError):  # away; the next fetch asks again
             return
         finally:

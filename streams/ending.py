@@ -29,7 +29,8 @@ async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, _T]) -> _T | Non
 
 
 async def bounded(what: str, seconds: float, work: Awaitable[Any]) -> None:
-    """Await the work, for so many seconds at most; says so when it does not end well."""
+    """Await the work, for so many seconds at most; says so when it does not end well. Work that does not let itself be cancelled, as the
+    end of a Faust app does not, is awaited however long it takes: `end_within` bounds that."""
     try:
         async with asyncio.timeout(seconds):
             await work
@@ -43,7 +44,7 @@ def end_within(seconds: float = END_S) -> None:
     """End the process after so long, should it still run then: a thread that waits for a server cannot be cancelled."""
 
     def end() -> None:
-        log.error("not ended %g s after it was asked to; what is not stored will be replayed", seconds)
+        log.error("not ended %g s after it began to; what is not stored will be replayed", seconds)
         logging.shutdown()
         os._exit(1)
 

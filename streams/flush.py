@@ -213,6 +213,11 @@ class Cycle:
             self._succeeded()
         return taken
 
+    async def finish(self) -> None:
+        """Rounds until the store has taken everything: a request without an answer ends a round, and is no reason to leave the others."""
+        while not await self.round():  # noqa: ASYNC110  # what is slept for is another process
+            await asyncio.sleep(RETRY_S)
+
     async def _taken(self, owner: PartitionOwner) -> bool:
         """Flush one partition, never twice at once; False if the store did not take it."""
         async with self._locks.setdefault(owner, asyncio.Lock()):

@@ -3,6 +3,8 @@
 assignment ─► stays   read on at once, from where its state stands
               comes   restored beside the fold, some at a time, each read as soon as it is ready
               goes    flushed to both stores and checkpointed; then another round gives it to somebody (streams/assignor.py)
+
+What goes with its log is nobody's to replay: it is stored as it is, however long the stores are away.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Any, Final, Protocol
 
 from streams.assignor import Assignor, Place
 from streams.logs import at
-from streams.owners import Found, Owners, sources
+from streams.owners import Owners, sources
 from streams.partition import PartitionOwner
 from topologies.errors import CheckpointError, ServerAway, SourceError, StoreError
 
@@ -58,6 +60,8 @@ class Handover:
         self._release_s = release_s
         self._assigned: frozenset[Place] = frozenset()
         self._leaving: dict[Place, PartitionOwner] = {}
+        self._last: set[PartitionOwner] = set()
+        """Owned no more, not stored yet, and in no log any more: what is here is all there is of them."""
         self._opening: set[Place] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.held: dict[Place, str] = {}
@@ -112,7 +116,8 @@ class Handover:
             self._start(self._crash(error.exceptions[0] if isinstance(error, ExceptionGroup) else error))
 
     async def close(self) -> None:
-        """Stop opening and releasing; what was being released is owned again, so that the worker's last round stores it."""
+        """Stop opening and releasing; what was being released is owned again, so that the worker's last round stores it. What no log has
+        any more is left to `finish`."""
         self._closed = True
         tasks = list(self._tasks)
         for task in tasks:
@@ -121,6 +126,18 @@ class Handover:
         for place, owner in self._leaving.items():
             self._owners.adopt(place, owner)
         self._leaving.clear()
+
+    async def finish(self) -> None:
+        """After `close`: store what no log has any more, for as long as that takes. What is not stored when this ends or is cancelled is
+        lost, and said to be."""
+        try:
+            await asyncio.gather(*(self._store_last(owner) for owner in self._last))
+        finally:
+            for owner in self._last:
+                offset = owner.state.offset
+                first = min(owner.durable, owner.durable if owner.stored is None else owner.stored)
+                lost = "%s: offsets %d to %d were counted and are lost: they are not stored, and its log does not hold them any more"
+                log.error(lost, owner.source, first, offset - 1, extra=at(owner.source, offset))
 
     def _tell_if_ready(self) -> None:
         assigned, share = self._reader.assignor.current()
@@ -135,7 +152,7 @@ class Handover:
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._release_s):
-                await asyncio.gather(*(self._settle(owner) for owner in leaving.values()))
+                await asyncio.gather(*(self._stored(owner) for owner in leaving.values()))
         except TimeoutError:
             log.warning("%s: not stored within %g s", sources(leaving), self._release_s)
         for place, owner in leaving.items():
@@ -158,37 +175,59 @@ class Handover:
             if topic_id != owner.source.topic_id:
                 told = at(owner.source, owner.state.offset)
                 log.warning("%s: its topic is no more; storing what was folded of it", owner.source, extra=told)
-                await self._settle(owner)
+                self.keep_storing(owner)
             else:
                 told = at(owner.source, owner.state.offset)
                 log.warning("%s: another worker owns it by now; what was not stored of it is replayed there", owner.source, extra=told)
 
+    def keep_storing(self, owner: PartitionOwner) -> None:
+        """This one is owned no more, and its topic is gone: store it as it is, beside the fold."""
+        owner.pending.clear()  # else its offsets would be committed in the log that may have the name by then
+        self._last.add(owner)
+        self._start(self._store_last(owner))
+
+    async def _store_last(self, owner: PartitionOwner) -> None:
+        await self._stored(owner)
+        if not owner.spoiled:
+            self._last.discard(owner)
+
+    async def _stored(self, owner: PartitionOwner) -> None:
+        """Returns when cells and checkpoint are durable as the state stands, whatever becomes of the cache; however long that takes, unless
+        it is spoiled, or owned again and the cycles' affair."""
+        await self._settle(owner)
+        while not (owner.settled or owner.spoiled or self._owners.get((owner.source.topic, owner.source.partition)) is owner):
+            await asyncio.sleep(OPEN_AGAIN_S)
+            await self._settle(owner)
+
     # -- what comes ---------------------------------------------------------------------------------------------
 
     async def _open(self, new: Sequence[Place]) -> None:
-        try:
-            found = await self._patiently(lambda: asyncio.to_thread(self._owners.find, new))
-        except BaseException:
-            self._opening.difference_update(new)
-            raise
         gate = asyncio.Semaphore(OPEN_AT_ONCE)
         async with asyncio.TaskGroup() as group:
             for place in new:
-                group.create_task(self._open_one(place, found.get(place), gate))
+                group.create_task(self._open_one(place, gate))
 
-    async def reopen(self, place: Place) -> None:
-        """The log of an owned partition does not hold what comes next: store it as it is, and see how it can be gone on with."""
+    def reopen(self, place: Place) -> None:
+        """The log of an owned partition does not hold what comes next: store it as it is, and then see how it can be gone on with."""
         owner = self._owners.get(place)
         if self._closed or owner is None or place in self._opening:
             return
         self._opening.add(place)
         self._owners.keep(self._owners.places() - {place})
-        await self._settle(owner)
-        self._start(self._open([place]))
+        self._last.add(owner)
+        self._start(self._reopen(place, owner))
 
-    async def _open_one(self, place: Place, found: Found | None, gate: asyncio.Semaphore) -> None:
+    async def _reopen(self, place: Place, owner: PartitionOwner) -> None:
         try:
-            owner = await self._restored(place, found, gate)
+            await self._store_last(owner)  # first: what is not stored would be gone from the log, too
+        except BaseException:
+            self._opening.discard(place)
+            raise
+        await self._open([place])
+
+    async def _open_one(self, place: Place, gate: asyncio.Semaphore) -> None:
+        try:
+            owner = await self._restored(place, gate)
         finally:
             self._opening.discard(place)  # it may come again while others of its group are still being opened
         if owner is not None and place in self._assigned:
@@ -196,26 +235,32 @@ class Handover:
             await self._reader.read_from(place, owner.state.offset)
             self._tell_if_ready()
 
-    async def _restored(self, place: Place, found: Found | None, gate: asyncio.Semaphore) -> PartitionOwner | None:
+    async def _restored(self, place: Place, gate: asyncio.Semaphore) -> PartitionOwner | None:
         """Its owner, as soon as it can be gone on with: an operator may accept what is gone from its log. None when it is not assigned any
         more: so it is soon after its topic was deleted, with the group's next round."""
         try:
             while place in self._assigned:
-                if found is None:
-                    self._hold(place, f"topic {place[0]} has no partition {place[1]} any more", {"topic": place[0], "partition": place[1]})
-                else:
-                    try:
-                        async with gate:
-                            owner: PartitionOwner = await self._patiently(partial(self._owners.restore, found))
-                        return owner
-                    except (SourceError, CheckpointError) as error:
-                        self._hold(place, str(error), at(found.source, found.earliest))
+                async with gate:
+                    owner: PartitionOwner | None = await self._patiently(partial(self._begun, place))
+                if owner is not None:
+                    return owner
                 await asyncio.sleep(HELD_AGAIN_S)
-                again: dict[Place, Found] = await self._patiently(partial(asyncio.to_thread, self._owners.find, [place]))
-                found = again.get(place)
             return None
         finally:
             self.held.pop(place, None)
+
+    async def _begun(self, place: Place) -> PartitionOwner | None:
+        """As broker and stores have it now, neither judged by what the other said minutes ago; None, and held, if it cannot be gone on
+        with."""
+        found = (await asyncio.to_thread(self._owners.find, [place])).get(place)
+        if found is None:
+            self._hold(place, f"topic {place[0]} has no partition {place[1]} any more", {"topic": place[0], "partition": place[1]})
+            return None
+        try:
+            return await self._owners.restore(found)
+        except (SourceError, CheckpointError) as error:
+            self._hold(place, str(error), at(found.source, found.earliest))
+            return None
 
     def _hold(self, place: Place, why: str, about: Mapping[str, Any]) -> None:
         if self.held.get(place) != why:

@@ -83,11 +83,16 @@ class Room:
         self._reported_s = -REPORT_EVERY_S
         self.waits = ""
         """What folding waits for; empty while there is room."""
+        self._ended = False
 
     @property
     def open(self) -> bool:
         """False while folding waits for room."""
         return not self.waits
+
+    def end(self) -> None:
+        """The worker stores what it has folded, for the last time: nothing more is folded."""
+        self._ended = True
 
     async def __call__(self) -> None:
         closed_s = time.monotonic()
@@ -101,6 +106,8 @@ class Room:
 
     def _full(self) -> str:
         """Why nothing more may be folded; empty if it may."""
+        if self._ended:
+            return "the worker ends"
         if away := [store.name for store in self._stores if not store.working.is_set()]:
             return f"{away[0]}: not all could be stored for too long"
         if (letters := self._letters()) > self._letters_most:

@@ -80,7 +80,7 @@ def run(settings: Settings, ready_file: Path | None) -> int:
     set_up(settings.worker.log_format, worker_name(settings))
     if not keep_freed_memory():
         log.info("this C library's allocator cannot be told to keep freed memory; the worker costs somewhat more CPU")
-    return asyncio.run(Worker(settings, ready_file).serve())
+    return asyncio.run(Worker(settings, ready_file, end_within).serve())
 
 
 def worker_name(settings: Settings) -> str:
@@ -90,8 +90,10 @@ def worker_name(settings: Settings) -> str:
 class Worker:
     """The parts of one worker and how they start and end."""
 
-    def __init__(self, settings: Settings, ready_file: Path | None) -> None:
+    def __init__(self, settings: Settings, ready_file: Path | None, ending: Callable[[], object] = lambda: None) -> None:
+        """`ending` is called when the worker begins to end, whether it was asked to or not: it bounds what cannot be cancelled."""
         self._settings = settings
+        self._ending = ending
         self._ready_file = ready_file
         self._views: tuple[View, ...] = selected(settings.worker.views)
         self._topics: list[str] = []
@@ -109,7 +111,7 @@ class Worker:
 
         def on_signal() -> None:
             if not stop.is_set():  # a second signal does nothing worse than the first
-                end_within()
+                self._ending()
                 stop.set()
 
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -200,7 +202,7 @@ class Worker:
                 *(cycle.run() for cycle in cycles),
                 owners.tick(caught_up),
                 watchdog.run(),
-                self._watch_topics(app, owners, settle),
+                self._watch_topics(app, owners, handover),
                 caretaker.run(),
                 app.wait_until_stopped(),
             )
@@ -208,12 +210,18 @@ class Worker:
             tasks = [stopping, *(asyncio.create_task(work) for work in works)]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if stopping not in done:
+                self._ending()
                 _report(app, done)
+                await handover.close()
+                await bounded("storing what no log has any more", DRAIN_S, handover.finish())
                 return 1
             for task in tasks:
                 task.cancel()
-            await self._drain(app, handover, owners, cycles)
+            await self._drain(self.running, cycles)
             return 0
+        except Exception:
+            self._ending()
+            raise
         finally:
             for task in tasks:
                 task.cancel()
@@ -223,25 +231,26 @@ class Worker:
             if self._ready_file is not None:
                 self._ready_file.unlink(missing_ok=True)
 
-    async def _drain(self, app: App, handover: Handover, owners: Owners, cycles: tuple[Cycle, ...]) -> None:
+    async def _drain(self, running: Running, cycles: tuple[Cycle, ...]) -> None:
         """Stop reading, store what was folded, commit; within DRAIN_S, whoever is away."""
         log.info("draining")
         self._health.stage = "draining"
+        app = running.app
         app.consumer.stop_flow()
         app.flow_control.suspend()
-        await handover.close()
-        await bounded("storing what was folded", DRAIN_S, _final_rounds(*cycles))
-        for owner in owners.all():
+        running.room.end()  # what is stored makes room, and a batch that came into it now would be replayed
+        await running.handover.close()
+        await bounded("storing what was folded", DRAIN_S, asyncio.gather(running.handover.finish(), final_rounds(*cycles)))
+        for owner in running.owners.all():
             if not owner.settled:
                 source, offset = owner.source, owner.state.offset
                 told = at(source, owner.durable)
                 log.warning("%s: offsets %d to %d are not stored and will be replayed", source, owner.durable, offset, extra=told)
         await bounded("committing", COMMIT_S, app.consumer.commit())
 
-    async def _watch_topics(self, app: App, owners: Owners, settle: Settle) -> None:
-        """Reads new topics, in place. Another topic under the name of one that is read is another source: the old one is stored as it is
-        and owned no more."""
-        unread = False
+    async def _watch_topics(self, app: App, owners: Owners, handover: Handover) -> None:
+        """Reads new topics, in place. Another topic under the name of one that is read is another source: the old one is owned no more, and
+        stored as it is beside the new one."""
         while True:
             await asyncio.sleep(TOPICS_EVERY_S)
             try:
@@ -256,13 +265,11 @@ class Worker:
                 if (owner := owners.get(place)) and ids.get(place[0], owner.source.topic_id) != owner.source.topic_id
             }
             new = sorted(set(topics) - set(self._topics))
-            if app.moving() or not (new or old or unread):
+            if app.moving() or not (new or old):
                 continue
             log.info("reading new topics %s, made anew %s", new, sorted({topic for topic, _ in old}))
-            owners.keep(owners.places() - set(old))
-            await bounded("storing the old topics' partitions", DRAIN_S, asyncio.gather(*map(settle, old.values())))
-            if unread := app.moving():  # a rebalance began meanwhile, which stops and starts the flow itself
-                continue
+            for owner in owners.keep(owners.places() - set(old)).values():
+                handover.keep_storing(owner)
             self._topics = sorted({*topics, *self._topics})
             await app.read(self._topics)
 
@@ -288,8 +295,9 @@ def _settling(*cycles: Cycle) -> Settle:
     return settle
 
 
-async def _final_rounds(*cycles: Cycle) -> None:
-    await asyncio.gather(*(cycle.round() for cycle in cycles))
+async def final_rounds(caching: Cycle, *durable: Cycle) -> None:
+    """The last that the stores are given: the cache as far as it takes it, the others until they have taken everything."""
+    await asyncio.gather(caching.round(), *(cycle.finish() for cycle in durable))
 
 
 async def _close(stores: Stores) -> None:

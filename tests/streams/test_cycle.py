@@ -10,6 +10,7 @@ import pytest
 
 from streams.flush import BEHIND_PAUSE_S, BEHIND_S, Cycle, cache_due
 from streams.partition import FOREIGN, PartitionOwner
+from streams.worker import final_rounds
 from topologies.errors import ServerAway, StoreError
 from topologies.fold import PartitionState
 from topologies.session_rows import CLOCK
@@ -73,6 +74,27 @@ async def test_partitions_that_the_store_never_answers_do_not_starve_the_others(
     assert await storing.round() is False
     assert await storing.round() is False
     assert flushed == {0, 1, 2, 3}
+
+
+async def test_a_request_without_an_answer_is_no_reason_to_leave_the_other_partitions_unstored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.flush.RETRY_S", 0.001)
+    tried: list[int] = []
+
+    async def flush(owner: PartitionOwner) -> None:
+        tried.append(owner.source.partition)
+        if len(tried) < 3:
+            raise ServerAway("no answer in time")
+
+    async def absent(_: PartitionOwner) -> None:
+        cached.append(1)
+        raise ServerAway("gone")
+
+    cached: list[int] = []
+    storing = cycle(flush, abreast=1)
+    async with asyncio.timeout(5):
+        await final_rounds(cycle(absent, abreast=1), storing)
+    assert set(tried[2:]) == {0, 1, 2, 3}
+    assert cached == [1], "an absent cache is waited for by nobody"
 
 
 async def test_so_many_partitions_as_it_is_told_are_flushed_side_by_side() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable, Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -84,6 +85,9 @@ class Scene:
         self.settled: list[int] = []
         self.storing = asyncio.Event()
         self.storing.set()
+        self.refusals = 0
+        """So many more times the durable stores take nothing."""
+        self.cached = True
         self.ready: list[set[Place]] = []
         self.crashes: list[BaseException] = []
         self.handover = Handover(self.owners, self.settle, lambda places: self.ready.append(set(places)), release_s=0.2)
@@ -92,9 +96,21 @@ class Scene:
     async def settle(self, owner: PartitionOwner) -> bool:
         self.asked.append(owner.source.partition)
         await self.storing.wait()
+        if self.refusals:
+            self.refusals -= 1
+            return False
         self.settled.append(owner.source.partition)
         owner.durable = owner.stored = owner.state.offset
-        return True
+        return self.cached
+
+    async def folded(self, *places: Place) -> list[PartitionOwner]:
+        """Their owners, each with records that are not stored."""
+        self.give(*places)
+        await until(lambda: self.owners.places() == set(places) and not self.handover._tasks)
+        owners = self.owners.all()
+        for owner in owners:
+            owner.state.offset = 7
+        return owners
 
     def cut(self, find: Callable[..., dict[Place, Found]]) -> Callable[..., dict[Place, Found]]:
         """The logs of all partitions begin at 3."""
@@ -302,9 +318,9 @@ async def test_a_partition_whose_log_was_cut_under_it_is_stored_and_held(scene: 
     await until(lambda: scene.owners.places() == {A, B} and not scene.handover._tasks)
     scene.checkpoints.broken = {A[1]}
     monkeypatch.setattr(scene.owners, "find", scene.cut(scene.owners.find))
-    await scene.handover.reopen(A)
-    assert scene.settled == [A[1]]
+    scene.handover.reopen(A)
     await until(lambda: A in scene.handover.held)
+    assert scene.settled == [A[1]]
     assert scene.owners.places() == {B}
 
 
@@ -332,7 +348,7 @@ async def test_one_that_is_given_back_while_another_of_its_group_is_held_is_open
     scene.give(A, B)
     await until(lambda: scene.owners.places() == {A})
     await until(lambda: len(scene.reader.read) == 2)
-    await scene.handover.reopen(A)
+    scene.handover.reopen(A)
     await until(lambda: len(scene.reader.read) == 3)
     await scene.handover.close()
 
@@ -341,12 +357,152 @@ async def test_a_partition_whose_log_was_cut_is_not_opened_again_once_the_worker
     scene.give(A)
     await until(lambda: scene.reader.read and not scene.handover._tasks)
     scene.storing.clear()
-    again = asyncio.create_task(scene.handover.reopen(A))
+    scene.handover.reopen(A)
     await until(lambda: scene.asked)
     await scene.handover.close()
     scene.storing.set()
-    await again
+    await scene.handover.finish()
+    assert scene.settled == [A[1]]
     assert scene.handover._tasks == set()
     assert scene.reader.read == [(A, 0)]
-    await scene.handover.reopen(A)
-    assert scene.settled == [A[1]]
+    scene.handover.reopen(A)
+    assert scene.handover._tasks == set()
+
+
+async def test_what_went_with_its_topic_is_stored_however_often_the_stores_refuse_it(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.handover.OPEN_AGAIN_S", 0.001)
+    acked: list[int] = []
+    [owner] = await scene.folded(A)
+    owner.await_durable(7, SimpleNamespace(ack=lambda: acked.append(7)), 1)
+    monkeypatch.setattr(owners_module, "topic_ids", gone)
+    scene.refusals = 3
+    scene.give()
+    await until(lambda: not scene.handover._tasks)
+    assert (owner.settled, scene.asked, scene.crashes) == (True, [A[1]] * 4, [])
+    owner.acknowledge()
+    assert acked == [], "it would be committed in the log that has the name now"
+    await scene.handover.close()
+    await scene.handover.finish()
+    assert len(scene.asked) == 4
+
+
+async def test_what_an_absent_cache_does_not_take_is_waited_for_by_nobody(scene: Scene) -> None:
+    [owner] = await scene.folded(A)
+    scene.cached = False
+    scene.handover.keep_storing(owner)
+    await until(lambda: not scene.handover._tasks)
+    assert scene.asked == [A[1]]
+
+
+async def test_a_spoiled_state_is_tried_no_more_and_told_as_lost(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("streams.handover.OPEN_AGAIN_S", 0.001)
+    [owner] = await scene.folded(A)
+    owner.spoiled = True
+    scene.refusals = 2
+    scene.handover.keep_storing(owner)
+    await until(lambda: not scene.handover._tasks)
+    await scene.handover.close()
+    await scene.handover.finish()
+    assert len(scene.asked) == 2
+    assert f"{owner.source}: offsets 0 to 6 were counted and are lost" in caplog.text
+
+
+async def test_a_partition_whose_log_was_cut_is_opened_only_when_what_was_counted_is_stored(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.handover.OPEN_AGAIN_S", 0.001)
+    [owner] = await scene.folded(A)
+    scene.refusals = 1_000_000
+    scene.handover.reopen(A)
+    await until(lambda: len(scene.asked) > 3)
+    assert scene.give(A) == {}
+    assert len(scene.checkpoints.asked) == 1
+    scene.refusals = 0
+    await until(lambda: len(scene.checkpoints.asked) == 2)
+    assert owner.settled
+    await until(lambda: scene.owners.places() == {A})
+
+
+async def test_an_error_while_a_partition_is_stored_to_be_opened_again_ends_the_worker(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.folded(A)
+    error = MemoryError()
+
+    async def fail(_owner: PartitionOwner) -> bool:
+        raise error
+
+    monkeypatch.setattr(scene.handover, "_settle", fail)
+    scene.handover.reopen(A)
+    await until(lambda: scene.crashes)
+    assert scene.crashes == [error]
+    assert A not in scene.handover._opening
+
+
+async def test_a_worker_that_ends_says_which_offsets_no_log_brings_back(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("streams.handover.OPEN_AGAIN_S", 0.001)
+    gone_for_good, cut = await scene.folded(A, B)
+    cut.durable, cut.stored = 5, 3
+    scene.refusals = 1_000_000
+    scene.owners.keep([B])
+    scene.handover.keep_storing(gone_for_good)
+    scene.handover.reopen(B)
+    await until(lambda: len(scene.asked) > 3)
+    await scene.handover.close()
+    assert scene.owners.all() == [], "the name may be another topic's by now"
+    assert "are lost" not in caplog.text
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(scene.handover.finish(), 0.01)
+    assert f"{gone_for_good.source}: offsets 0 to 6 were counted and are lost" in caplog.text
+    assert f"{cut.source}: offsets 3 to 6 were counted and are lost" in caplog.text
+
+
+async def test_what_goes_is_tried_again_within_its_time(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.handover.OPEN_AGAIN_S", 0.001)
+    monkeypatch.setattr(scene.handover, "_release_s", 5.0)
+    [owner] = await scene.folded(A)
+    scene.refusals = 3
+    scene.give(release=[A], settled=False)
+    await until(lambda: scene.reader.rejoined == 1)
+    assert (owner.settled, scene.refusals) == (True, 0)
+
+
+async def test_what_is_given_back_while_the_stores_refuse_it_is_the_cycles_affair_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.handover.OPEN_AGAIN_S", 0.001)
+    monkeypatch.setattr(scene.handover, "_release_s", 60.0)
+    [owner] = await scene.folded(A)
+    scene.refusals = 1_000_000
+    scene.give(release=[A], settled=False)
+    await until(lambda: len(scene.asked) > 3)
+    assert scene.give(A) == {A: 7}
+    await until(lambda: not scene.handover._tasks)
+    assert scene.owners.get(A) is owner
+
+
+async def test_a_partition_that_waited_to_be_opened_is_judged_by_its_log_as_it_is_then(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another worker stored meanwhile may lie behind the log's end as it was when the partition came."""
+    monkeypatch.setattr("streams.handover.OPEN_AGAIN_S", 0.001)
+    asked = scene.checkpoints.asked
+    monkeypatch.setattr(owners_module, "partition_offsets", lambda *_: dict.fromkeys(range(8), (0, 10 + len(asked))))
+    ends: list[int] = []
+    restore = scene.owners.restore
+
+    async def restoring(found: Found) -> PartitionOwner:
+        ends.append(found.end)
+        return await restore(found)
+
+    monkeypatch.setattr(scene.owners, "restore", restoring)
+    scene.checkpoints.error = ServerAway("gone")
+    scene.give(A)
+    await until(lambda: len(asked) > 3)
+    scene.checkpoints.error = None
+    await until(lambda: scene.owners.places() == {A})
+    assert ends == [10 + count for count in range(len(asked))]

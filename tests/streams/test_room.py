@@ -74,3 +74,14 @@ def test_fetches_are_counted_as_long_as_somebody_holds_them() -> None:
     assert afloat.nbytes() == 300
     assert not afloat.has(("t", 0))
     assert afloat.has(("t", 1))
+
+
+async def test_a_batch_that_waited_for_room_is_not_folded_once_the_worker_ends() -> None:
+    scene = Scene()
+    scene.unacked = MIB + 1
+    waiting = asyncio.create_task(scene.room())
+    await asyncio.sleep(0)
+    scene.room.end()
+    scene.unacked = 0
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(waiting, 0.2)

@@ -9,6 +9,7 @@ import pytest
 
 from connectors.checkpoints import Checkpoint
 from streams import worker as worker_module
+from streams.handover import Handover
 from streams.letters import Letters
 from streams.owners import Owners
 from streams.partition import PartitionOwner
@@ -45,8 +46,11 @@ class App:
         self.read_topics.append(topics)
 
 
-async def test_topics_are_subscribed_after_a_rebalance_that_began_while_the_old_one_was_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_topic_made_anew_is_read_after_the_rebalance_while_the_old_one_is_still_being_stored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(worker_module, "TOPICS_EVERY_S", 0.001)
+    monkeypatch.setattr("streams.handover.OPEN_AGAIN_S", 0.001)
     asked = 0
 
     def ids(_settings: Settings, topics: list[str]) -> dict[str, str]:
@@ -59,22 +63,29 @@ async def test_topics_are_subscribed_after_a_rebalance_that_began_while_the_old_
     settings, app = Settings(), App()
     owners = Owners(settings, (), Checkpoints(), Book(), Letters(settings.kafka))
     source = Source("eu", A[0], "A" * 22, A[1])
-    owners.adopt(A, PartitionOwner(source, PartitionState(source, (), 0), live=True, durable=0, cached=None))
+    old = PartitionOwner(source, PartitionState(source, (), 3), live=True, durable=0, cached=None)
+    owners.adopt(A, old)
+    tried, away = 0, True
 
-    async def settle(_owner: PartitionOwner) -> bool:
-        app.rebalancing = True
-        return True
+    async def settle(owner: PartitionOwner) -> bool:
+        nonlocal tried
+        tried += 1
+        if not away:
+            owner.durable = owner.stored = owner.state.offset
+        return not away
 
+    handover = Handover(owners, settle, lambda _places: None, 1.0)
+    app.rebalancing = True
     watching: Any = Worker(settings, None)._watch_topics
-    task = asyncio.create_task(watching(app, owners, settle))
-    await until(lambda: app.rebalancing)
-    seen = asked
-    await until(lambda: task.done() or asked > seen + 2)
-    assert not task.done()
-    assert (owners.places(), app.read_topics) == (set(), [])
+    task = asyncio.create_task(watching(app, owners, handover))
+    await until(lambda: task.done() or asked > 2)
+    assert (task.done(), owners.places(), app.read_topics) == (False, {A}, [])
     app.rebalancing = False
     await until(lambda: app.read_topics)
     seen = asked
-    await until(lambda: asked > seen + 2)
+    await until(lambda: tried > 3 and asked > seen + 2)
+    assert (owners.places(), app.read_topics, old.settled) == (set(), [[A[0]]], False)
+    away = False
+    await until(lambda: old.settled)
     task.cancel()
-    assert app.read_topics == [[A[0]]]
+    await handover.close()
