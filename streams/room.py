@@ -119,6 +119,6 @@ class Room:
         return ""
 
     def _report(self, sentence: str) -> None:
-        if time.monotonic() - self._reported_s > REPORT_EVERY_S:
+        if not self._ended and time.monotonic() - self._reported_s > REPORT_EVERY_S:
             self._reported_s = time.monotonic()
             log.warning("folding waits: %s", sentence)

@@ -400,7 +400,7 @@ async def test_a_spoiled_state_is_tried_no_more_and_told_as_lost(
     monkeypatch.setattr("streams.handover.OPEN_AGAIN_S", 0.001)
     [owner] = await scene.folded(A)
     owner.spoiled = True
-    scene.refusals = 2
+    scene.refusals = 1_000_000
     scene.handover.keep_storing(owner)
     await until(lambda: not scene.handover._tasks)
     await scene.handover.close()
