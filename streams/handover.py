@@ -67,6 +67,8 @@ class Handover:
         self.held: dict[Place, str] = {}
         """Assigned partitions that cannot be gone on with, and why; they are tried again, and the others are read meanwhile."""
         self._away: dict[object, str] = {}
+        self.begun_cpu_s = 0.0
+        """CPU of the process before it read its first partition, seconds."""
         self._closed = False
         self._reader: Reader
         self._crash: Callable[[BaseException], Coroutine[Any, Any, None]]
@@ -182,9 +184,12 @@ class Handover:
 
     def keep_storing(self, owner: PartitionOwner) -> None:
         """This one is owned no more, and its topic is gone: store it as it is, beside the fold."""
+        self._keep_last(owner)
+        self._start(self._store_last(owner))
+
+    def _keep_last(self, owner: PartitionOwner) -> None:
         owner.pending.clear()  # else its offsets would be committed in the log that may have the name by then
         self._last.add(owner)
-        self._start(self._store_last(owner))
 
     async def _store_last(self, owner: PartitionOwner) -> None:
         await self._stored(owner)
@@ -214,7 +219,7 @@ class Handover:
             return
         self._opening.add(place)
         self._owners.keep(self._owners.places() - {place})
-        self._last.add(owner)
+        self._keep_last(owner)
         self._start(self._reopen(place, owner))
 
     async def _reopen(self, place: Place, owner: PartitionOwner) -> None:
@@ -232,6 +237,7 @@ class Handover:
             self._opening.discard(place)  # it may come again while others of its group are still being opened
         if owner is not None and place in self._assigned:
             self._owners.adopt(place, owner)
+            self.begun_cpu_s = self.begun_cpu_s or time.process_time()
             await self._reader.read_from(place, owner.state.offset)
             self._tell_if_ready()
 

@@ -277,7 +277,8 @@ class Worker:
         """The worker computes: say so in the log and in the ready file."""
         names = sorted(f"{topic}/{partition}" for topic, partition in places)
         log.info("ready with %d partitions", len(names))
-        self._begun_cpu_s = self._begun_cpu_s or time.process_time()
+        first_read_s = self.running.handover.begun_cpu_s if self.running is not None else 0.0
+        self._begun_cpu_s = self._begun_cpu_s or first_read_s or time.process_time()
         self._health.partitions, self._health.stage = tuple(names), "working"
         if self._ready_file is not None:
             partial = self._ready_file.with_suffix(".partial")
