@@ -213,9 +213,9 @@ class LocalCluster:
         self._wait_ready((service,), begun, progress, patience_s)
         self._meant_down.discard(service)
 
-    def pause(self, service: str) -> None:
-        """SIGSTOP: the server hangs, its connections stay open."""
-        self.server(service).pause()
+    def pause(self, service: str) -> bool:
+        """SIGSTOP: the server hangs, its connections stay open. False when it is gone."""
+        return self.server(service).pause()
 
     def resume(self, service: str) -> None:
         self.server(service).resume()

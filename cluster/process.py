@@ -134,6 +134,7 @@ class Guarded:
         self.guardian_id = ProcessId.of(self._guardian.pid)
         self._ended: Ended | None = None
         self._asked = False
+        self._heard = False
 
     def alive(self) -> bool:
         return self._guardian.poll() is None and self.id.alive()
@@ -156,12 +157,16 @@ class Guarded:
         ended = self.ended()
         return ended.cpu_s if ended else self.id.cpu_seconds()
 
-    def ask_to_stop(self) -> None:
-        """SIGTERM (and SIGCONT, should it be stopped), without waiting; once only, since a second one would cut its good order short."""
+    def ask_to_stop(self) -> bool:
+        """SIGTERM (and SIGCONT, should it be stopped), without waiting; once only, since a second one would cut its good order short.
+
+        False when it was gone already; twice gives the same answer.
+        """
         if not self._asked:
             self._asked = True
-            self.id.signal(signal.SIGTERM)
+            self._heard = self.id.signal(signal.SIGTERM)
         self.id.signal(signal.SIGCONT)
+        return self._heard
 
     def stop(self, grace_s: float) -> Ended:
         """Asks it to stop, SIGKILL after `grace_s` seconds. Twice gives the same answer."""

@@ -85,9 +85,9 @@ class Server(abc.ABC):
         if self.process:
             self.process.kill()
 
-    def pause(self) -> None:
-        """SIGSTOP: what a server that hangs looks like."""
-        self.id().signal(signal.SIGSTOP)
+    def pause(self) -> bool:
+        """SIGSTOP: what a server that hangs looks like. False when it is gone."""
+        return self.id().signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         self.id().signal(signal.SIGCONT)

@@ -106,6 +106,10 @@ class Workers:
             return None
         return found
 
+    def up(self, index: int) -> bool:
+        """Whether it runs and has had its partitions since it was started."""
+        return self._workers[index].process.alive() and self.ready(index) is not None
+
     def wait_ready(self, timeout_s: float = 60.0, progress: Callable[[str], None] = quietly) -> None:
         """Returns when every living worker has its partitions. Raises ServerAway when one ends before, or the time is over."""
         said: set[int] = set()
@@ -138,12 +142,13 @@ class Workers:
         if not self._workers[index].process.alive():
             self._workers[index] = self._started(index)
 
-    def pause(self, index: int) -> None:
-        """SIGSTOP: a worker that hangs, and wakes later as a zombie of its group."""
-        self._workers[index].process.id.signal(signal.SIGSTOP)
+    def pause(self, index: int) -> bool:
+        """SIGSTOP: a worker that hangs, and wakes later as a zombie of its group. False when it is gone."""
+        return self._workers[index].process.id.signal(signal.SIGSTOP)
 
-    def resume(self, index: int) -> None:
-        self._workers[index].process.id.signal(signal.SIGCONT)
+    def resume(self, index: int) -> bool:
+        """SIGCONT. False when it is gone."""
+        return self._workers[index].process.id.signal(signal.SIGCONT)
 
     def stop_all(self, drain_s: float = DRAIN_S) -> list[Ended]:
         """Stops all, side by side; how each ended."""

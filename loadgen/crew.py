@@ -86,7 +86,9 @@ class Crew:
         rate: float,
         assignments: list[Assignment],
         on_progress: Callable[[LoadProgress], None],
+        enough: Callable[[], bool],
     ) -> None:
+        self._enough = enough
         self._settings = settings
         self._run = run
         self._on_progress = on_progress
@@ -106,7 +108,7 @@ class Crew:
         self._saved = 0.0
 
     def work(self) -> Run:
-        """Runs to the end or to a signal. MarqueeError (with the ledger saying `failed`) when a process fails."""
+        """Runs to the end, to a signal or until it is enough. MarqueeError (with the ledger saying `failed`) when a process fails."""
         with stop_signals(self._ask_to_stop):
             try:
                 for process in self._processes:
@@ -148,6 +150,8 @@ class Crew:
             if limit_s is not None and time.monotonic() - began > limit_s:
                 raise MarqueeError(f"the load's processes were not ready in {limit_s:.0f} s; the machine is too busy, try again with fewer")
             self._note(phase)
+            if phase == "sending" and self._enough():
+                self._ask_to_stop()
             time.sleep(0.25 if phase == "sending" else 0.02)
         self._check()
 

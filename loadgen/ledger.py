@@ -68,7 +68,7 @@ class Run:
     kind: str
     """load | replay"""
     state: str
-    """running | finished | stopped (by a signal, with all that was sent in the ledger) | failed"""
+    """running | finished | stopped (before its end, with all that was sent in the ledger) | failed"""
     live: bool
     topic: str
     topic_id: str

@@ -132,8 +132,15 @@ def tag_of(name: str) -> str:
     return hashlib.blake2b(f"{name} {time.time_ns()}".encode(), digest_size=4).hexdigest()
 
 
-def run_load(settings: Settings, options: LoadOptions, on_progress: OnProgress) -> Run:
+def to_its_end() -> bool:
+    """Never enough: the load ends as planned."""
+    return False
+
+
+def run_load(settings: Settings, options: LoadOptions, on_progress: OnProgress, enough: Callable[[], bool] = to_its_end) -> Run:
     """Plays the audience and returns the finished (or stopped) run. Calls `on_progress` about four times a second.
+
+    `enough` is asked as often while events are sent; the run is stopped before its planned end when it says so, as a signal would.
 
     Raises UsageError (options), ServerAway and StoreError (Kafka), MarqueeError when a process ends early; the ledger then
     says `failed`. A second call is another run.
@@ -175,7 +182,7 @@ def run_load(settings: Settings, options: LoadOptions, on_progress: OnProgress) 
         )
         for index in range(processes)
     ]  # fmt: skip
-    return Crew(settings, run, shape.records, intended, assignments, on_progress).work()
+    return Crew(settings, run, shape.records, intended, assignments, on_progress, enough).work()
 
 
 def _plan(options: LoadOptions, shape: Shape, faults: Faults, span_start_ms: int) -> Plan:

@@ -7,6 +7,8 @@ import random
 import signal
 import threading
 import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,6 +18,7 @@ from cluster.local import SERVICES, LocalCluster
 from cluster.process import Ended
 from cluster.supervisor import Workers
 from marquee.chaos.outsider import Outsider
+from marquee.chaos.targets import Visit, is_worker, worker_of
 from topologies.errors import ServerAway
 from topologies.settings import Settings
 
@@ -23,6 +26,9 @@ DRAIN_S: Final = 40.0
 """A worker that drains while a store is away may take so long; then it is killed, as a supervisor would."""
 EXCUSE_S: Final = 20.0
 """A worker that waited for a struck server may end so long after that is healed: its time-outs run."""
+GUEST_READY_S: Final = 90.0
+"""From a guest's start until it has partitions: 10 to 16 s on two quiet cores, 45 s on busy ones, longer while a server is away."""
+LOOK_EVERY_S: Final = 0.1
 AWAY: Final = ("Kafka at ", "Cassandra at ")
 """What the last words of a worker have in them that gave up on a server."""
 FORGOTTEN_SHARE: Final = 1 / 3
@@ -58,11 +64,13 @@ class Ground:
     exits: list[Exit] = field(default_factory=list)
     struck_until: dict[str, float] = field(default_factory=dict)
     """When each lane that was struck was healed, by elapsed seconds; infinite while it is struck."""
+    guests_joined: int = 0
+    """How many times a guest got partitions."""
     _starting: threading.Lock = field(default_factory=threading.Lock)
     _guests: dict[int, int] = field(default_factory=dict)
     """The index of each guest, by its number."""
     _asked: dict[int, float] = field(default_factory=dict)
-    """When each guest that drains was asked to, by elapsed seconds."""
+    """When each guest that had partitions and drains was asked to, by elapsed seconds."""
     _killed: set[int] = field(default_factory=set)
     """Guests whose end is as it was meant, or is noted."""
 
@@ -74,20 +82,58 @@ class Ground:
         """Seconds since the load began."""
         return time.monotonic() - self.began_s
 
+    def wait_until(self, condition: Callable[[], bool], patience_s: float) -> bool:
+        """Whether the condition held within so long; False at once when no more is to be struck."""
+        gives_up_s = self.elapsed_s() + patience_s
+        while not condition():
+            if self.elapsed_s() > gives_up_s or self.ending.wait(LOOK_EVERY_S):
+                return False
+        return True
+
+    def stands(self, lane: str) -> bool:
+        """Whether there is something in this lane that a fault can hit: a worker that has its partitions. Others always do."""
+        with self._starting:
+            return not is_worker(lane) or self.workers.up(worker_of(lane))
+
     def bring_back(self, index: int) -> None:
         """Start a worker that ended; when it runs, nothing happens."""
         with self._starting:
             self.workers.restart(index)
 
-    def drain(self, index: int) -> None:
-        """SIGTERM, and wait until it is gone. One that ends by other than 0 is noted."""
-        began_s = self.elapsed_s()
-        self._note_drain(index, began_s, self.workers.stop(index, DRAIN_S))
+    def kill(self, index: int) -> bool:
+        """SIGKILL. Whether it hit a worker that had its partitions; only then anything happens."""
+        with self._starting:
+            return self.workers.up(index) and self.workers.kill(index).status == -signal.SIGKILL
 
-    def _note_drain(self, index: int, began_s: float, ended: Ended) -> None:
+    def pause(self, index: int) -> bool:
+        """SIGSTOP. Whether it hit a worker that had its partitions; only then anything happens."""
+        with self._starting:
+            return self.workers.up(index) and self.workers.pause(index)
+
+    def drain(self, index: int) -> bool:
+        """SIGTERM, and wait until it is gone. Whether it hit a worker that had its partitions; only then anything happens.
+
+        One that ends by other than 0 is noted.
+        """
+        began_s = self.elapsed_s()
+        hit = self._ask_to_drain(index)
+        if hit:
+            self._note_drain(index, began_s, self.workers.stop(index, DRAIN_S), begun=True)
+        return hit
+
+    def _ask_to_drain(self, index: int, *, unready: bool = False) -> bool:
+        """SIGTERM, without waiting, to a worker that has its partitions; `unready`: to one without, too. → whether it had and heard."""
+        with self._starting:
+            up, worker = self.workers.up(index), self.workers[index]
+            if not (up or unready):
+                return False
+            worker.meant_down = True
+            return worker.process.ask_to_stop() and up
+
+    def _note_drain(self, index: int, began_s: float, ended: Ended, *, begun: bool) -> None:
         if ended.status == 0:
             return
-        unstarted = ended.status == -signal.SIGTERM and self.workers.ready(index) is None  # there was nothing to drain yet
+        unstarted = ended.status == -signal.SIGTERM and not begun  # there was nothing to drain yet
         self._note(index, ended.status, excused=unstarted or self._struck_since(began_s))
 
     def _note(self, index: int, status: int, *, excused: bool) -> Exit:
@@ -100,25 +146,33 @@ class Ground:
         """Whether a server was struck then or later, or so short before that time-outs still ran."""
         return any(self.struck_until.get(service, -math.inf) > since_s - EXCUSE_S for service in SERVICES)
 
-    def host(self, moves: list[tuple[float, int, str]]) -> None:
-        """Guests join and leave: (seconds from now, guest, join | drain | kill), in the order of time."""
-        began = time.monotonic()
-        for after_s, guest, how in moves:
-            if self.ending.wait(max(0.0, began + after_s - time.monotonic())):
-                return
-            if how == "join":
-                self._join(guest)
-            elif how == "kill":
-                self._asked.pop(guest, None)
-                self._killed.add(guest)
-                self.workers.kill(self._guests[guest])
-            else:
-                worker = self.workers[self._guests[guest]]
-                worker.meant_down = True
-                self._asked[guest] = self.elapsed_s()
-                worker.process.ask_to_stop()
+    def host(self, visits: Sequence[Visit]) -> int:
+        """Guests join and leave, each by its own time-table; returns when all were told to leave. → how many had partitions before.
 
-    def _join(self, guest: int) -> None:
+        One that has none within GUEST_READY_S is left to `see_off`. No guest may be told of twice.
+        """
+        with ThreadPoolExecutor(len(visits), thread_name_prefix="chaos-guest") as pool:
+            joined = sum(pool.map(self._visit, visits))
+        self.guests_joined += joined
+        return joined
+
+    def _visit(self, visit: Visit) -> bool:
+        if self.ending.wait(visit.joins_s):
+            return False
+        index = self._join(visit.guest)
+        if not self.wait_until(lambda: self.workers.up(index), GUEST_READY_S):
+            return False
+        if self.ending.wait(visit.stays_s):
+            return True
+        asked_s = self.elapsed_s()
+        if visit.drains:
+            if self._ask_to_drain(index):
+                self._asked[visit.guest] = asked_s
+        elif self.kill(index):
+            self._killed.add(visit.guest)
+        return True
+
+    def _join(self, guest: int) -> int:
         with self._starting:
             self._asked.pop(guest, None)
             self._killed.discard(guest)
@@ -126,28 +180,32 @@ class Ground:
                 self.workers.restart(self._guests[guest])
             else:
                 self._guests[guest] = self.workers.add()
+            return self._guests[guest]
 
     def see_off(self) -> None:
         """Every guest drains, or is killed if it does not. One that ends by other than 0 is noted, unless it was killed before."""
         for guest, index in self._guests.items():
+            begun = guest in self._asked or self._ask_to_drain(index, unready=True)
             began_s = self._asked.pop(guest, self.elapsed_s())
             ended = self.workers.stop(index, DRAIN_S)
             if guest not in self._killed:
                 self._killed.add(guest)  # it is gone: seen off again, it is not noted again
-                self._note_drain(index, began_s, ended)
+                self._note_drain(index, began_s, ended, begun=begun)
 
-    def empty_redis(self) -> None:
+    def empty_redis(self) -> bool:
+        """Whether there were keys of Marquee's."""
         with self._redis() as client:
+            filled = next(client.scan_iter(match=f"{self.settings.redis.prefix}*", count=1_000), None) is not None
             client.flushall()
+        return filled
 
-    def forget_in_redis(self, chance: random.Random) -> None:
-        """Remove a third of Marquee's keys. Which ones depends on what is there, too."""
+    def forget_in_redis(self, chance: random.Random) -> bool:
+        """Remove a third of Marquee's keys. Which ones depends on what is there, too. → whether there were some."""
         prefix = self.settings.redis.prefix
         with self._redis() as client:
             keys = sorted(client.scan_iter(match=f"{prefix}*", count=1_000))
             chosen = [key for key in keys if chance.random() < FORGOTTEN_SHARE]
-            if chosen:
-                client.delete(*chosen)
+            return bool(chosen) and bool(client.delete(*chosen))
 
     def _redis(self) -> redis.Redis:
         return redis.Redis.from_url(self.settings.redis.url, socket_timeout=10.0)

@@ -1,8 +1,10 @@
 """The kinds of fault: a row each, with how it is struck and healed.
 
-strike    called once, in the lane's own thread, while the load goes on; may block
-heal      called once, `for_s` seconds after the strike began, or at once if the strike took longer; brings back what was taken away,
-          and returns when it is. At the end of a run that is given up it is called too, so it may follow a strike at once.
+strike    called in the lane's own thread, while the load goes on, when what it strikes stands (Ground.stands); may block. → whether it
+          hit something: if not, it counts for nothing and is called again, after the heal, as long as the lane has patience
+heal      called after each strike: `for_s` seconds after the strike began, or at once if the strike took longer or hit nothing; brings
+          back what was taken away, and returns when it is. At the end of a run that is given up it is called too, so it may follow a
+          strike at once.
 
 Neither raises for something that is away because another fault struck it; ServerAway when what it struck does not come back.
 A new kind is a row here, and two functions.
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from marquee.chaos import strays
+from marquee.chaos.targets import Visit, lane_of, worker_of
 
 if TYPE_CHECKING:
     from marquee.chaos.ground import Ground
@@ -25,7 +28,10 @@ SESSION_TIMEOUT_S: Final = 6.0
 """The workers' in a chaos run."""
 RESTART_S: Final = 300.0
 """A server that was killed may take so long to answer again: other servers and workers start at the same time."""
-Deed = Callable[["Ground", "Planned"], None]
+STAYS_S: Final = (0.5, 6.0)
+"""How long a guest has partitions before it ends."""
+Strike = Callable[["Ground", "Planned"], bool]
+Heal = Callable[["Ground", "Planned"], None]
 
 
 @dataclass(frozen=True)
@@ -38,102 +44,101 @@ class Kind:
     lane: str
     """kafka | cassandra | redis | worker (any of them) | group | log"""
     for_s: tuple[float, float]
-    strike: Deed
-    heal: Deed
+    strike: Strike
+    heal: Heal
     settle_s: float = 1.0
     weight: int = 1
 
     def lanes(self, workers: int) -> tuple[str, ...]:
         """The lanes that it may strike."""
-        return tuple(f"worker-{index}" for index in range(workers)) if self.lane == "worker" else (self.lane,)
+        return tuple(map(lane_of, range(workers))) if self.lane == "worker" else (self.lane,)
 
 
 def _nothing(_ground: Ground, _fault: Planned) -> None:
     """Struck is done."""
 
 
-def _pause_server(ground: Ground, fault: Planned) -> None:
-    ground.cluster.pause(fault.lane)
+def _pause_server(ground: Ground, fault: Planned) -> bool:
+    ground.require_servers()
+    return ground.cluster.pause(fault.lane)
 
 
 def _resume_server(ground: Ground, fault: Planned) -> None:
     ground.cluster.resume(fault.lane)
 
 
-def _kill_server(ground: Ground, fault: Planned) -> None:
+def _kill_server(ground: Ground, fault: Planned) -> bool:
+    ground.require_servers()
     ground.cluster.kill(fault.lane)
+    return True
 
 
 def _start_server(ground: Ground, fault: Planned) -> None:
     ground.cluster.restart(fault.lane, patience_s=RESTART_S)
 
 
-def _kill_worker(ground: Ground, fault: Planned) -> None:
-    ground.workers.kill(_worker(fault))
+def _kill_worker(ground: Ground, fault: Planned) -> bool:
+    return ground.kill(worker_of(fault.lane))
 
 
-def _drain_worker(ground: Ground, fault: Planned) -> None:
-    ground.drain(_worker(fault))
+def _drain_worker(ground: Ground, fault: Planned) -> bool:
+    return ground.drain(worker_of(fault.lane))
 
 
 def _start_worker(ground: Ground, fault: Planned) -> None:
-    ground.bring_back(_worker(fault))
+    ground.bring_back(worker_of(fault.lane))
 
 
-def _pause_worker(ground: Ground, fault: Planned) -> None:
-    ground.workers.pause(_worker(fault))
+def _pause_worker(ground: Ground, fault: Planned) -> bool:
+    return ground.pause(worker_of(fault.lane))
 
 
 def _resume_worker(ground: Ground, fault: Planned) -> None:
-    ground.workers.resume(_worker(fault))
+    ground.workers.resume(worker_of(fault.lane))
 
 
-def _worker(fault: Planned) -> int:
-    return int(fault.lane.removeprefix("worker-"))
-
-
-def _storm(ground: Ground, fault: Planned) -> None:
-    """Guests join and leave, some in good order, some not, each on a time-table of its own within `for_s`."""
+def _storm(ground: Ground, fault: Planned) -> bool:
+    """Guests join and leave, some in good order, some not, each by a time-table of its own."""
     chance = random.Random(fault.seed)
-    moves: list[tuple[float, int, str]] = []
-    for guest in range(chance.randint(2, 3)):
-        joins = chance.uniform(0.0, fault.for_s / 3)
-        moves += [(joins, guest, "join"), (chance.uniform(joins + 2.0, fault.for_s), guest, chance.choice(["drain", "kill"]))]
-    ground.host(sorted(moves))
+    visits = [
+        Visit(guest, chance.uniform(0.0, fault.for_s / 3), chance.uniform(*STAYS_S), chance.choice([True, False]))
+        for guest in range(chance.randint(2, 3))
+    ]
+    return ground.host(visits) > 0
 
 
 def _see_guests_off(ground: Ground, _fault: Planned) -> None:
     ground.see_off()
 
 
-def _flush_redis(ground: Ground, _fault: Planned) -> None:
-    ground.empty_redis()
+def _flush_redis(ground: Ground, _fault: Planned) -> bool:
+    return ground.empty_redis()
 
 
-def _forget_in_redis(ground: Ground, fault: Planned) -> None:
-    ground.forget_in_redis(random.Random(fault.seed))
+def _forget_in_redis(ground: Ground, fault: Planned) -> bool:
+    return ground.forget_in_redis(random.Random(fault.seed))
 
 
-def _flood(ground: Ground, fault: Planned) -> None:
-    ground.outsider.send(strays.garbage(fault.seed, ground.now_ms()))
+def _flood(ground: Ground, fault: Planned) -> bool:
+    return ground.outsider.send(strays.garbage(fault.seed, ground.now_ms()))
 
 
-def _step_clocks(ground: Ground, fault: Planned) -> None:
-    ground.outsider.send(strays.stepping_clocks(fault.seed, ground.now_ms()))
+def _step_clocks(ground: Ground, fault: Planned) -> bool:
+    return ground.outsider.send(strays.stepping_clocks(fault.seed, ground.now_ms()))
 
 
-def _burst(ground: Ground, fault: Planned) -> None:
-    ground.outsider.send(strays.crowd(fault.seed, ground.now_ms()))
+def _burst(ground: Ground, fault: Planned) -> bool:
+    return ground.outsider.send(strays.crowd(fault.seed, ground.now_ms()))
 
 
 KINDS: Final[tuple[Kind, ...]] = (
-    Kind("worker-kill", "SIGKILL of a worker, started again", "worker", (0.0, 6.0), _kill_worker, _start_worker, 4.0, 2),
+    Kind("worker-kill", "SIGKILL of a worker, started again", "worker", (0.0, 6.0), _kill_worker, _start_worker, 9.0, 2),
     Kind("worker-zombie", "SIGSTOP of a worker for longer than the session time-out, then SIGCONT", "worker",
          (SESSION_TIMEOUT_S + 1.5, SESSION_TIMEOUT_S + 6.0), _pause_worker, _resume_worker, 2.0, 2),
     Kind("worker-hiccup", "SIGSTOP of a worker for less than the session time-out, then SIGCONT", "worker",
          (0.5, SESSION_TIMEOUT_S - 2.5), _pause_worker, _resume_worker),
-    Kind("worker-drain", "SIGTERM of a worker, which drains; then it joins again", "worker", (0.5, 6.0), _drain_worker, _start_worker, 4.0),
-    Kind("rebalance-storm", "two or three more workers join and leave within seconds", "group", (9.0, 14.0), _storm, _see_guests_off, 3.0),
+    Kind("worker-drain", "SIGTERM of a worker, which drains; it joins again", "worker", (0.5, 6.0), _drain_worker, _start_worker, 9.0),
+    Kind("rebalance-storm", "two or three more workers join, leave within seconds", "group", (20.0, 30.0), _storm, _see_guests_off, 3.0),
     Kind("cassandra-pause", "SIGSTOP of Cassandra, then SIGCONT", "cassandra", (2.0, 12.0), _pause_server, _resume_server, 2.0),
     Kind("cassandra-restart", "SIGKILL of Cassandra, started again", "cassandra", (0.0, 4.0), _kill_server, _start_server, 14.0),
     Kind("kafka-pause", "SIGSTOP of the broker, then SIGCONT", "kafka", (1.0, 9.0), _pause_server, _resume_server, 2.0),

@@ -25,8 +25,9 @@ class Outsider:
         options = {"linger.ms": 20, "message.timeout.ms": int(PATIENCE_S * 1000), "queue.buffering.max.kbytes": 262_144}
         self._producer = Producer(producer_options(settings) | options)
 
-    def send(self, records: Iterable[Record]) -> None:
-        """Hand over these records; their partition follows from the key. Waits while there is no room."""
+    def send(self, records: Iterable[Record]) -> bool:
+        """Hand over these records; their partition follows from the key. Waits while there is no room. → whether there were any."""
+        before = self.sent
         for key, value in records:
             while True:
                 try:
@@ -36,6 +37,7 @@ class Outsider:
                     self._producer.poll(0.1)
             self.sent += 1
         self._producer.poll(0)
+        return self.sent > before
 
     def _delivered(self, error: Any, _: Any) -> None:
         if error is not None:

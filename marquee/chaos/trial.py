@@ -31,7 +31,7 @@ from marquee.chaos.ground import Exit, Ground
 from marquee.chaos.kinds import SESSION_TIMEOUT_S
 from marquee.chaos.lanes import Lanes
 from marquee.chaos.outsider import Outsider
-from marquee.chaos.plan import Plan
+from marquee.chaos.plan import OVERTIME_S, TAIL_S, Plan, Planned
 from marquee.chaos.standstill import Standstill
 from marquee.driving import driven
 from marquee.screen import Screen
@@ -63,9 +63,9 @@ class ChaosOptions:
     keep: bool = False
 
     def load(self, run: str) -> LoadOptions:
-        """The generator's options. UsageError when they do not fit together."""
+        """The generator's options, for the longest that it may go on. UsageError when they do not fit together."""
         options = LoadOptions(
-            duration_s=self.plan.load_s,
+            duration_s=self.plan.load_s + OVERTIME_S,
             rate=self.rate,
             seed=self.plan.seed,
             faults=FAULTS,
@@ -80,12 +80,15 @@ class ChaosOptions:
 
 @dataclass
 class Trial:
-    """One chaos run. stuck: why not everything was applied though all was healed; empty when it was."""
+    """One chaos run. faults: those that hit something, by kind. missed: those that did not. guests: how many times one that joined in a
+    storm got partitions. stuck: why not everything was applied though all was healed; empty when it was."""
 
     settings: Settings
     options: ChaosOptions
     screen: Screen
     faults: dict[str, int] = field(default_factory=dict)
+    missed: tuple[Planned, ...] = ()
+    guests: int = 0
     exits: list[Exit] = field(default_factory=list)
     steps: Steps = field(default_factory=Steps)
     strays: int = 0
@@ -106,13 +109,20 @@ class Trial:
 
     @property
     def passed(self) -> bool:
-        """Exact to the end of the log and equal to the ledger, with nothing stuck on the way and no worker that ended without excuse."""
-        return self.result is not None and self.result.proven and not self.stuck and not self.unexpected
+        """Exact to the end of the log and equal to the ledger, with every fault of the plan struck, nothing stuck on the way and no worker
+        that ended without excuse."""
+        return self.result is not None and self.result.proven and not self.stuck and not self.unexpected and not self.missed
 
     @property
     def unexpected(self) -> list[Exit]:
         """Workers that ended, or drained, other than they may."""
         return [exit_ for exit_ in self.exits if not exit_.excused]
+
+    @property
+    def shortfall(self) -> str:
+        """A sentence about the faults that hit nothing; empty when all did."""
+        planned, missed = len(self.options.plan.faults), [f"{fault.kind} of {fault.lane}" for fault in self.missed]
+        return f"only {planned - len(missed)} of {planned} faults hit something under load; not: {', '.join(missed)}" if missed else ""
 
     def hold(self) -> AuditResult:
         """All of it. Raises MarqueeError when a step fails, KeyboardInterrupt when stopped; everything started is stopped then too."""
@@ -163,11 +173,18 @@ class Trial:
             finally:
                 with undisturbed():
                     lanes.give_up()
-                self.faults, self.strays = dict(lanes.struck), ground.outsider.sent
+                self.faults, self.missed = lanes.struck, lanes.missed
+                self.guests, self.strays = ground.guests_joined, ground.outsider.sent
                 self.standstill_s = standstill.end(complete="catch_up" in self.steps and not self.stuck)
 
     def _drive(self, ground: Ground, lanes: Lanes, standstill: Standstill) -> Run:
-        begun = False
+        """The load, until every fault has been struck and healed under it."""
+        options, begun, ended = self.options.load(self.name), False, False
+
+        def enough() -> bool:
+            nonlocal ended
+            ended = ended or (lanes.healed_for_s() >= TAIL_S and ground.elapsed_s() >= self.options.plan.load_s)
+            return ended
 
         def on_progress(progress: LoadProgress) -> None:
             nonlocal begun
@@ -179,11 +196,13 @@ class Trial:
                 self.screen.show(driven(progress))
                 if lanes.failed():
                     lanes.finish()  # which raises
+                if progress.elapsed_s >= (options.duration_s or 0.0):
+                    lanes.end()  # there is no load any more: what is struck now would prove nothing
             elif progress.phase == "finishing":  # the generator asks Kafka where its run ends: not before Kafka is healed
                 lanes.finish()
 
-        run = run_load(ground.settings, self.options.load(self.name), on_progress)
-        if run.state == "stopped":
+        run = run_load(ground.settings, options, on_progress, enough)
+        if run.state == "stopped" and not ended:
             raise KeyboardInterrupt
         ground.outsider.close()
         ground.require_servers()
@@ -246,6 +265,8 @@ class Trial:
             "seed": self.options.plan.seed,
             "faults": self.faults,
             "faults_struck": sum(self.faults.values()),
+            "missed": [asdict(fault) for fault in self.missed],
+            "guests_joined": self.guests,
             "events": self.run.generated,
             "strays": self.strays,
             "chaos_seconds": round(self.steps["drive"] + self.steps["catch_up"], 2),

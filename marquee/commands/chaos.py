@@ -29,8 +29,8 @@ def chaos(
     keep: bool,
     as_json: bool,
 ) -> int:
-    """Strike workers, servers and the data at random while events flow, heal everything, audit every number. Exit 0 only if exact, and no
-    worker ended on its own.
+    """Strike workers, servers and the data at random while events flow, heal everything, audit every number. Exit 0 only if exact, every
+    fault hit something, and no worker ended on its own.
 
     What is struck, when and for how long follows from the seed alone. It runs on servers of its own, beside anything else. A run that is
     not exact keeps its logs, its plan and its data, and says how to repeat it. docs/chaos.md has the kinds of fault.
@@ -62,6 +62,8 @@ def chaos(
     with Screen("marquee chaos") as screen:
         trial = Trial(invocation.settings, ChaosOptions(plan, rate, again, keep), screen)
         result = trial.hold()
+    if trial.shortfall:
+        say(trial.shortfall)
     if as_json:
         emit(trial.document())
     else:

@@ -155,6 +155,15 @@ def test_a_stopped_run_has_what_it_sent_in_its_ledger(settings: Settings, number
     check_against_ledger(settings, run)
 
 
+def test_a_load_that_is_enough_ends_before_its_time_with_what_it_sent_in_its_ledger(settings: Settings) -> None:
+    steps: list[LoadProgress] = []
+    options = LoadOptions(duration_s=300, rate=2_000, faults=FAULTS)
+    run = run_load(settings, options, steps.append, lambda: steps[-1].sent > 3_000)
+    assert run.state == "stopped"
+    assert 3_000 < run.generated < 30_000
+    check_against_ledger(settings, run)
+
+
 def test_a_running_runs_ledger_can_be_read(settings: Settings) -> None:
     states: list[Run] = []
 
