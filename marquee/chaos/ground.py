@@ -26,7 +26,7 @@ DRAIN_S: Final = 40.0
 """A worker that drains while a store is away may take so long; then it is killed, as a supervisor would."""
 EXCUSE_S: Final = 20.0
 """A worker that waited for a struck server may end so long after that is healed: its time-outs run."""
-GUEST_READY_S: Final = 90.0
+GUEST_READY_S: Final = 120.0
 """From a guest's start until it has partitions: 10 to 16 s on two quiet cores, 45 s on busy ones, longer while a server is away."""
 LOOK_EVERY_S: Final = 0.1
 AWAY: Final = ("Kafka at ", "Cassandra at ")

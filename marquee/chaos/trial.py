@@ -193,7 +193,8 @@ class Trial:
                     begun = True
                     lanes.begin()
                 standstill.look()
-                self.screen.show(driven(progress))
+                least = round(self.options.rate * self.options.plan.load_s)  # the generator's own total is the most that may come
+                self.screen.show(replace(driven(progress), wanted=max(progress.sent, least)))
                 if lanes.failed():
                     lanes.finish()  # which raises
                 if progress.elapsed_s >= (options.duration_s or 0.0):

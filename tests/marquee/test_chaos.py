@@ -15,14 +15,13 @@ from marquee.screen import Screen
 from topologies.errors import SetupError
 from topologies.settings import Settings
 
-EVERY_KIND = (2, len(KINDS))
-"""Found, by an earlier plan of this seed: keys deleted from Redis under load came back in part, made anew by the next write, and totals
-stayed wrong."""
+EVERY_KIND = (414, len(KINDS))
+"""One of the shortest plans with a storm of drains and kills whose guests do not start while a server does, on a quiet machine."""
 SEEDS = (EVERY_KIND,)
 """(seed, faults) of runs with three workers. A seed that failed is added here once its cause is mended, with a word about what it was."""
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("seed", "faults"), SEEDS)
 def test_whatever_is_struck_the_audit_is_exact(seed: int, faults: int, cluster: LocalCluster, settings: Settings) -> None:
     options = ChaosOptions(make_plan(seed, 3, faults=faults), rate=2_000, again="")
