@@ -1,4 +1,4 @@
-"""One local cluster for the whole run, started when a test first asks for it; names of its own for every test.
+"""One local cluster for each process of the run, started when a test first asks for it; names of its own for every test.
 
 So no test meets what another one wrote.
 """
@@ -16,15 +16,6 @@ from cluster.local import SERVICES, LocalCluster
 from topologies.settings import Settings
 
 REPOSITORY = Path(__file__).parent.parent
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The first test that needs the cluster waits for its start too, so it gets more time than the rest."""
-    for item in items:
-        if isinstance(item, pytest.Function) and "cluster" in item.fixturenames:
-            if item.get_closest_marker("timeout") is None:
-                item.add_marker(pytest.mark.timeout(300))
-            return
 
 
 @pytest.fixture(scope="session")
