@@ -213,7 +213,8 @@ class Handover:
                 group.create_task(self._open_one(place, gate))
 
     def reopen(self, place: Place) -> None:
-        """The log of an owned partition does not hold what comes next: store it as it is, and then see how it can be gone on with."""
+        """The log of an owned partition does not hold what comes next, or is another topic's by now: store it as it is, and then see how
+        the partition can be gone on with."""
         owner = self._owners.get(place)
         if self._closed or owner is None or place in self._opening:
             return

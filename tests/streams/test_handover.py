@@ -388,6 +388,7 @@ async def test_what_went_with_its_topic_is_stored_however_often_the_stores_refus
 
 async def test_what_an_absent_cache_does_not_take_is_waited_for_by_nobody(scene: Scene) -> None:
     [owner] = await scene.folded(A)
+    scene.owners.keep([])
     scene.cached = False
     scene.handover.keep_storing(owner)
     await until(lambda: not scene.handover._tasks)
@@ -399,6 +400,7 @@ async def test_a_spoiled_state_is_tried_no_more_and_told_as_lost(
 ) -> None:
     monkeypatch.setattr("streams.handover.OPEN_AGAIN_S", 0.001)
     [owner] = await scene.folded(A)
+    scene.owners.keep([])
     owner.spoiled = True
     scene.refusals = 1_000_000
     scene.handover.keep_storing(owner)
