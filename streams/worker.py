@@ -11,20 +11,12 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from cassandra.cluster import Session
-
 from connectors import cassandra, cell_names
-from connectors.cassandra_schema import ensure_schema
-from connectors.cassandra_store import CellStore
-from connectors.checkpoints import CassandraCheckpoints
 from connectors.kafka import ensure_topics, matching_topics, topic_ids
-from connectors.redis_cache import CellCache
-from connectors.source_notes import SourceNotes
 from streams import records
 from streams.allocator import keep_freed_memory
 from streams.app import App, make_app
@@ -42,11 +34,12 @@ from streams.observing import Running, log_end, observe
 from streams.owners import Owners
 from streams.partition import PartitionOwner
 from streams.room import Room
+from streams.stores import Stores, open_stores
 from streams.watchdog import Watchdog
-from topologies.errors import MarqueeError, ServerAway, StoreError
+from topologies.errors import MarqueeError
 from topologies.settings import Settings
 from topologies.view import View
-from topologies.views import VIEWS, selected
+from topologies.views import selected
 from topologies.warm import warm
 
 log = logging.getLogger(__name__)
@@ -62,17 +55,6 @@ CACHE_PART: Final = 0.7
 """Of the CPU that flushes may take, for those to Redis, which somebody waits for."""
 Settle = Callable[[PartitionOwner], Awaitable[bool]]
 """Brings a partition to the stores; False if one did not take it."""
-
-
-@dataclass(frozen=True)
-class Stores:
-    """What a worker writes to."""
-
-    session: Session
-    cache: CellCache
-    cells: CellStore
-    checkpoints: CassandraCheckpoints
-    notes: SourceNotes
 
 
 def run(settings: Settings, ready_file: Path | None) -> int:
@@ -100,7 +82,7 @@ class Worker:
         self.running: Running | None = None
         """Its parts, from when the app starts."""
         self._begun_cpu_s = 0.0
-        """What it had cost when it was first ready: before the first event."""
+        """What it had cost before it read its first partition."""
         self._health = Health()
         self._address = ""
 
@@ -126,7 +108,7 @@ class Worker:
             endpoint.close()
 
     async def _serve(self, stop: asyncio.Event) -> int:
-        stores = await unless(stop, self._open_stores())
+        stores = await unless(stop, self._opened())
         if stores is None:
             log.info("asked to stop before the stores were open: nothing was read")
             return 0
@@ -134,26 +116,15 @@ class Worker:
         try:
             return await self._work(stores, stop)
         finally:
-            await bounded("closing the stores", CLOSE_S, _close(stores))
+            await bounded("closing the stores", CLOSE_S, stores.close())
 
-    async def _open_stores(self) -> Stores:
+    async def _opened(self) -> Stores:
         await asyncio.to_thread(warm)
         await asyncio.to_thread(records.warm)
         await asyncio.to_thread(cell_names.warm)
         await asyncio.to_thread(ensure_topics, self._settings)
         self._topics = await asyncio.to_thread(matching_topics, self._settings)
-        session = await asyncio.to_thread(cassandra.connect, self._settings.cassandra)
-        await asyncio.to_thread(ensure_schema, session, self._settings.cassandra, self._views)
-        cells = await asyncio.to_thread(CellStore, session, self._settings.cassandra, self._views)
-        checkpoints = await asyncio.to_thread(CassandraCheckpoints, session, self._settings.cassandra)
-        notes = await asyncio.to_thread(SourceNotes, session, self._settings.cassandra)
-        cache = CellCache(self._settings.redis, tuple(VIEWS.values()))
-        cache.address = self._address
-        try:
-            await cache.connect()
-        except (ServerAway, StoreError) as error:
-            log.error("%s; going on without the cache", error)
-        return Stores(session, cache, cells, checkpoints, notes)
+        return await open_stores(self._settings, self._views, self._address)
 
     async def _work(self, stores: Stores, stop: asyncio.Event) -> int:
         worker = worker_name(self._settings)
@@ -299,11 +270,6 @@ def _settling(*cycles: Cycle) -> Settle:
 async def final_rounds(caching: Cycle, *durable: Cycle) -> None:
     """The last that the stores are given: the cache as far as it takes it, the others until they have taken everything."""
     await asyncio.gather(caching.round(), *(cycle.finish() for cycle in durable))
-
-
-async def _close(stores: Stores) -> None:
-    await stores.cache.close()
-    await asyncio.to_thread(cassandra.close, stores.session)
 
 
 def _caught_up(app: App) -> Any:

@@ -10,7 +10,8 @@ import pytest
 
 from streams import worker as worker_module
 from streams.partition import PartitionOwner
-from streams.worker import Stores, Worker
+from streams.stores import Stores
+from streams.worker import Worker
 from tests.streams.test_handover import until
 from topologies.errors import ServerAway
 from topologies.fold import PartitionState

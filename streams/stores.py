@@ -1,0 +1,57 @@
+"""What a worker writes to, opened and closed together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cassandra.cluster import Session
+
+from connectors import cassandra
+from connectors.cassandra_schema import ensure_schema
+from connectors.cassandra_store import CellStore
+from connectors.checkpoints import CassandraCheckpoints
+from connectors.redis_cache import CellCache
+from connectors.source_notes import SourceNotes
+from topologies.errors import ServerAway, StoreError
+from topologies.settings import Settings
+from topologies.view import View
+from topologies.views import VIEWS
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Redis as `cache`, everything else in Cassandra."""
+
+    session: Session
+    cache: CellCache
+    cells: CellStore
+    checkpoints: CassandraCheckpoints
+    notes: SourceNotes
+
+    async def close(self) -> None:
+        await self.cache.close()
+        await asyncio.to_thread(cassandra.close, self.session)
+
+
+async def open_stores(settings: Settings, views: Sequence[View], address: str) -> Stores:
+    """The stores, with tables for these views. address: where this worker serves its metrics.
+
+    Raises ServerAway or StoreError for Cassandra; without Redis the worker goes on.
+    """
+    session = await asyncio.to_thread(cassandra.connect, settings.cassandra)
+    await asyncio.to_thread(ensure_schema, session, settings.cassandra, views)
+    cells = await asyncio.to_thread(CellStore, session, settings.cassandra, views)
+    checkpoints = await asyncio.to_thread(CassandraCheckpoints, session, settings.cassandra)
+    notes = await asyncio.to_thread(SourceNotes, session, settings.cassandra)
+    cache = CellCache(settings.redis, tuple(VIEWS.values()))
+    cache.address = address
+    try:
+        await cache.connect()
+    except (ServerAway, StoreError) as error:
+        log.error("%s; going on without the cache", error)
+    return Stores(session, cache, cells, checkpoints, notes)
