@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,6 +47,19 @@ def arena(
             _make_topics(cluster.settings, services)
             yield cluster.settings, directory, cluster
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def apart(settings: Settings, mark: str) -> Settings:
+    """The same servers and backfill topics; live topics, group, keyspace and prefix that no other mark has."""
+    kafka = replace(
+        settings.kafka, topics=tuple(f"{topic}-{mark}" for topic in settings.kafka.topics), group=f"{settings.kafka.group}-{mark}"
+    )
+    return replace(
+        settings,
+        kafka=kafka,
+        redis=replace(settings.redis, prefix=f"{settings.redis.prefix}{mark}:"),
+        cassandra=replace(settings.cassandra, keyspace=f"{settings.cassandra.keyspace}_{mark}"),
+    )
 
 
 def _make_topics(settings: Settings, services: tuple[str, ...]) -> None:

@@ -14,7 +14,7 @@ from cluster.process import wait_until
 from cluster.supervisor import Workers
 from loadgen.audit import audit
 from loadgen.load import LoadOptions, run_load
-from marquee.arena import arena, cluster_option, servers_cpu_s, show, wait_durable
+from marquee.arena import apart, arena, cluster_option, servers_cpu_s, show, wait_durable
 from marquee.benches.drain import SPAN_S
 from marquee.invocation import Invocation, pass_invocation
 from marquee.output import json_option, say
@@ -61,20 +61,10 @@ def scale(invocation: Invocation, workers: int, events: int, seed: int, given: b
 
 
 def _apart(settings: Settings, count: int) -> Settings:
-    """The same servers, and nothing on them that another drain has."""
+    """The same servers, and nothing on them that another drain has: no log of it either."""
     mark = f"scale{count}"
-    kafka = replace(
-        settings.kafka,
-        topics=tuple(f"{topic}-{mark}" for topic in settings.kafka.topics),
-        backfill_prefix=f"{settings.kafka.backfill_prefix}{mark}.",
-        group=f"{settings.kafka.group}-{mark}",
-    )
-    return replace(
-        settings,
-        kafka=kafka,
-        redis=replace(settings.redis, prefix=f"{settings.redis.prefix}{mark}:"),
-        cassandra=replace(settings.cassandra, keyspace=f"{settings.cassandra.keyspace}_{mark}"),
-    )
+    kafka = replace(settings.kafka, backfill_prefix=f"{settings.kafka.backfill_prefix}{mark}.")
+    return apart(replace(settings, kafka=kafka), mark)
 
 
 def _drained(settings: Settings, directory: Path, cluster: LocalCluster | None, load: LoadOptions, count: int) -> dict[str, Any]:
