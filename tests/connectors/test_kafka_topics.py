@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cluster.local import LocalCluster
+from cluster.process import wait_until
 from connectors.kafka import ensure_topic, ensure_topics, matching_topics, partition_offsets, produce_bytes, topic_ids
 from connectors.letters import Letter, read_letters
 from topologies.errors import NoTopic, SourceError, StoreError
@@ -55,7 +56,13 @@ def test_a_topic_id_is_written_as_kafka_writes_it(settings: Settings, cluster: L
     names = [f"{settings.kafka.backfill_prefix}{number}" for number in range(12)]
     for name in names:
         ensure_topic(settings, name, live=False, partitions=1)
-    told = {path.parent.name: path.read_text() for path in Path(cluster.directory).rglob("partition.metadata")}
+    told: dict[str, str] = {}
+
+    def written() -> bool:  # the broker answers before it has made a topic's directory
+        told.update({path.parent.name: path.read_text() for path in Path(cluster.directory).rglob("partition.metadata")})
+        return all(f"{name}-0" in told for name in names)
+
+    assert wait_until(written, 30.0)
     kept = {name: re.findall(r"topic_id: (\S{22})\n?", told[f"{name}-0"])[0] for name in names}
     assert topic_ids(settings, names) == kept
     assert len(set(kept.values())) == len(names)
