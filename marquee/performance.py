@@ -48,6 +48,7 @@ BARS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "checkpoint": ("checkpoints, by live sessions", ("by_live_sessions",)),
     "sessions": ("CPU an event, 1 M live sessions against 10 k", ("cpu_us_an_event", "ratio", "same_cells", "exact")),
+    "chaos": ("ten seeds of `marquee chaos --faults 20`, each audited", ("seeds", "faults_struck", "exact", "passed")),
     "memory-rate-50000-minutes-30-format-arrow-no-audit": (
         "memory over 30 minutes at 50,000 events/s",
         ("rss_mb", "max_mb", "end_mb", "slope_mb_per_hour", "flat", "late_sends"),
