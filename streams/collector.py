@@ -59,7 +59,8 @@ class SourceCollector(Collector):
         for name in ("received", "applied", "duplicate", "late", "dead"):
             put(found, metrics.SOURCE_EVENTS, (*place, name), getattr(status, name))
         put(found, metrics.SOURCE_OFFSET, place, status.offset)
-        put(found, metrics.SOURCE_STORED_OFFSET, (*place, "cassandra"), owner.stored or 0)
+        if owner.stored is not None:  # else it is not known yet: nothing was stored since the partition came
+            put(found, metrics.SOURCE_STORED_OFFSET, (*place, "cassandra"), owner.stored)
         put(found, metrics.SOURCE_STORED_OFFSET, (*place, "checkpoints"), owner.durable)
         put(found, metrics.SOURCE_STORED_OFFSET, (*place, "redis"), _cached(owner))
         end = self.end((topic, status.source.partition))

@@ -54,6 +54,8 @@ class Letters:
         """Held while a batch's letters are handed over, so that nobody takes some of them for all."""
         self._tickless: dict[str, str] = {}
         """Topics whose ticks are refused, and why; so that each is told once."""
+        self._untaken = ""
+        """Topic and reason of the last letter that was refused, so that many of one kind are told once; empty since one was taken."""
         self._options = {**producer_options(settings), "linger.ms": 20, "queue.buffering.max.kbytes": 131_072}
         self._producer = Producer(self._options)
 
@@ -70,7 +72,7 @@ class Letters:
                     self._on_delivery(self._sent, error.args[0], None)
                 if self._sent % _LETTERS_A_TURN == 0:
                     await asyncio.sleep(0)
-        self._producer.poll(0)
+        self._poll()
 
     def _written(self, source: Source, block: RecordBlock, refused: Iterable[Refused]) -> Iterator[tuple[str, dict[str, Any]]]:
         """The topic of each refused event, and its letter as the producer takes it."""
@@ -111,14 +113,18 @@ class Letters:
                 if self._tickless.get(topic) != why:
                     self._tickless[topic] = why
                     log.warning("no ticks get into %s (%s): the clocks of its silent partitions stand", topic, why)
-        self._producer.poll(0)
+        self._poll()
 
     async def delivered(self) -> None:
         """Returns when all letters sent so far are acknowledged, whatever is sent meanwhile. Raises ServerAway or StoreError if one was
         not; it is sent again next time."""
         async with self._handing:
             for _ in range(len(self._refused)):
+                if not self._refused:  # another producer goes on, and this was begun anew
+                    break
                 number = self._refused.popleft()
+                if number not in self._open:
+                    continue
                 try:
                     with kafka_errors(self._settings):
                         await self._produce(number)
@@ -128,7 +134,7 @@ class Letters:
             last = self._sent
         deadline = time.monotonic() + self._settings.request_timeout_s
         while self._waits(last) and not self._refused and time.monotonic() < deadline:
-            self._producer.poll(0)
+            self._poll()
             await asyncio.sleep(_ANSWER_WAIT_S)
         if self._waits(last):
             waiting = sum(number <= last for number in self._open)
@@ -145,25 +151,36 @@ class Letters:
                 self._producer.produce(topic, on_delivery=partial(self._on_delivery, number), **letter)
                 return
             except BufferError:
-                self._producer.poll(0)
+                self._poll()
                 await asyncio.sleep(_QUEUE_FULL_WAIT_S)
             except KafkaException as error:
-                if not self._renew_if_dead(error.args[0], number):
+                if not self._renew_if_dead(error.args[0]):
                     raise
 
-    def _renew_if_dead(self, error: KafkaError, but: int = 0) -> bool:
-        """A producer that met a fatal error takes nothing more, ever. Another takes its place, and every letter that is open, `but` one,
-        is sent again: the old one's answers are heard no more, and readers take a letter once, however often it comes."""
-        if not error.fatal():
+    def _poll(self) -> None:
+        """Hear what became of what was sent; a fatal error is told here once, and by every `produce` after it."""
+        try:
+            self._producer.poll(0)
+        except KafkaException as error:
+            if not self._renew_if_dead(error.args[0]):
+                raise
+
+    def _renew_if_dead(self, error: KafkaError) -> bool:
+        """A producer that met a fatal error takes nothing more, ever. Another takes its place, and every letter that is open is sent again:
+        the old one's answers are heard no more, and readers take a letter once, however often it comes."""
+        if not error.fatal() and error.code() != KafkaError._FATAL:
             return False
         log.error("the producer of letters and ticks was given up (%s); another goes on", error.str())
         self._producer = Producer(self._options)
-        self._refused = deque(number for number in self._open if number != but)
+        self._refused = deque(self._open)
         return True
 
     def _on_delivery(self, number: int, error: KafkaError | None, _message: Any) -> None:
+        if number not in self._open:  # sent twice, as after a renewal, and taken before
+            return
         if error is None:
             self.waiting_bytes -= _nbytes(self._open.pop(number)[1])
+            self._untaken = ""
         else:
             self._refused.append(number)
             topic, letter = self._open[number]
@@ -174,7 +191,9 @@ class Letters:
                 "offset": int(about["offset"]),
                 "source": about["source"],
             }
-            log.error("a letter to %s was not taken (%s); it will be sent again", topic, error.str(), extra=place)
+            if (why := f"{topic} {error.str()}") != self._untaken:  # with the topic gone it is so of each
+                self._untaken = why
+                log.error("a letter to %s was not taken (%s); it will be sent again", topic, error.str(), extra=place)
 
 
 def _nbytes(letter: dict[str, Any]) -> int:

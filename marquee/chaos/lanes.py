@@ -14,7 +14,7 @@ from marquee.chaos.ground import Ground
 from marquee.chaos.kinds import BY_NAME
 from marquee.chaos.plan import Plan, Planned
 
-PATIENCE_S: Final = 180.0
+PATIENCE_S: Final = 300.0
 """A fault waits so long for what it strikes: a worker that was killed and restores its state while servers are struck, say."""
 RETRY_S: Final = 0.25
 

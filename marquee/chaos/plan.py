@@ -20,7 +20,7 @@ GAP_S: Final = 2.0
 GAP_LIMITS_S: Final = (0.2, 6.0)
 TAIL_S: Final = 4.0
 """The load goes on so long after the last fault has been healed."""
-OVERTIME_S: Final = 300.0
+OVERTIME_S: Final = 420.0
 """The load goes on so much longer than planned at the most, for faults that had to wait for what they strike."""
 LEAST_S: Final = 35.0
 """A viewer is live for 30 s after the last event, so a longer load has a whole minute with viewers in it: something to audit."""

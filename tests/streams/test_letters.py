@@ -38,7 +38,9 @@ class PretendProducer:
         self.taken: list[bytes] = []
         self.headers: list[dict[str, str]] = []
         self.error: KafkaError | None = None
-        """What every call is answered with at once."""
+        """What every letter is answered with at once."""
+        self.fatal: KafkaError | None = None
+        """What the next poll raises."""
 
     def produce(
         self,
@@ -64,6 +66,9 @@ class PretendProducer:
     def poll(self, _timeout: float) -> None:
         while self.answers:
             self.answers.pop(0)()
+        if self.fatal is not None:
+            error, self.fatal = self.fatal, None
+            raise KafkaException(error)
 
 
 @pytest.fixture
@@ -75,6 +80,9 @@ def producer(monkeypatch: pytest.MonkeyPatch) -> PretendProducer:
 
 DELETED = KafkaError(KafkaError._UNKNOWN_TOPIC, "Local: Unknown topic")
 DEAD = KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "out of order", fatal=True)
+"""As the client tells it, once, out of a poll."""
+DEAD_SINCE = KafkaError(KafkaError._FATAL, "Local: Fatal error")
+"""As it answers every call after that."""
 
 
 def block(*values: bytes) -> tuple[RecordBlock, list[Refused]]:
@@ -177,19 +185,48 @@ async def test_letters_whose_topic_was_deleted_are_kept_and_sent_when_it_is_back
     assert (producer.taken, sender.waiting_bytes) == ([b"one", b"two"], 0)
 
 
+@pytest.mark.parametrize("told", ["by a poll", "by a letter", "by a tick"])
 async def test_a_producer_that_takes_nothing_more_is_replaced_and_what_is_open_is_sent_again(
-    producer: PretendProducer, monkeypatch: pytest.MonkeyPatch
+    producer: PretendProducer, monkeypatch: pytest.MonkeyPatch, told: str
 ) -> None:
     sender = Letters(KafkaSettings(request_timeout_s=5.0))
     await sender.send(SOURCE, *block(b"one", b"two"))
     producer.answer(Refusal())
-    producer.error = DEAD
+    producer.error = DEAD_SINCE
+    if told == "by a poll":
+        producer.fatal = DEAD
     other = PretendProducer({})
     monkeypatch.setattr(letters, "Producer", lambda _options: other)
-    await sender.send(SOURCE, *block(b"three"))
+    if told == "by a letter":
+        await sender.send(SOURCE, *block(b"three"))
+    else:
+        sender.tick("viewing-events", 0)
+        await sender.send(SOURCE, *block(b"three"))
     delivered = asyncio.create_task(sender.delivered())
-    await asyncio.sleep(0)
-    for _ in range(3):
-        other.answer()
+    while not delivered.done():
+        await asyncio.sleep(0)
+        while other.queue:
+            other.answer()
     await delivered
-    assert (producer.taken, other.taken, sender.waiting_bytes) == ([], [b"three", b"one", b"two"], 0)
+    assert producer.taken == []
+    assert set(other.taken) - {b'{"v":1,"type":"tick"}'} == {b"one", b"two", b"three"}
+    assert sender.waiting_bytes == 0
+
+
+async def test_a_queue_that_stays_full_since_the_producer_is_dead_is_left(
+    producer: PretendProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender = Letters(KafkaSettings(request_timeout_s=5.0))
+    producer.room = 1
+    producer.fatal = DEAD
+    other = PretendProducer({})
+    monkeypatch.setattr(letters, "Producer", lambda _options: other)
+    await sender.send(SOURCE, *block(b"one", b"two"))
+    delivered = asyncio.create_task(sender.delivered())
+    while not delivered.done():
+        await asyncio.sleep(0)
+        while other.queue:
+            other.answer()
+    await delivered
+    assert set(other.taken) == {b"one", b"two"}
+    assert sender.waiting_bytes == 0
