@@ -36,8 +36,6 @@ BEHIND_S: Final = 10.0
 BEHIND_PAUSE_S: Final = BEHIND_S / 4
 """Who looks at a partition whose clock is so far behind sees what is old anyway. Brought to Redis at intervals of a quarter of that, the
 same cells are sent a third as often as at 0.25 s (40,000 for 149,000 of a partition's 1.26 M events), and they are what a flush costs."""
-BEHIND_STORE_S: Final = 15.0
-"""The same for Cassandra: all of a partition's packs change between two flushes, so each flush of a backfill writes all of them again."""
 STRETCH_AT_MOST: Final = 12.0
 """A cycle comes round at the latest after so many times its interval."""
 
@@ -91,20 +89,12 @@ def cache_due(owner: PartitionOwner, caught_up: Callable[[Place, int], bool]) ->
     """
     if owner.cached is None or owner.cached == FOREIGN or owner.cached < owner.durable:
         return True
-    return time.monotonic() >= owner.cache_seen_s + BEHIND_PAUSE_S or not _far_behind(owner, caught_up)
-
-
-def store_due(owner: PartitionOwner, caught_up: Callable[[Place, int], bool]) -> bool:
-    """Whether a round is to bring the partition to Cassandra: not every round if it is far behind and its log goes on."""
-    return time.monotonic() >= owner.store_seen_s + BEHIND_STORE_S or not _far_behind(owner, caught_up)
-
-
-def _far_behind(owner: PartitionOwner, caught_up: Callable[[Place, int], bool]) -> bool:
-    """Whether its clock is, and its log goes on."""
+    if time.monotonic() >= owner.cache_seen_s + BEHIND_PAUSE_S:
+        return True
     status = owner.state.status()
     if time.time() < status.clock_ms / 1000 + BEHIND_S:
-        return False
-    return not caught_up((owner.source.topic, owner.source.partition), status.offset)
+        return True
+    return caught_up((owner.source.topic, owner.source.partition), status.offset)
 
 
 class DurableFlush:
@@ -119,7 +109,6 @@ class DurableFlush:
             if owner.spoiled:
                 return
             if owner.stored != owner.state.offset and not owner.unread:
-                owner.store_seen_s = time.monotonic()
                 with metrics.FLUSH_SECONDS.labels("cassandra").time():
                     await self._flush(owner)
 
@@ -166,7 +155,7 @@ class Cycle:
         self._abreast = abreast
         self._store_cpu_s = store_cpu_s
         self.due: Callable[[PartitionOwner], bool] = lambda _: True
-        """Whether a round of `run` includes this partition. While the store is in trouble, or somebody waits, it includes all."""
+        """Whether a round of `run` includes this partition. While the store is in trouble it includes all."""
         self._away = False
         self._broke_off: PartitionOwner | None = None
         """Where the last round that found the store away ended: the next begins behind it, so that the others have their turn."""
@@ -191,9 +180,7 @@ class Cycle:
         """Until cancelled. Partitions that are flushed in turn are spread over the interval, so that the fold is never held up for long."""
         while True:
             began, meter, before_s = time.monotonic(), CpuMeter(), self._store_cpu_s()
-            hurried = self._hurried.is_set()
-            self._hurried.clear()
-            ok = await self.round(meter, 0.0 if self._abreast > 1 else self._interval_s / 2, due_only=not hurried)
+            ok = await self.round(meter, 0.0 if self._abreast > 1 else self._interval_s / 2, due_only=True)
             meter.spent_s += self._store_cpu_s() - before_s
             apart = min(max(self._interval_s, meter.spent_s / self._share), self._interval_s * STRETCH_AT_MOST)
             await self._pause(max(apart - (time.monotonic() - began), SHORTEST_PAUSE_S) if ok else RETRY_S)
@@ -202,6 +189,7 @@ class Cycle:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._hurried.wait()
+        self._hurried.clear()
 
     async def round(self, meter: CpuMeter | None = None, spread_s: float = 0.0, *, due_only: bool = False) -> bool:
         """One flush of every partition, or of those that are due, over `spread_s` seconds at least; False if the store did not take all."""

@@ -54,8 +54,6 @@ class PartitionOwner:
     """Records that were gone from the log before they could be folded, ever."""
     cache_seen_s: float = 0.0
     """When (monotonic) the cache was last written or asked whether it still has what it was given."""
-    store_seen_s: float = 0.0
-    """When (monotonic) cells were last brought to the durable store."""
     checkpointed_s: float = 0.0
     """When (monotonic) the last checkpoint was begun."""
     checkpoint: CheckpointFigures | None = None

@@ -25,7 +25,7 @@ from streams.caretaker import Caretaker, live_ids, require_partitions
 from streams.checkpointing import CheckpointCycle, CheckpointFlush
 from streams.ending import bounded, end_within, unless
 from streams.endpoint import Endpoint
-from streams.flush import CacheFlush, Cycle, DurableFlush, cache_due, store_due
+from streams.flush import CacheFlush, Cycle, DurableFlush, cache_due
 from streams.handover import Handover
 from streams.health import Health
 from streams.letters import Letters
@@ -151,7 +151,7 @@ class Worker:
         handover = Handover(owners, settle, self._ready, options.release_s)
         app = make_app(self._settings, self._topics, owners, handover, room)
         caught_up = _caught_up(app)
-        caching.due, storing.due = partial(cache_due, caught_up=caught_up), partial(store_due, caught_up=caught_up)
+        caching.due = partial(cache_due, caught_up=caught_up)
         watchdog = Watchdog(
             app.batches,
             owners,
