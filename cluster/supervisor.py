@@ -137,6 +137,11 @@ class Workers:
         self._workers[index].meant_down = True
         return self._workers[index].process.stop(drain_s)
 
+    def ask_to_stop(self, index: int) -> bool:
+        """SIGTERM, without waiting. False when it was gone already; twice gives the same answer."""
+        self._workers[index].meant_down = True
+        return self._workers[index].process.ask_to_stop()
+
     def restart(self, index: int) -> None:
         """Starts a worker that ended again, under its own name and index. When it runs, nothing happens."""
         if not self._workers[index].process.alive():
@@ -146,15 +151,13 @@ class Workers:
         """SIGSTOP: a worker that hangs, and wakes later as a zombie of its group. False when it is gone."""
         return self._workers[index].process.id.signal(signal.SIGSTOP)
 
-    def resume(self, index: int) -> bool:
-        """SIGCONT. False when it is gone."""
-        return self._workers[index].process.id.signal(signal.SIGCONT)
+    def resume(self, index: int) -> None:
+        self._workers[index].process.id.signal(signal.SIGCONT)
 
     def stop_all(self, drain_s: float = DRAIN_S) -> list[Ended]:
         """Stops all, side by side; how each ended."""
-        for worker in self._workers:
-            worker.meant_down = True
-            worker.process.ask_to_stop()
+        for index in range(len(self._workers)):
+            self.ask_to_stop(index)
         return [self.stop(index, drain_s) for index in range(len(self._workers))]
 
     def cpu_seconds(self, index: int) -> float:

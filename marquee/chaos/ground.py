@@ -124,11 +124,8 @@ class Ground:
     def _ask_to_drain(self, index: int, *, unready: bool = False) -> bool:
         """SIGTERM, without waiting, to a worker that has its partitions; `unready`: to one without, too. → whether it had and heard."""
         with self._starting:
-            up, worker = self.workers.up(index), self.workers[index]
-            if not (up or unready):
-                return False
-            worker.meant_down = True
-            return worker.process.ask_to_stop() and up
+            up = self.workers.up(index)
+            return (up or unready) and self.workers.ask_to_stop(index) and up
 
     def _note_drain(self, index: int, began_s: float, ended: Ended, *, begun: bool) -> None:
         if ended.status == 0:

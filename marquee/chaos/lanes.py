@@ -16,7 +16,6 @@ from marquee.chaos.plan import Plan, Planned
 
 PATIENCE_S: Final = 300.0
 """A fault waits so long for what it strikes: a worker that was killed and restores its state while servers are struck, say."""
-RETRY_S: Final = 0.25
 
 
 class Lanes:
@@ -85,13 +84,9 @@ class Lanes:
     def _carry_out(self, fault: Planned) -> None:
         """Strikes and heals until it hit something. Leaves it when there was nothing to hit for PATIENCE_S, or no more is to be struck."""
         ground = self._ground
-        gives_up_s = ground.elapsed_s() + PATIENCE_S
-        while not ground.stands(fault.lane) or not self._hit(fault):
-            if ground.ending.wait(RETRY_S):
-                return
-            if ground.elapsed_s() > gives_up_s:
-                self._say(f"{ground.elapsed_s():7.1f} s  {fault.kind} of {fault.lane} had nothing to hit for {PATIENCE_S:.0f} s")
-                return
+        hit = ground.wait_until(lambda: ground.stands(fault.lane) and self._hit(fault), PATIENCE_S)
+        if not (hit or ground.ending.is_set()):
+            self._say(f"{ground.elapsed_s():7.1f} s  {fault.kind} of {fault.lane} had nothing to hit for {PATIENCE_S:.0f} s")
 
     def _hit(self, fault: Planned) -> bool:
         """Strikes once, and heals. Whether it hit something."""

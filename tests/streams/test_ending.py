@@ -102,6 +102,16 @@ class Scene:
             running.owners.adopt(("viewing-events", owner.source.partition), owner)
         return made
 
+    async def stores_last(self, away: int) -> PartitionOwner:
+        """A partition that no log has any more, and whose storing fails so many times."""
+        [owner] = await self.works(1)
+        running = self.worker.running
+        assert running is not None
+        self.durable.away = away
+        running.owners.keep([])
+        running.handover.keep_storing(owner)
+        return owner
+
 
 @pytest.fixture
 def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
@@ -144,12 +154,7 @@ async def test_what_no_log_has_any_more_is_stored_last_or_told_as_lost(
     scene: Scene, asked: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(worker_module, "DRAIN_S", 0.1)
-    [owner] = await scene.works(1)
-    running = scene.worker.running
-    assert running is not None
-    scene.durable.away = 1_000_000
-    running.owners.keep([])
-    running.handover.keep_storing(owner)
+    owner = await scene.stores_last(1_000_000)
     await until(lambda: scene.durable.away < 999_990)
     (scene.stop if asked else scene.app.ended).set()
     assert await scene.working == (0 if asked else 1)
@@ -157,12 +162,7 @@ async def test_what_no_log_has_any_more_is_stored_last_or_told_as_lost(
 
 
 async def test_what_no_log_has_any_more_is_stored_by_a_worker_that_ends(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
-    [owner] = await scene.works(1)
-    running = scene.worker.running
-    assert running is not None
-    scene.durable.away = 10
-    running.owners.keep([])
-    running.handover.keep_storing(owner)
+    owner = await scene.stores_last(10)
     scene.app.ended.set()
     assert await scene.working == 1
     assert owner.settled

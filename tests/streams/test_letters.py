@@ -185,6 +185,16 @@ async def test_letters_whose_topic_was_deleted_are_kept_and_sent_when_it_is_back
     assert (producer.taken, sender.waiting_bytes) == ([b"one", b"two"], 0)
 
 
+async def delivered_by(other: PretendProducer, sender: Letters) -> None:
+    """Returns when all letters are delivered: this producer takes whatever it is given."""
+    delivered = asyncio.create_task(sender.delivered())
+    while not delivered.done():
+        await asyncio.sleep(0)
+        while other.queue:
+            other.answer()
+    await delivered
+
+
 @pytest.mark.parametrize("told", ["by a poll", "by a letter", "by a tick"])
 async def test_a_producer_that_takes_nothing_more_is_replaced_and_what_is_open_is_sent_again(
     producer: PretendProducer, monkeypatch: pytest.MonkeyPatch, told: str
@@ -202,12 +212,7 @@ async def test_a_producer_that_takes_nothing_more_is_replaced_and_what_is_open_i
     else:
         sender.tick("viewing-events", 0)
         await sender.send(SOURCE, *block(b"three"))
-    delivered = asyncio.create_task(sender.delivered())
-    while not delivered.done():
-        await asyncio.sleep(0)
-        while other.queue:
-            other.answer()
-    await delivered
+    await delivered_by(other, sender)
     assert producer.taken == []
     assert set(other.taken) - {b'{"v":1,"type":"tick"}'} == {b"one", b"two", b"three"}
     assert sender.waiting_bytes == 0
@@ -222,11 +227,6 @@ async def test_a_queue_that_stays_full_since_the_producer_is_dead_is_left(
     other = PretendProducer({})
     monkeypatch.setattr(letters, "Producer", lambda _options: other)
     await sender.send(SOURCE, *block(b"one", b"two"))
-    delivered = asyncio.create_task(sender.delivered())
-    while not delivered.done():
-        await asyncio.sleep(0)
-        while other.queue:
-            other.answer()
-    await delivered
+    await delivered_by(other, sender)
     assert set(other.taken) == {b"one", b"two"}
     assert sender.waiting_bytes == 0
