@@ -79,7 +79,7 @@ def offsets_of(session: Session, settings: CassandraSettings, sources: Iterable[
     Raises ServerAway or StoreError.
     """
     with cassandra_errors(settings):
-        newest = session.prepare(f"SELECT upto FROM {settings.keyspace}.checkpoints WHERE source = ? LIMIT 1")
+        newest = f"SELECT upto FROM {settings.keyspace}.checkpoints WHERE source = %s LIMIT 1"
         found = {source: session.execute(newest, (source,)).one() for source in sources}
     return {source: int(row[0]) for source, row in found.items() if row is not None}
 

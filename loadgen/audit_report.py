@@ -139,8 +139,9 @@ class AuditResult:
 
     @property
     def proven(self) -> bool:
-        """Exact to the end of the log, and equal to the run's ledger: what a finished run must be."""
-        return self.exact and self.complete and self.ledger == "equal"
+        """Exact to the end of the log, no letter still to come, and equal to the run's ledger: what a finished run must be."""
+        due = not any(tally.undue for tally in self.letters.values())
+        return self.exact and self.complete and due and self.ledger == "equal"
 
     def document(self) -> dict[str, Any]:
         """The JSON document."""

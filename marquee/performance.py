@@ -23,7 +23,7 @@ STAGES: Final[dict[str, str]] = {
     "letters": "dead and late events",
     "Redis: take": "changed cells out of the state, every 250 ms or as 14 % of the CPU allow; every 2.5 s where the clock is 10 s behind",
     "Redis: send": "encoding and the client",
-    "Cassandra: take": "changed packs, every 5 s or as 6 % of the CPU allow",
+    "Cassandra: take": "changed packs, every 5 s or as 6 % of the CPU allow; every 15 s where the clock is 10 s behind",
     "Cassandra: send": "binding statements; the driver's own thread is in the rest (event_loop)",
     "checkpoint: copy": "the only moment in which the fold stands still",
     "checkpoint: pack": "columns, compression, checksums, in another thread",

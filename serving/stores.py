@@ -12,6 +12,7 @@ from cassandra.cluster import Session
 
 from connectors.cassandra import close, connect
 from connectors.cassandra_reader import CellRows
+from connectors.checkpoints import offsets_of
 from connectors.redis_reader import CellReader, Totals
 from connectors.source_notes import SourceNotes
 from serving.cells import Key, Sums
@@ -137,6 +138,10 @@ class Stores:
         lacking = frozenset(behind | unfinished)
         away = away and f"{away}; history was not looked at"
         return Known(cached, stored, self._settings.kafka.topics, lacking, redis_away, away, frozenset(ended))
+
+    def checkpoints(self, sources: Iterable[str]) -> dict[str, int]:
+        """The offset of the newest checkpoint of each of these sources that has one. Raises ServerAway or StoreError."""
+        return offsets_of(self._session, self._settings.cassandra, sources)
 
     @cached_property
     def _notes(self) -> SourceNotes:

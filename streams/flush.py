@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -36,6 +36,9 @@ BEHIND_S: Final = 10.0
 BEHIND_PAUSE_S: Final = BEHIND_S / 4
 """Who looks at a partition whose clock is so far behind sees what is old anyway. Brought to Redis at intervals of a quarter of that, the
 same cells are sent a third as often as at 0.25 s (40,000 for 149,000 of a partition's 1.26 M events), and they are what a flush costs."""
+BEHIND_STORE_S: Final = 15.0
+"""The same for Cassandra: all of a partition's packs change between two flushes, so each flush of a backfill writes all of them again."""
+LOOK_EVERY_S: Final = 0.1
 STRETCH_AT_MOST: Final = 12.0
 """A cycle comes round at the latest after so many times its interval."""
 
@@ -89,12 +92,20 @@ def cache_due(owner: PartitionOwner, caught_up: Callable[[Place, int], bool]) ->
     """
     if owner.cached is None or owner.cached == FOREIGN or owner.cached < owner.durable:
         return True
-    if time.monotonic() >= owner.cache_seen_s + BEHIND_PAUSE_S:
-        return True
+    return time.monotonic() >= owner.cache_seen_s + BEHIND_PAUSE_S or not _far_behind(owner, caught_up)
+
+
+def store_due(owner: PartitionOwner, caught_up: Callable[[Place, int], bool]) -> bool:
+    """Whether a round is to bring the partition to Cassandra: not every round if it is far behind and its log goes on."""
+    return time.monotonic() >= owner.store_seen_s + BEHIND_STORE_S or not _far_behind(owner, caught_up)
+
+
+def _far_behind(owner: PartitionOwner, caught_up: Callable[[Place, int], bool]) -> bool:
+    """Whether its clock is, and its log goes on."""
     status = owner.state.status()
     if time.time() < status.clock_ms / 1000 + BEHIND_S:
-        return True
-    return caught_up((owner.source.topic, owner.source.partition), status.offset)
+        return False
+    return not caught_up(owner.place, status.offset)
 
 
 class DurableFlush:
@@ -109,6 +120,7 @@ class DurableFlush:
             if owner.spoiled:
                 return
             if owner.stored != owner.state.offset and not owner.unread:
+                owner.store_seen_s = time.monotonic()
                 with metrics.FLUSH_SECONDS.labels("cassandra").time():
                     await self._flush(owner)
 
@@ -155,7 +167,8 @@ class Cycle:
         self._abreast = abreast
         self._store_cpu_s = store_cpu_s
         self.due: Callable[[PartitionOwner], bool] = lambda _: True
-        """Whether a round of `run` includes this partition. While the store is in trouble it includes all."""
+        """Whether a round of `run` includes this partition, and not only when its turn has come. While the store is in trouble, or somebody
+        waits for it, a round includes all."""
         self._away = False
         self._broke_off: PartitionOwner | None = None
         """Where the last round that found the store away ended: the next begins behind it, so that the others have their turn."""
@@ -179,22 +192,48 @@ class Cycle:
     async def run(self) -> None:
         """Until cancelled. Partitions that are flushed in turn are spread over the interval, so that the fold is never held up for long."""
         while True:
-            began, meter, before_s = time.monotonic(), CpuMeter(), self._store_cpu_s()
-            ok = await self.round(meter, 0.0 if self._abreast > 1 else self._interval_s / 2, due_only=True)
-            meter.spent_s += self._store_cpu_s() - before_s
-            apart = min(max(self._interval_s, meter.spent_s / self._share), self._interval_s * STRETCH_AT_MOST)
-            await self._pause(max(apart - (time.monotonic() - began), SHORTEST_PAUSE_S) if ok else RETRY_S)
+            began_s, meter = time.monotonic(), CpuMeter()
+            passed_over = self._passed_over()
+            ok = await self.round(meter, 0.0 if self._abreast > 1 else self._interval_s / 2, without=passed_over)
+            await (self._pause(began_s, meter, passed_over) if ok else self._waited(RETRY_S))
 
-    async def _pause(self, seconds: float) -> None:
+    def _passed_over(self) -> set[PartitionOwner]:
+        """Whom the next round leaves out: who is not due, unless the store is in trouble or somebody waits for it."""
+        hurried = self._hurried.is_set()
+        self._hurried.clear()
+        return set() if hurried or self._failing_since is not None else {owner for owner in self._owners() if not self.due(owner)}
+
+    async def _pause(self, began_s: float, meter: CpuMeter, passed_over: set[PartitionOwner]) -> None:
+        """Until the round that began then is so long ago as the interval and the round's cost ask for. Who was passed over in it and is due
+        meanwhile, having come to its log's end, does not wait for the next; that is part of the cost."""
+        left_s = SHORTEST_PAUSE_S
+        while left_s > 0 and not self._hurried.is_set():
+            await self._waited(min(left_s, LOOK_EVERY_S) if passed_over else left_s)
+            if late := {owner for owner in passed_over if self.due(owner)}:
+                passed_over -= late
+                if not await self.round(meter, only=late):
+                    return
+            apart_s = min(max(self._interval_s, meter.spent_s / self._share), self._interval_s * STRETCH_AT_MOST)
+            left_s = began_s + apart_s - time.monotonic()
+
+    async def _waited(self, seconds: float) -> None:
+        """So long, or until somebody waits for what is not stored."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._hurried.wait()
-        self._hurried.clear()
 
-    async def round(self, meter: CpuMeter | None = None, spread_s: float = 0.0, *, due_only: bool = False) -> bool:
-        """One flush of every partition, or of those that are due, over `spread_s` seconds at least; False if the store did not take all."""
-        meter = meter or CpuMeter()
-        owners = [owner for owner in self._owners() if not due_only or self._failing_since is not None or self.due(owner)]
+    async def round(
+        self,
+        meter: CpuMeter | None = None,
+        spread_s: float = 0.0,
+        *,
+        without: Collection[PartitionOwner] = (),
+        only: Collection[PartitionOwner] | None = None,
+    ) -> bool:
+        """One flush of every partition, or of those only, or without those, over `spread_s` seconds at least; False if the store did not
+        take all."""
+        meter, before_s = meter or CpuMeter(), self._store_cpu_s()
+        owners = [owner for owner in self._owners() if owner not in without and (only is None or owner in only)]
         first = owners.index(self._broke_off) + 1 if self._broke_off in owners else 0
         waiting = iter(owners[first:] + owners[:first])
 
@@ -209,6 +248,7 @@ class Cycle:
             return taken
 
         taken = all(await asyncio.gather(*(lane() for _ in range(self._abreast))))
+        meter.spent_s += self._store_cpu_s() - before_s
         if taken:
             self._succeeded()
         return taken

@@ -60,7 +60,9 @@ class Handover:
         self._release_s = release_s
         self._assigned: frozenset[Place] = frozenset()
         self._leaving: dict[Place, PartitionOwner] = {}
-        self._last: set[PartitionOwner] = set()
+        self._doubted: set[PartitionOwner] = set()
+        """Owned no more, not stored, and not known yet whether their topic is still there."""
+        self.last: set[PartitionOwner] = set()
         """Owned no more, not stored yet, and in no log any more: what is here is all there is of them."""
         self._opening: set[Place] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -94,7 +96,7 @@ class Handover:
         going = share.release - set(self._leaving)
         self._leaving |= {place: owner for place, owner in gone.items() if place in going}
         if lost := {place: owner for place, owner in gone.items() if place not in going}:
-            self._start(self._let_go(lost))
+            self._let_go(lost.values())
         if going:
             self._start(self._release(going))
         held = self._owners.offsets(self._assigned)
@@ -132,14 +134,16 @@ class Handover:
     async def finish(self) -> None:
         """After `close`: store what no log has any more, for as long as that takes. What is not stored when this ends or is cancelled is
         lost, and said to be."""
+        for owner in self._doubted:
+            told = "%s: given up with offsets %d to %d not stored: if its topic is still there they are replayed, else they are lost"
+            log.warning(told, owner.source, owner.lacking, owner.state.offset - 1, extra=at(owner.source, owner.state.offset))
         try:
-            await asyncio.gather(*(self._store_last(owner) for owner in self._last))
+            await asyncio.gather(*(self._store_last(owner) for owner in self.last))
         finally:
-            for owner in self._last:
+            for owner in self.last:
                 offset = owner.state.offset
-                first = min(owner.durable, owner.durable if owner.stored is None else owner.stored)
                 lost = "%s: offsets %d to %d were counted and are lost: they are not stored, and its log does not hold them any more"
-                log.error(lost, owner.source, first, offset - 1, extra=at(owner.source, offset))
+                log.error(lost, owner.source, owner.lacking, offset - 1, extra=at(owner.source, offset))
 
     def _tell_if_ready(self) -> None:
         assigned, share = self._reader.assignor.current()
@@ -157,30 +161,35 @@ class Handover:
                 await asyncio.gather(*(self._stored(owner) for owner in leaving.values()))
         except TimeoutError:
             log.warning("%s: not stored within %g s", sources(leaving), self._release_s)
-        for place, owner in leaving.items():
-            if self._leaving.get(place) is owner:
-                del self._leaving[place]
+        given_up = [owner for place, owner in leaving.items() if self._leaving.get(place) is owner]
+        for owner in given_up:
+            del self._leaving[owner.place]
+            if owner.settled:
                 told = at(owner.source, owner.state.offset)
-                if owner.settled:
-                    taken_s = time.monotonic() - began
-                    log.info("%s: given up at offset %d after %.1f s", owner.source, owner.durable, taken_s, extra=told)
-                else:
-                    lacking = "%s: given up at offset %d, durable is %d: the rest is replayed"
-                    log.warning(lacking, owner.source, owner.state.offset, owner.durable, extra=told)
+                log.info("%s: given up at offset %d after %.1f s", owner.source, owner.durable, time.monotonic() - began, extra=told)
+        self._let_go(owner for owner in given_up if not owner.settled)
         if self._reader.assignor.released(places):
             await self._reader.rejoin()
 
-    async def _let_go(self, lost: Mapping[Place, PartitionOwner]) -> None:
-        """These went without a round in which they were to be stored: to another worker, which replays; or, with their topic, to nobody."""
-        for place, owner in lost.items():
-            topic_id = await self._patiently(partial(asyncio.to_thread, self._owners.topic_id, place[0]))
+    def _let_go(self, lost: Iterable[PartitionOwner]) -> None:
+        """These go and are not stored, or may not be: to another worker, which replays; or, with their topic, to nobody."""
+        if doubted := list(lost):
+            self._doubted.update(doubted)
+            self._start(self._decide(doubted))
+
+    async def _decide(self, doubted: Iterable[PartitionOwner]) -> None:
+        for owner in doubted:
+            topic_id = await self._patiently(partial(asyncio.to_thread, self._owners.topic_id, owner.source.topic))
+            self._doubted.discard(owner)
+            told = at(owner.source, owner.state.offset)
             if topic_id != owner.source.topic_id:
-                told = at(owner.source, owner.state.offset)
                 log.warning("%s: its topic is no more; storing what was folded of it", owner.source, extra=told)
                 self.keep_storing(owner)
+            elif owner.settled:
+                log.info("%s: given up at offset %d", owner.source, owner.durable, extra=told)
             else:
-                told = at(owner.source, owner.state.offset)
-                log.warning("%s: another worker owns it by now; what was not stored of it is replayed there", owner.source, extra=told)
+                lacking = "%s: given up at offset %d and durable up to %d: whoever owns it now replays the rest"
+                log.warning(lacking, owner.source, owner.state.offset, owner.lacking, extra=told)
 
     def keep_storing(self, owner: PartitionOwner) -> None:
         """This one is owned no more, and its topic is gone: store it as it is, beside the fold."""
@@ -189,18 +198,18 @@ class Handover:
 
     def _keep_last(self, owner: PartitionOwner) -> None:
         owner.pending.clear()  # else its offsets would be committed in the log that may have the name by then
-        self._last.add(owner)
+        self.last.add(owner)
 
     async def _store_last(self, owner: PartitionOwner) -> None:
         await self._stored(owner)
         if not owner.spoiled:
-            self._last.discard(owner)
+            self.last.discard(owner)
 
     async def _stored(self, owner: PartitionOwner) -> None:
         """Returns when cells and checkpoint are durable as the state stands, whatever becomes of the cache; however long that takes, unless
         it is spoiled, or owned again and the cycles' affair."""
         await self._settle(owner)
-        while not (owner.settled or owner.spoiled or self._owners.get((owner.source.topic, owner.source.partition)) is owner):
+        while not (owner.settled or owner.spoiled or self._owners.get(owner.place) is owner):
             await asyncio.sleep(OPEN_AGAIN_S)
             await self._settle(owner)
 

@@ -122,7 +122,9 @@ class Owners:
             )
         live = source.topic in self._settings.kafka.topics
         now_s = time.monotonic()
-        return PartitionOwner(source, state, live, durable=begun.durable, cached=begun.cached, lost=begun.lost, clock_moved_s=now_s)
+        return PartitionOwner(
+            source, state, live, durable=begun.durable, cached=begun.cached, lost=begun.lost, clock_moved_s=now_s, store_seen_s=now_s
+        )
 
     async def fold(self, place: Place, fetched: FetchedBatches, event: Any, seek: Callable[[Place, int], Any]) -> None:
         """Fold one batch in and send its letters. A batch that does not follow its partition's state is passed over; if it ends behind

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from streams import metrics
+from streams.assignor import Place
 from streams.records import FetchedBatches
 from topologies.fold import PartitionState, RecordBlock, Refused
 from topologies.sources import Source
@@ -54,6 +55,8 @@ class PartitionOwner:
     """Records that were gone from the log before they could be folded, ever."""
     cache_seen_s: float = 0.0
     """When (monotonic) the cache was last written or asked whether it still has what it was given."""
+    store_seen_s: float = 0.0
+    """When (monotonic) cells were last brought to the durable store."""
     checkpointed_s: float = 0.0
     """When (monotonic) the last checkpoint was begun."""
     checkpoint: CheckpointFigures | None = None
@@ -77,6 +80,16 @@ class PartitionOwner:
     def settled(self) -> bool:
         """Whether cells and checkpoint are durable as the state stands: who gets the partition replays nothing."""
         return self.unread or self.durable == self.stored == self.state.offset
+
+    @property
+    def lacking(self) -> int:
+        """The first offset of which cells or checkpoint may not be durable."""
+        return min(self.durable, self.durable if self.stored is None else self.stored)
+
+    @property
+    def place(self) -> Place:
+        """Where its log is."""
+        return self.source.topic, self.source.partition
 
     @property
     def unread(self) -> bool:

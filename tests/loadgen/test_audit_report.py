@@ -7,14 +7,14 @@ import pytest
 from loadgen.audit_report import AuditResult, LetterTally, ViewTally
 
 
-def verdict(letters: LetterTally | None = None, /, **cells: int) -> bool:
+def audited(letters: LetterTally | None = None, /, **cells: int) -> AuditResult:
     """Of an audit that found nothing wrong in so many cells of each view, and these letters."""
     views = {name: ViewTally(cells=count) for name, count in cells.items()}
     return AuditResult(
         run="r", generated=1, received=1, applied=1, duplicate=0, late=0, dead=0, crossed=0, unaccounted=0, ledger="equal",
         views=views, differences=(), sources=(), dead_reasons={}, seconds=0.1,
         letters={"dead": letters or LetterTally(), "late": LetterTally(compared=5)},
-    ).exact  # fmt: skip
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def verdict(letters: LetterTally | None = None, /, **cells: int) -> bool:
     ],
 )
 def test_a_view_of_which_nothing_was_compared_proves_nothing_unless_it_goes_by_the_clock(cells: dict[str, int], exact: bool) -> None:
-    assert verdict(**cells) is exact
+    assert audited(**cells).exact is exact
 
 
 @pytest.mark.parametrize(
@@ -40,4 +40,10 @@ def test_a_view_of_which_nothing_was_compared_proves_nothing_unless_it_goes_by_t
     ],
 )
 def test_a_letter_that_is_missing_wrong_or_too_many_is_not_exact(letters: LetterTally, exact: bool) -> None:
-    assert verdict(letters, accounting=1, concurrents=1, watch_time=1) is exact
+    assert audited(letters, accounting=1, concurrents=1, watch_time=1).exact is exact
+
+
+def test_a_finished_run_is_not_proven_while_letters_need_not_stand_yet() -> None:
+    """A run none of whose letters was taken would be."""
+    assert audited(LetterTally(compared=3), accounting=1, concurrents=1, watch_time=1).proven
+    assert not audited(LetterTally(undue=3), accounting=1, concurrents=1, watch_time=1).proven

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from streams.flush import BEHIND_PAUSE_S, BEHIND_S, Cycle, cache_due
+from streams.flush import BEHIND_PAUSE_S, BEHIND_S, BEHIND_STORE_S, Cycle, cache_due, store_due
 from streams.partition import FOREIGN, PartitionOwner
 from streams.worker import final_rounds
 from topologies.errors import ServerAway, StoreError
@@ -126,56 +127,83 @@ async def test_two_rounds_at_once_flush_no_partition_twice_at_once() -> None:
     assert all(await asyncio.gather(caching.round(), caching.round()))
 
 
-async def test_a_round_leaves_out_who_is_not_due_unless_the_store_is_in_trouble() -> None:
-    flushed: list[int] = []
-    away = False
+@contextlib.asynccontextmanager
+async def running(flush: Callable[[PartitionOwner], Awaitable[None]], due: set[int], interval_s: float = 0.1) -> AsyncIterator[Cycle]:
+    """A cycle that runs until the block ends, at most 10 s; the partitions named are due."""
+    caching = Cycle("store", flush, lambda: OWNERS, interval_s, WorkerSettings(max_unacked_s=0.0), abreast=2)
+    caching.due = lambda owner: owner.source.partition in due
+    task = asyncio.create_task(caching.run())
+    try:
+        async with asyncio.timeout(10):
+            yield caching
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
-    async def flush(owner: PartitionOwner) -> None:
-        flushed.append(owner.source.partition)
-        if away:
+
+class Flushed(list[int]):
+    """Partitions as they are flushed. `until` waits for the next so many."""
+
+    def __init__(self) -> None:
+        self._seen = asyncio.Semaphore(0)
+        self.away = False
+
+    async def __call__(self, owner: PartitionOwner) -> None:
+        self.append(owner.source.partition)
+        self._seen.release()
+        if self.away:
             raise ServerAway("gone")
 
-    caching = cycle(flush, abreast=2)
-    caching.due = lambda owner: owner.source.partition == 2
-    assert await caching.round(due_only=True) is True
-    assert flushed == [2]
-    assert await caching.round() is True
-    assert sorted(flushed) == [0, 1, 2, 2, 3]
-    away = True
-    assert await caching.round(due_only=True) is False
-    caching.due = lambda _: False
-    assert await caching.round(due_only=True) is False, "nobody has found that the store works again"
-    away = False
-    assert await caching.round(due_only=True) is True
-    flushed.clear()
-    assert await caching.round(due_only=True) is True
-    assert flushed == []
+    async def until(self, count: int) -> None:
+        for _ in range(count):
+            await self._seen.acquire()
 
 
-async def test_the_rounds_of_a_cycle_are_of_those_that_are_due() -> None:
-    flushed: list[int] = []
-    seen = asyncio.Semaphore(0)
+async def test_the_rounds_of_a_cycle_are_of_those_that_are_due_until_somebody_waits() -> None:
+    flushed = Flushed()
+    async with running(flushed, due={2}) as caching:
+        await flushed.until(3)
+        assert flushed == [2, 2, 2]
+        caching.hurry()
+        await flushed.until(4)
+        assert sorted(flushed[3:7]) == [0, 1, 2, 3]
+        await flushed.until(2)
+        assert flushed[7:9] == [2, 2]
 
-    async def flush(owner: PartitionOwner) -> None:
-        flushed.append(owner.source.partition)
-        seen.release()
 
-    caching = cycle(flush, abreast=2)
-    caching.due = lambda owner: owner.source.partition == 2
-    running = asyncio.create_task(caching.run())
-    async with asyncio.timeout(10):
-        await seen.acquire()
-        await seen.acquire()
-    running.cancel()
-    await asyncio.wait([running])
-    assert set(flushed) == {2}
+async def test_an_absent_store_is_looked_for_with_who_is_not_due_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.flush.RETRY_S", 0.01)
+    flushed, due = Flushed(), {2}
+    flushed.away = True
+    async with running(flushed, due) as caching:
+        await flushed.until(1)
+        due.clear()  # who found the store away may be due no more: nobody would find that it works again
+        await flushed.until(4)
+        assert not caching.working.is_set()
+        flushed.away = False
+        await caching.working.wait()
+        flushed.clear()
+        await asyncio.sleep(0.3)
+        assert flushed == []
+
+
+async def test_who_comes_to_its_logs_end_does_not_wait_for_the_next_round() -> None:
+    flushed, due = Flushed(), {2}
+    async with running(flushed, due, interval_s=3600.0):
+        await flushed.until(1)
+        due.add(1)
+        await flushed.until(1)
+        due.update({0, 3})
+        await flushed.until(2)
+        assert flushed[:2] == [2, 1]
+        assert sorted(flushed[2:]) == [0, 3], "those that had their turn wait for the next"
 
 
 def behind(lag_s: float, *, seen_s: float = 0.0, cached: int | None = 7, durable: int = 7) -> PartitionOwner:
     """A partition at offset 9 whose clock lags, and which has been brought to Redis so many seconds ago."""
     owner = PartitionOwner(OWNERS[0].source, PartitionState(OWNERS[0].source, (), offset=9), live=True, durable=durable, cached=cached)
     owner.state.sessions.counters[CLOCK] = int((time.time() - lag_s) * 1000)
-    owner.cache_seen_s = time.monotonic() - seen_s
+    owner.cache_seen_s = owner.store_seen_s = time.monotonic() - seen_s
     return owner
 
 
@@ -185,6 +213,13 @@ def test_who_is_far_behind_is_brought_to_redis_more_rarely() -> None:
     assert cache_due(behind(60.0), lambda place, offset: (place, offset) == (("viewing-events", 0), 9)), "its log's end is reached"
     assert cache_due(behind(BEHIND_S / 2), lambda *_: False)
     assert cache_due(behind(-60.0), lambda *_: False)
+
+
+def test_who_is_far_behind_is_brought_to_cassandra_more_rarely() -> None:
+    assert not store_due(behind(60.0, seen_s=BEHIND_STORE_S - 1), lambda *_: False)
+    assert store_due(behind(60.0, seen_s=BEHIND_STORE_S), lambda *_: False)
+    assert store_due(behind(60.0), lambda *_: True), "its log's end is reached"
+    assert store_due(behind(BEHIND_S / 2), lambda *_: False)
 
 
 @pytest.mark.parametrize("cached", [None, FOREIGN, 6])

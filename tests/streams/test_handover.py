@@ -172,12 +172,45 @@ async def test_what_goes_is_stored_before_another_round_gives_it_away(scene: Sce
 
 
 async def test_what_cannot_be_stored_in_time_is_given_up_as_it_is(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
-    scene.give(A)
-    await until(lambda: scene.owners.get(A))
+    [owner] = await scene.folded(A)
     scene.storing.clear()
     scene.give(release=[A], settled=False)
-    await until(lambda: scene.reader.rejoined == 1)
+    await until(lambda: scene.reader.rejoined == 1 and not scene.handover._tasks)
     assert "not stored within 0.2 s" in caplog.text
+    assert f"{owner.source}: given up at offset 7 and durable up to 0: whoever owns it now replays the rest" in caplog.text
+    assert scene.handover.last == set()
+
+
+async def test_what_was_not_stored_in_time_and_whose_topic_is_deleted_meanwhile_is_stored_on(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    [owner] = await scene.folded(A)
+    scene.storing.clear()
+    monkeypatch.setattr(owners_module, "topic_ids", gone)
+    scene.give(release=[A], settled=False)
+    await until(lambda: scene.handover.last == {owner})
+    assert "replays" not in caplog.text
+    scene.storing.set()
+    await until(lambda: not scene.handover._tasks)
+    assert (owner.settled, scene.handover.last) == (True, set())
+
+
+async def test_a_worker_that_ends_before_it_knows_what_went_with_its_topic_says_so(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    [owner] = await scene.folded(A)
+    asked: list[str] = []
+
+    def away(_settings: Settings, topics: list[str]) -> dict[str, str]:
+        asked.extend(topics)
+        raise ServerAway("gone")
+
+    monkeypatch.setattr(owners_module, "topic_ids", away)
+    scene.give()
+    await until(lambda: asked)
+    await scene.handover.close()
+    await scene.handover.finish()
+    assert f"{owner.source}: given up with offsets 0 to 6 not stored" in caplog.text
 
 
 async def test_a_partition_that_is_given_back_before_it_was_given_up_keeps_its_state(scene: Scene) -> None:
