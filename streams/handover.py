@@ -49,11 +49,11 @@ class Handover:
         self,
         owners: Owners,
         settle: Callable[[PartitionOwner], Awaitable[bool]],
-        ready: Callable[[Iterable[Place]], None],
+        ready: Callable[[Iterable[Place], float], None],
         release_s: float,
     ) -> None:
         """`settle` brings a partition to the stores, False if it could not. `ready` is called whenever all that is assigned is owned and no
-        partition of the group waits to be moved."""
+        partition of the group waits to be moved: with what is owned, and the CPU seconds of the process before it read its first."""
         self._owners = owners
         self._settle = settle
         self._ready = ready
@@ -69,8 +69,7 @@ class Handover:
         self.held: dict[Place, str] = {}
         """Assigned partitions that cannot be gone on with, and why; they are tried again, and the others are read meanwhile."""
         self._away: dict[object, str] = {}
-        self.begun_cpu_s = 0.0
-        """CPU of the process before it read its first partition, seconds."""
+        self._begun_cpu_s = 0.0
         self._closed = False
         self._reader: Reader
         self._crash: Callable[[BaseException], Coroutine[Any, Any, None]]
@@ -149,7 +148,8 @@ class Handover:
         assigned, share = self._reader.assignor.current()
         owned = set(self._owners.offsets(self._assigned))
         if share.settled and assigned == self._assigned and owned | set(self.held) >= self._assigned:
-            self._ready(owned)
+            self._begun_cpu_s = self._begun_cpu_s or time.process_time()
+            self._ready(owned, self._begun_cpu_s)
 
     # -- what goes ----------------------------------------------------------------------------------------------
 
@@ -247,7 +247,7 @@ class Handover:
             self._opening.discard(place)  # it may come again while others of its group are still being opened
         if owner is not None and place in self._assigned:
             self._owners.adopt(place, owner)
-            self.begun_cpu_s = self.begun_cpu_s or time.process_time()
+            self._begun_cpu_s = self._begun_cpu_s or time.process_time()
             await self._reader.read_from(place, owner.state.offset)
             self._tell_if_ready()
 

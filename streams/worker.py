@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import socket
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -81,8 +80,6 @@ class Worker:
         self._topics: list[str] = []
         self.running: Running | None = None
         """Its parts, from when the app starts."""
-        self._begun_cpu_s = 0.0
-        """What it had cost before it read its first partition."""
         self._health = Health()
         self._address = ""
 
@@ -248,16 +245,14 @@ class Worker:
             self._topics = sorted({*topics, *self._topics})
             await app.read(self._topics)
 
-    def _ready(self, places: Iterable[Place]) -> None:
-        """The worker computes: say so in the log and in the ready file."""
+    def _ready(self, places: Iterable[Place], begun_cpu_s: float) -> None:
+        """The worker computes, and had cost so much before: say so in the log and in the ready file."""
         names = sorted(f"{topic}/{partition}" for topic, partition in places)
         log.info("ready with %d partitions", len(names))
-        first_read_s = self.running.handover.begun_cpu_s if self.running is not None else 0.0
-        self._begun_cpu_s = self._begun_cpu_s or first_read_s or time.process_time()
         self._health.partitions, self._health.stage = tuple(names), "working"
         if self._ready_file is not None:
             partial = self._ready_file.with_suffix(".partial")
-            about = {"pid": os.getpid(), "http": self._address, "cpu_s": self._begun_cpu_s}
+            about = {"pid": os.getpid(), "http": self._address, "cpu_s": begun_cpu_s}
             partial.write_text(json.dumps({**about, "topics": self._topics, "partitions": names}))
             partial.rename(self._ready_file)
 

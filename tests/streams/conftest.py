@@ -17,6 +17,8 @@ from loadgen.crew import LoadProgress
 from loadgen.ledger import Run
 from loadgen.load import LoadOptions, run_load
 from marquee.catching_up import catch_up
+from streams import owners as owners_module
+from tests.streams.handover_scene import Scene
 from topologies.settings import Settings
 
 
@@ -58,3 +60,10 @@ def assert_exact(result: AuditResult) -> None:
     assert result.ledger == "equal"
     assert result.complete
     assert result.exact
+
+
+@pytest.fixture
+def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
+    monkeypatch.setattr(owners_module, "topic_ids", lambda _settings, topics: dict.fromkeys(topics, "A" * 22))
+    monkeypatch.setattr(owners_module, "partition_offsets", lambda _settings, _topic: dict.fromkeys(range(8), (0, 10)))
+    return Scene()

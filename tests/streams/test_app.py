@@ -20,7 +20,7 @@ from streams.letters import Letters
 from streams.observing import log_end
 from streams.owners import Owners
 from streams.partition import PartitionOwner
-from tests.streams.test_handover import A, B, Scene, until
+from tests.streams.handover_scene import A, B, Scene, until
 from tests.streams.test_restored import Book
 from topologies.settings import Settings
 from topologies.sources import Source

@@ -12,7 +12,7 @@ from streams import worker as worker_module
 from streams.partition import PartitionOwner
 from streams.stores import Stores
 from streams.worker import Worker
-from tests.streams.test_handover import until
+from tests.streams.handover_scene import until
 from topologies.errors import ServerAway
 from topologies.fold import PartitionState
 from topologies.settings import Settings

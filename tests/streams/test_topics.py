@@ -14,7 +14,7 @@ from streams.letters import Letters
 from streams.owners import Owners
 from streams.partition import PartitionOwner
 from streams.worker import Worker
-from tests.streams.test_handover import A, until
+from tests.streams.handover_scene import A, until
 from tests.streams.test_restored import Book
 from topologies.fold import PartitionState
 from topologies.settings import Settings
