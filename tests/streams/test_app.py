@@ -52,7 +52,7 @@ def app_of(settings: Settings) -> App:
         return True
 
     owners = Owners(settings, (), Checkpoints(), Book(), Letters(settings.kafka))
-    return make_app(settings, ["viewing-events"], owners, Handover(owners, settle, lambda _places: None, 1.0), room)
+    return make_app(settings, ["viewing-events"], owners, Handover(owners, settle, lambda *_: None, 1.0), room)
 
 
 async def test_topics_that_come_reach_the_agent_and_the_consumer(monkeypatch: pytest.MonkeyPatch) -> None:

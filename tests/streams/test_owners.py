@@ -188,7 +188,7 @@ async def test_an_error_of_the_agent_ends_the_worker(owners: Owners) -> None:
     async def settle(_owner: PartitionOwner) -> bool:
         return True
 
-    app = make_app(Settings(), ["viewing-events"], owners, Handover(owners, settle, lambda _places: None, 1.0), room)
+    app = make_app(Settings(), ["viewing-events"], owners, Handover(owners, settle, lambda *_: None, 1.0), room)
     error = SourceError("the log was cut")
     assert isinstance(app.consumer, Consumer)
     await app.agents["fold"]._on_error(app.agents["fold"], error)
