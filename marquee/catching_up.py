@@ -8,13 +8,13 @@ from typing import Final
 
 from connectors.kafka import partition_offsets, topic_ids
 from serving.stores import Stores
-from topologies.errors import MarqueeError
+from topologies.errors import MarqueeError, ServerAway
 from topologies.settings import Settings
 from topologies.sources import Source
 
 STUCK_S: Final = 180.0
 """Workers that have applied nothing for so long, with records left, have failed. A busy worker's flushes to Cassandra come up to a
-minute apart (streams/flush.py), and one is to be seen after the last record."""
+minute apart (streams/flush.py), its checkpoints of a million sessions a partition as well, and one is to be seen after the last record."""
 LOOK_EVERY_S: Final = 0.25
 
 
@@ -23,28 +23,39 @@ def catch_up(settings: Settings, topic: str, on_wait: Callable[[str], None], stu
     every letter has to be there, and an audit misses none. `on_wait` is told what is still to come, four times a second. Raises
     MarqueeError when nothing has moved for `stuck_s` seconds, ServerAway for a server that is away."""
     ends = _ends(settings, topic)
-    least, moved_at = sum(ends.values()) * 3 + 1, time.monotonic()
     with Stores(settings) as stores:
-        while True:
-            known = stores.known()
-            in_redis, in_cassandra, in_checkpoints = (
-                _left(found, ends)
-                for found in (
-                    {name: status.offset for name, status in known.cached.items()},
-                    {name: status.offset for name, status in known.stored.items()},
-                    {} if known.away else stores.checkpoints(ends),
-                )
-            )
-            left = in_redis + in_cassandra + in_checkpoints
-            if not left:
-                return
-            waiting_for = f"{in_redis:,} records to reach Redis, {in_cassandra:,} Cassandra, {in_checkpoints:,} a checkpoint"
-            if left < least:
-                least, moved_at = left, time.monotonic()
-            elif time.monotonic() - moved_at > stuck_s:
-                raise MarqueeError(f"nothing has moved for {stuck_s:.0f} s while waiting for {waiting_for}; see the workers' logs")
-            on_wait(waiting_for)
-            time.sleep(LOOK_EVERY_S)
+        _until_none(lambda: _not_stored(stores, ends), on_wait, stuck_s)
+        _until_none(lambda: _not_checkpointed(stores, ends), on_wait, stuck_s)
+
+
+def _until_none(left: Callable[[], tuple[int, str]], on_wait: Callable[[str], None], stuck_s: float) -> None:
+    """Returns when `left` says 0; it says how many records, and what they are waited for with."""
+    count, waiting_for = left()
+    least, moved_at = count, time.monotonic()
+    while count:
+        if count < least:
+            least, moved_at = count, time.monotonic()
+        elif time.monotonic() - moved_at > stuck_s:
+            raise MarqueeError(f"nothing has moved for {stuck_s:.0f} s while waiting for {waiting_for}; see the workers' logs")
+        on_wait(waiting_for)
+        time.sleep(LOOK_EVERY_S)
+        count, waiting_for = left()
+
+
+def _not_stored(stores: Stores, ends: Mapping[str, int]) -> tuple[int, str]:
+    known = stores.known()
+    in_redis = _left({name: status.offset for name, status in known.cached.items()}, ends)
+    in_cassandra = _left({name: status.offset for name, status in known.stored.items()}, ends)
+    return in_redis + in_cassandra, f"{in_redis:,} records to reach Redis, {in_cassandra:,} Cassandra"
+
+
+def _not_checkpointed(stores: Stores, ends: Mapping[str, int]) -> tuple[int, str]:
+    try:
+        reached = stores.checkpoints(ends)
+    except ServerAway:  # it answered a moment ago: not yet
+        reached = {}
+    left = _left(reached, ends)
+    return left, f"{left:,} records to be checkpointed"
 
 
 def _ends(settings: Settings, topic: str) -> dict[str, int]:

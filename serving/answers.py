@@ -2,7 +2,7 @@
 
     a window is read from Redis      while it is kept there and final at no source, and Redis knows every source at least as far as
                                      Cassandra does: an owner forgets what is final, and could not bring it back to a Redis that lost it
-    else from Cassandra              its packs, summed over sources; at most one Cassandra flush (5 s) older
+    else from Cassandra              its packs, summed over sources; one Cassandra flush older (5 s, of a backfill 15 s)
 
 An answer says where it was read, and why when that is not where it should have been. Nothing answers empty for an error.
 """

@@ -89,6 +89,10 @@ class CheckpointFlush:
             raise
 
 
+def _waits(owner: PartitionOwner) -> bool:
+    return owner.durable != owner.state.offset and not owner.spoiled
+
+
 @dataclass
 class Pace:
     """When the next checkpoint may begin, so that all of them take at most `share` of a core over any long time.
@@ -112,7 +116,7 @@ class Pace:
 
     def chosen(self, owners: Iterable[PartitionOwner], now_s: float) -> PartitionOwner | None:
         """The partition to write next: of those that may be, the one that has waited longest; None when none may be yet."""
-        waiting = [owner for owner in owners if owner.durable != owner.state.offset and now_s >= owner.checkpointed_s + self.interval_s]
+        waiting = [owner for owner in owners if _waits(owner) and now_s >= owner.checkpointed_s + self.interval_s]
         if now_s < self.due_s:
             early = now_s >= self.due_s - self.period_s
             waiting = [owner for owner in waiting if early and now_s >= owner.folded_s + QUIET_S]
@@ -141,7 +145,7 @@ class CheckpointCycle(Cycle):
     def _urgent_one(self) -> PartitionOwner | None:
         """Whose log waits most for its checkpoint, when the fold stands still until there is one, whatever it costs: for want of room, or
         because the store failed with partitions that have gone since, and one that is here has to show whether it works."""
-        waiting = [owner for owner in self._owners() if owner.durable != owner.state.offset]
+        waiting = [owner for owner in self._owners() if _waits(owner)]
         if not waiting:
             self._lacking.clear()
             self._succeeded()  # for nothing the fold need wait, whatever became of the partitions that the store failed with

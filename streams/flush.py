@@ -92,20 +92,18 @@ def cache_due(owner: PartitionOwner, caught_up: Callable[[Place, int], bool]) ->
     """
     if owner.cached is None or owner.cached == FOREIGN or owner.cached < owner.durable:
         return True
-    return time.monotonic() >= owner.cache_seen_s + BEHIND_PAUSE_S or not _far_behind(owner, caught_up)
+    return time.monotonic() >= owner.cache_seen_s + BEHIND_PAUSE_S or near_end(owner, caught_up)
 
 
 def store_due(owner: PartitionOwner, caught_up: Callable[[Place, int], bool]) -> bool:
     """Whether a round is to bring the partition to Cassandra: not every round if it is far behind and its log goes on."""
-    return time.monotonic() >= owner.store_seen_s + BEHIND_STORE_S or not _far_behind(owner, caught_up)
+    return time.monotonic() >= owner.store_seen_s + BEHIND_STORE_S or near_end(owner, caught_up)
 
 
-def _far_behind(owner: PartitionOwner, caught_up: Callable[[Place, int], bool]) -> bool:
-    """Whether its clock is, and its log goes on."""
+def near_end(owner: PartitionOwner, caught_up: Callable[[Place, int], bool]) -> bool:
+    """Whether its clock is not far behind, or its log goes on no further."""
     status = owner.state.status()
-    if time.time() < status.clock_ms / 1000 + BEHIND_S:
-        return False
-    return not caught_up(owner.place, status.offset)
+    return time.time() < status.clock_ms / 1000 + BEHIND_S or caught_up(owner.place, status.offset)
 
 
 class DurableFlush:
@@ -167,14 +165,17 @@ class Cycle:
         self._abreast = abreast
         self._store_cpu_s = store_cpu_s
         self.due: Callable[[PartitionOwner], bool] = lambda _: True
-        """Whether a round of `run` includes this partition, and not only when its turn has come. While the store is in trouble, or somebody
-        waits for it, a round includes all."""
+        """Whether a round of `run` includes this partition. While the store is in trouble, or somebody waits, it includes all."""
+        self.near_end: Callable[[PartitionOwner], bool] = lambda _: False
+        """Whether one that a round has passed over does not wait for the next."""
         self._away = False
         self._broke_off: PartitionOwner | None = None
         """Where the last round that found the store away ended: the next begins behind it, so that the others have their turn."""
         self._locks: WeakKeyDictionary[PartitionOwner, asyncio.Lock] = WeakKeyDictionary()
         self._failing_since: float | None = None
-        self._reported = 0.0
+        self._reported_s = -REPORT_EVERY_S
+        self._told = False
+        """Whether the log has this trouble: one that comes and goes each second is told every ten."""
         self.trouble = ""
         """Why the store does not take what it is given; empty while it does."""
         self.working = asyncio.Event()
@@ -193,28 +194,29 @@ class Cycle:
         """Until cancelled. Partitions that are flushed in turn are spread over the interval, so that the fold is never held up for long."""
         while True:
             began_s, meter = time.monotonic(), CpuMeter()
-            passed_over = self._passed_over()
-            ok = await self.round(meter, 0.0 if self._abreast > 1 else self._interval_s / 2, without=passed_over)
-            await (self._pause(began_s, meter, passed_over) if ok else self._waited(RETRY_S))
+            due = self._due()
+            ok = await self.round(meter, 0.0 if self._abreast > 1 else self._interval_s / 2, only=due)
+            await (self._pause(began_s, meter, due) if ok else self._waited(RETRY_S))
 
-    def _passed_over(self) -> set[PartitionOwner]:
-        """Whom the next round leaves out: who is not due, unless the store is in trouble or somebody waits for it."""
-        hurried = self._hurried.is_set()
+    def _due(self) -> set[PartitionOwner]:
+        """Whom the next round is of: all, if the store is in trouble or somebody waits for it."""
+        all_of_them = self._hurried.is_set() or self._failing_since is not None
         self._hurried.clear()
-        return set() if hurried or self._failing_since is not None else {owner for owner in self._owners() if not self.due(owner)}
+        return {owner for owner in self._owners() if all_of_them or self.due(owner)}
 
-    async def _pause(self, began_s: float, meter: CpuMeter, passed_over: set[PartitionOwner]) -> None:
-        """Until the round that began then is so long ago as the interval and the round's cost ask for. Who was passed over in it and is due
-        meanwhile, having come to its log's end, does not wait for the next; that is part of the cost."""
-        left_s = SHORTEST_PAUSE_S
-        while left_s > 0 and not self._hurried.is_set():
-            await self._waited(min(left_s, LOOK_EVERY_S) if passed_over else left_s)
-            if late := {owner for owner in passed_over if self.due(owner)}:
-                passed_over -= late
-                if not await self.round(meter, only=late):
-                    return
+    async def _pause(self, began_s: float, meter: CpuMeter, flushed: set[PartitionOwner]) -> None:
+        """Until the round that began then is so long ago as the interval and the round's cost ask for. Who was passed over in it and comes
+        near its log's end meanwhile does not wait for the next; that is part of the cost."""
+        await asyncio.sleep(SHORTEST_PAUSE_S)
+        while not self._hurried.is_set() and self._failing_since is None:
+            if late := {owner for owner in self._owners() if owner not in flushed and self.near_end(owner)}:
+                flushed |= late
+                await self.round(meter, only=late)
             apart_s = min(max(self._interval_s, meter.spent_s / self._share), self._interval_s * STRETCH_AT_MOST)
             left_s = began_s + apart_s - time.monotonic()
+            if left_s <= 0:
+                return
+            await self._waited(min(left_s, LOOK_EVERY_S))
 
     async def _waited(self, seconds: float) -> None:
         """So long, or until somebody waits for what is not stored."""
@@ -222,18 +224,10 @@ class Cycle:
             async with asyncio.timeout(seconds):
                 await self._hurried.wait()
 
-    async def round(
-        self,
-        meter: CpuMeter | None = None,
-        spread_s: float = 0.0,
-        *,
-        without: Collection[PartitionOwner] = (),
-        only: Collection[PartitionOwner] | None = None,
-    ) -> bool:
-        """One flush of every partition, or of those only, or without those, over `spread_s` seconds at least; False if the store did not
-        take all."""
+    async def round(self, meter: CpuMeter | None = None, spread_s: float = 0.0, *, only: Collection[PartitionOwner] | None = None) -> bool:
+        """One flush of every partition, or of those only, over `spread_s` seconds at least; False if the store did not take all."""
         meter, before_s = meter or CpuMeter(), self._store_cpu_s()
-        owners = [owner for owner in self._owners() if owner not in without and (only is None or owner in only)]
+        owners = [owner for owner in self._owners() if only is None or owner in only]
         first = owners.index(self._broke_off) + 1 if self._broke_off in owners else 0
         waiting = iter(owners[first:] + owners[:first])
 
@@ -276,16 +270,15 @@ class Cycle:
         metrics.STORE_ERRORS.labels(self.name.lower(), "away" if isinstance(error, ServerAway) else "refused").inc()
         if self._failing_since is None:
             self._failing_since = now
-        if now - self._reported > REPORT_EVERY_S:
-            self._reported = now
+        if now - self._reported_s > REPORT_EVERY_S:
+            self._reported_s, self._told = now, True
             log.error("%s: %s; trying again", self.name, error, extra=at(owner.source, owner.state.offset))
         if now - self._failing_since > self._patience_s:
             self.working.clear()
 
     def _succeeded(self) -> None:
-        if self._failing_since is not None:
+        if self._failing_since is not None and self._told:
             log.warning("%s: works again after %.1f s", self.name, time.monotonic() - self._failing_since)
-        self._failing_since = None
-        self._reported = 0.0
+        self._failing_since, self._told = None, False
         self.trouble = ""
         self.working.set()

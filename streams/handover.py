@@ -62,7 +62,7 @@ class Handover:
         self._leaving: dict[Place, PartitionOwner] = {}
         self._doubted: set[PartitionOwner] = set()
         """Owned no more, not stored, and not known yet whether their topic is still there."""
-        self.last: set[PartitionOwner] = set()
+        self._last: set[PartitionOwner] = set()
         """Owned no more, not stored yet, and in no log any more: what is here is all there is of them."""
         self._opening: set[Place] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -80,7 +80,7 @@ class Handover:
 
     @property
     def away(self) -> str:
-        """Why partitions wait to be opened: a server that does not answer; empty when none is waited for."""
+        """What a server that does not answer is waited for with, and why; empty when none is."""
         return (list(self._away.values()) or [""])[0]  # asked from another thread
 
     def take_over(self) -> dict[Place, int]:
@@ -133,13 +133,13 @@ class Handover:
     async def finish(self) -> None:
         """After `close`: store what no log has any more, for as long as that takes. What is not stored when this ends or is cancelled is
         lost, and said to be."""
-        for owner in self._doubted:
+        for owner in (each for each in self._doubted if not each.settled):
             told = "%s: given up with offsets %d to %d not stored: if its topic is still there they are replayed, else they are lost"
             log.warning(told, owner.source, owner.lacking, owner.state.offset - 1, extra=at(owner.source, owner.state.offset))
         try:
-            await asyncio.gather(*(self._store_last(owner) for owner in self.last))
+            await asyncio.gather(*(self._store_last(owner) for owner in self._last))
         finally:
-            for owner in self.last:
+            for owner in self._last:
                 offset = owner.state.offset
                 lost = "%s: offsets %d to %d were counted and are lost: they are not stored, and its log does not hold them any more"
                 log.error(lost, owner.source, owner.lacking, offset - 1, extra=at(owner.source, offset))
@@ -179,7 +179,9 @@ class Handover:
 
     async def _decide(self, doubted: Iterable[PartitionOwner]) -> None:
         for owner in doubted:
-            topic_id = await self._patiently(partial(asyncio.to_thread, self._owners.topic_id, owner.source.topic))
+            topic_id = await self._patiently(
+                partial(asyncio.to_thread, self._owners.topic_id, owner.source.topic), "what has gone may have to be stored"
+            )
             self._doubted.discard(owner)
             told = at(owner.source, owner.state.offset)
             if topic_id != owner.source.topic_id:
@@ -197,13 +199,14 @@ class Handover:
         self._start(self._store_last(owner))
 
     def _keep_last(self, owner: PartitionOwner) -> None:
+        owner.unacked_bytes = 0
         owner.pending.clear()  # else its offsets would be committed in the log that may have the name by then
-        self.last.add(owner)
+        self._last.add(owner)
 
     async def _store_last(self, owner: PartitionOwner) -> None:
         await self._stored(owner)
         if not owner.spoiled:
-            self.last.discard(owner)
+            self._last.discard(owner)
 
     async def _stored(self, owner: PartitionOwner) -> None:
         """Returns when cells and checkpoint are durable as the state stands, whatever becomes of the cache; however long that takes, unless
@@ -257,7 +260,7 @@ class Handover:
         try:
             while place in self._assigned:
                 async with gate:
-                    owner: PartitionOwner | None = await self._patiently(partial(self._begun, place))
+                    owner: PartitionOwner | None = await self._patiently(partial(self._begun, place), "partitions cannot be opened yet")
                 if owner is not None:
                     return owner
                 await asyncio.sleep(HELD_AGAIN_S)
@@ -284,15 +287,15 @@ class Handover:
         self.held[place] = why
         self._tell_if_ready()
 
-    async def _patiently(self, ask: Callable[[], Awaitable[Any]]) -> Any:
-        """What it returns, as soon as the servers answer; the partitions that are open go on meanwhile."""
+    async def _patiently(self, ask: Callable[[], Awaitable[Any]], waiting: str) -> Any:
+        """What it returns, as soon as the servers answer; the partitions that are open go on meanwhile. `waiting`: for what."""
         reported_s, me = -REPORT_EVERY_S, object()
         try:
             while True:
                 try:
                     return await ask()
                 except (ServerAway, StoreError) as error:
-                    self._away[me] = f"partitions cannot be opened yet: {error}"
+                    self._away[me] = f"{waiting}: {error}"
                     if time.monotonic() - reported_s > REPORT_EVERY_S:
                         reported_s = time.monotonic()
                         log.error("%s", self._away[me])

@@ -122,8 +122,9 @@ class Owners:
             )
         live = source.topic in self._settings.kafka.topics
         now_s = time.monotonic()
+        seen_s = 0.0 if state.status().received else now_s  # what a checkpoint has as lacking is stored first; a new source has nothing
         return PartitionOwner(
-            source, state, live, durable=begun.durable, cached=begun.cached, lost=begun.lost, clock_moved_s=now_s, store_seen_s=now_s
+            source, state, live, durable=begun.durable, cached=begun.cached, lost=begun.lost, clock_moved_s=now_s, store_seen_s=seen_s
         )
 
     async def fold(self, place: Place, fetched: FetchedBatches, event: Any, seek: Callable[[Place, int], Any]) -> None:

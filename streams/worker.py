@@ -24,7 +24,7 @@ from streams.caretaker import Caretaker, live_ids, require_partitions
 from streams.checkpointing import CheckpointCycle, CheckpointFlush
 from streams.ending import bounded, end_within, unless
 from streams.endpoint import Endpoint
-from streams.flush import CacheFlush, Cycle, DurableFlush, cache_due, store_due
+from streams.flush import CacheFlush, Cycle, DurableFlush, cache_due, near_end, store_due
 from streams.handover import Handover
 from streams.health import Health
 from streams.letters import Letters
@@ -128,16 +128,12 @@ class Worker:
         letters = Letters(self._settings.kafka)
         owners = Owners(self._settings, self._views, stores.checkpoints, stores.notes, letters)
         options = self._settings.worker
-
-        def unstored() -> list[PartitionOwner]:
-            return [*owners.all(), *handover.last]
-
-        caching = Cycle("Redis", CacheFlush(stores.cache, worker), unstored, options.redis_flush_s, options, abreast=2, part=CACHE_PART)
+        caching = Cycle("Redis", CacheFlush(stores.cache, worker), owners.all, options.redis_flush_s, options, abreast=2, part=CACHE_PART)
         driver = cassandra.driver_cpu_s
         storing = Cycle(
             "Cassandra",
             DurableFlush(stores.cells),
-            unstored,
+            owners.all,
             options.cassandra_flush_s,
             options,
             abreast=1,
@@ -145,7 +141,7 @@ class Worker:
             store_cpu_s=driver,
         )
         flush = CheckpointFlush(stores.checkpoints, letters, worker, driver)
-        checkpointing = CheckpointCycle(flush, unstored, options)
+        checkpointing = CheckpointCycle(flush, owners.all, options)
         cycles = (caching, storing, checkpointing)
         room = Room(options, owners.unacked_bytes, lambda: letters.waiting_bytes, (storing, checkpointing))
         settle = _settling(*cycles)
@@ -153,6 +149,7 @@ class Worker:
         app = make_app(self._settings, self._topics, owners, handover, room)
         caught_up = _caught_up(app)
         caching.due, storing.due = partial(cache_due, caught_up=caught_up), partial(store_due, caught_up=caught_up)
+        caching.near_end = storing.near_end = partial(near_end, caught_up=caught_up)
         watchdog = Watchdog(
             app.batches,
             owners,

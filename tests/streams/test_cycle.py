@@ -187,16 +187,44 @@ async def test_an_absent_store_is_looked_for_with_who_is_not_due_too(monkeypatch
         assert flushed == []
 
 
-async def test_who_comes_to_its_logs_end_does_not_wait_for_the_next_round() -> None:
-    flushed, due = Flushed(), {2}
-    async with running(flushed, due, interval_s=3600.0):
+async def test_who_comes_near_its_logs_end_does_not_wait_for_the_next_round() -> None:
+    flushed, due, near = Flushed(), {2}, {2}
+    async with running(flushed, due, interval_s=3600.0) as caching:
+        caching.near_end = lambda owner: owner.source.partition in near
         await flushed.until(1)
-        due.add(1)
+        due.add(3)  # its turn comes with the next round
+        near.add(1)
         await flushed.until(1)
-        due.update({0, 3})
-        await flushed.until(2)
-        assert flushed[:2] == [2, 1]
-        assert sorted(flushed[2:]) == [0, 3], "those that had their turn wait for the next"
+        near.update({0, 1})
+        await flushed.until(1)
+        await asyncio.sleep(0.3)
+        assert flushed == [2, 1, 0]
+
+
+async def test_a_store_that_fails_with_one_that_came_near_its_logs_end_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.flush.RETRY_S", 0.01)
+    flushed = Flushed()
+    flushed.away = True
+    async with running(flushed, due=set(), interval_s=3600.0) as caching:
+        caching.near_end = lambda owner: owner.source.partition == 1
+        while caching.working.is_set():
+            await flushed.until(1)
+        flushed.away = False
+        await caching.working.wait()
+        assert set(flushed) == {0, 1, 2, 3}
+
+
+async def test_what_a_store_refuses_again_and_again_is_not_told_each_time_that_others_are_taken(caplog: pytest.LogCaptureFixture) -> None:
+    async def flush(owner: PartitionOwner) -> None:
+        if owner is gone:
+            raise StoreError("too large")
+
+    gone = PartitionOwner(OWNERS[0].source, PartitionState(OWNERS[0].source, ()), live=True, durable=0, cached=None)
+    storing = cycle(flush, abreast=1)
+    for _ in range(3):
+        assert await storing.settle(gone) is False
+        assert await storing.round() is True
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
 
 
 def behind(lag_s: float, *, seen_s: float = 0.0, cached: int | None = 7, durable: int = 7) -> PartitionOwner:

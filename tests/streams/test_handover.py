@@ -46,7 +46,7 @@ async def test_what_cannot_be_stored_in_time_is_given_up_as_it_is(scene: Scene, 
     await until(lambda: scene.reader.rejoined == 1 and not scene.handover._tasks)
     assert "not stored within 0.2 s" in caplog.text
     assert f"{owner.source}: given up at offset 7 and durable up to 0: whoever owns it now replays the rest" in caplog.text
-    assert scene.handover.last == set()
+    assert scene.handover._last == set()
 
 
 async def test_a_partition_that_is_given_back_before_it_was_given_up_keeps_its_state(scene: Scene) -> None:

@@ -21,11 +21,11 @@ async def test_what_was_not_stored_in_time_and_whose_topic_is_deleted_meanwhile_
     scene.storing.clear()
     monkeypatch.setattr(owners_module, "topic_ids", gone)
     scene.give(release=[A], settled=False)
-    await until(lambda: scene.handover.last == {owner})
+    await until(lambda: scene.handover._last == {owner})
     assert "replays" not in caplog.text
     scene.storing.set()
     await until(lambda: not scene.handover._tasks)
-    assert (owner.settled, scene.handover.last) == (True, set())
+    assert (owner.settled, scene.handover._last) == (True, set())
 
 
 async def test_a_worker_that_ends_before_it_knows_what_went_with_its_topic_says_so(
