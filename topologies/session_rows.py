@@ -30,8 +30,9 @@ COUNTED, WHEELED, FREE = 1, 2, 4
 # words of the table's hand: the row that it looks at next; first free row + 1 (the next one is its NEXT)
 LOOKED_AT, FIRST_FREE = range(2)
 HAND: Final = 2
-LOOKED_AT_A_SESSION: Final = 2
-"""Rows that the hand passes for each new session: so a table has at most twice as many rows as sessions that must be remembered."""
+LOOKED_AT_A_SESSION: Final = 16
+"""Rows that the hand passes for each new session, one behind the other in memory: so a table has at most a fifteenth more rows than
+sessions that must be remembered, and the hand has been everywhere before a sixteenth of them is new."""
 
 # words of the partition's counters
 CLOCK, MAX_TS, SWEPT_S, ROWS, ISLAND_ROWS, LIVE, RECEIVED, APPLIED_COUNT, DUPLICATE_COUNT, LATE_COUNT, DEAD_COUNT, SAMPLES = range(12)

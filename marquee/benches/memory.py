@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import resource
 import time
+import urllib.request
 from dataclasses import dataclass, field
 from itertools import combinations
 from statistics import median
 from typing import Any, Final
 
 import click
+from prometheus_client.parser import text_string_to_metric_families
 
 from cluster.supervisor import Workers
 from loadgen.audit import audit
@@ -22,14 +24,16 @@ from marquee.formats import format_option
 from marquee.invocation import Invocation, pass_invocation
 from marquee.output import json_option, say
 from marquee.watching import Watcher
-from topologies.errors import ServerAway
+from topologies.errors import MarqueeError, ServerAway
 from topologies.settings import Settings
 
 SAMPLE_S: Final = 5.0
 SAY_S: Final = 60.0
-WARM_UP_S: Final = 1_020.0
-"""A session is remembered until any event of it would be late: 15 min behind a watermark that is up to 1 min behind the clock. So the
-state fills for 16 min before as many sessions are forgotten as begin; a minute more for the allocator."""
+ANSWER_S: Final = 10.0
+WARM_UP_S: Final = 1_500.0
+"""A session is remembered until any event of it would be late, 15 min behind a watermark that is up to 1 min behind the clock, and until
+the hand that forgets comes by (LOOKED_AT_A_SESSION: within 4 min at 50,000 events a second). So the state fills for 20 min before as many
+sessions are forgotten as begin; five more for tables that double then."""
 JUDGED_MIN: Final = 30.0
 FLAT_SHARE: Final = 0.05
 """Flat: the slope, carried on over JUDGED_MIN minutes, adds less than this share of the memory at the start of the stretch; and the last
@@ -38,10 +42,12 @@ fifth of the stretch, by its median, has not more than so much above the first."
 
 @dataclass(frozen=True)
 class Sample:
-    """at_s: seconds since the load began; rss_mb: the worker's, MiB; cpu_s: the worker's so far; sessions: live ones, None unknown."""
+    """at_s: seconds since the load began; rss_mb: the worker's, MiB; state_mb: of that, its partitions' tables; cpu_s: the worker's so far;
+    sessions: live ones, None unknown."""
 
     at_s: float
     rss_mb: float
+    state_mb: float
     cpu_s: float
     sessions: int | None
 
@@ -91,11 +97,19 @@ class Watch:
             return
         if self.workers.watch():
             raise ServerAway(f"{self.workers[0].name} ended on its own; {self.workers[0].log} says why")
-        self.samples.append(Sample(at_s, self.workers.rss_mb(0), self.workers.cpu_seconds(0), self._sessions()))
+        self.samples.append(Sample(at_s, self.workers.rss_mb(0), self._state_mb(), self.workers.cpu_seconds(0), self._sessions()))
         if now - self.said_s >= SAY_S:
             self.said_s = now
             last = self.samples[-1]
-            say(f"{last.at_s:7.0f} s  {last.rss_mb:.0f} MiB, {last.sessions} live sessions, {progress.rate:,.0f} ev/s")
+            say(
+                f"{last.at_s:7.0f} s  {last.rss_mb:.0f} MiB, of that {last.state_mb:.0f} state, {last.sessions} live sessions, {progress.rate:,.0f} ev/s"
+            )
+
+    def _state_mb(self) -> float:
+        with urllib.request.urlopen(f"{(self.workers.ready(0) or {})['http']}/metrics", timeout=ANSWER_S) as answer:
+            page = answer.read().decode()
+        held = next(family for family in text_string_to_metric_families(page) if family.name == "marquee_held_bytes")
+        return sum(sample.value for sample in held.samples if sample.labels["kind"] == "state") / 2**20
 
     def _sessions(self) -> int | None:
         try:
@@ -123,7 +137,7 @@ def memory(
 
     Flat means: the slope of the measured stretch (the median of the slopes between all its samples), carried on over 30 minutes, is under
     5 % of the memory at its start, and so is what its last fifth has more than its first. The warm-up is not judged: sessions are
-    remembered for 15 minutes of lateness, so the state fills for 16 minutes before it can be level; and when an hour begins, its cells
+    remembered for 15 minutes of lateness, so the state fills for 20 minutes before it can be level; and when an hour begins, its cells
     come beside those of the last one, for a quarter of an hour. A shorter warm-up judges memory that has reason to grow.
 
     \b
@@ -141,6 +155,10 @@ def memory(
         finally:
             watch.close()
         generator_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # the greatest of the children that have ended
+        if run.state != "finished":
+            raise MarqueeError(
+                f"the load was {run.state} after {watch.samples[-1].at_s if watch.samples else 0:.0f} s: memory is not judged"
+            )
         catch_up(settings, run.topic, lambda _: None)
         exact = None if no_audit else audit(settings, run.name, say).proven
     document = {
@@ -173,6 +191,7 @@ def _measured(samples: list[Sample], warm_up_s: float) -> dict[str, Any]:
         "rss_mb": round(first.rss_mb, 1),
         "max_mb": round(max(sample.rss_mb for sample in stretch), 1),
         "end_mb": round(last.rss_mb, 1),
+        "state_mb": [round(first.state_mb, 1), round(last.state_mb, 1)],
         "slope_mb_per_hour": round(slope, 2),
         "flat": is_flat(stretch),
         "flat_rule": f"slope × {JUDGED_MIN:g} min and last fifth - first < {FLAT_SHARE:.0%}, from {warm_up_s:g} s on",
@@ -188,7 +207,10 @@ def _by_minute(samples: list[Sample]) -> list[dict[str, float | int | None]]:
     firsts: dict[int, Sample] = {}
     for sample in samples:
         firsts.setdefault(int(sample.at_s // 60), sample)
-    return [{"minute": minute, "rss_mb": round(found.rss_mb, 1), "live_sessions": found.sessions} for minute, found in firsts.items()]
+    return [
+        {"minute": minute, "rss_mb": round(found.rss_mb, 1), "state_mb": round(found.state_mb, 1), "live_sessions": found.sessions}
+        for minute, found in firsts.items()
+    ]
 
 
 COMMAND = memory

@@ -21,7 +21,9 @@ def grown(mb_per_hour: float, minutes: int = 10, spikes: int = 0) -> list[Sample
     """Samples every 5 s of a worker of 500 MiB that grows so."""
     times = range(0, minutes * 60, 5)
     every = len(times) // spikes if spikes else len(times) + 1
-    return [Sample(s, 500 + mb_per_hour * s / 3600 + (200 if i % every == 1 and spikes else 0), 0.0, None) for i, s in enumerate(times)]
+    return [
+        Sample(s, 500 + mb_per_hour * s / 3600 + (200 if i % every == 1 and spikes else 0), 0.0, 0.0, None) for i, s in enumerate(times)
+    ]
 
 
 @pytest.mark.parametrize(("mb_per_hour", "flat"), [(0, True), (-300, True), (40, True), (60, False), (1_000, False)])
@@ -32,7 +34,7 @@ def test_memory_is_flat_when_half_an_hour_of_its_slope_is_under_a_twentieth(mb_p
 
 def test_memory_that_grew_first_and_then_stood_is_not_flat() -> None:
     minutes = [686, 688, 700, 700, 701, 724, 737, 744, 767, 767, 768, *[771] * 10, *range(772, 781)]
-    samples = [Sample(minute * 60.0 + s, rss_mb, 0.0, None) for minute, rss_mb in enumerate(minutes) for s in range(0, 60, 5)]
+    samples = [Sample(minute * 60.0 + s, rss_mb, 0.0, 0.0, None) for minute, rss_mb in enumerate(minutes) for s in range(0, 60, 5)]
     assert slope_per_hour(samples) * 0.5 < 0.05 * 686
     assert not is_flat(samples)
 
