@@ -101,9 +101,8 @@ class Watch:
         if now - self.said_s >= SAY_S:
             self.said_s = now
             last = self.samples[-1]
-            say(
-                f"{last.at_s:7.0f} s  {last.rss_mb:.0f} MiB, of that {last.state_mb:.0f} state, {last.sessions} live sessions, {progress.rate:,.0f} ev/s"
-            )
+            memory = f"{last.rss_mb:.0f} MiB, {last.state_mb:.0f} of them state"
+            say(f"{last.at_s:7.0f} s  {memory}, {last.sessions} live sessions, {progress.rate:,.0f} ev/s")
 
     def _state_mb(self) -> float:
         with urllib.request.urlopen(f"{(self.workers.ready(0) or {})['http']}/metrics", timeout=ANSWER_S) as answer:
