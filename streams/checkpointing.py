@@ -28,6 +28,8 @@ P = ParamSpec("P")
 LOOK_EVERY_S: Final = 0.1
 QUIET_S: Final = 1.0
 """A partition in which nothing was folded for so long is quiet."""
+IN_ADVANCE_S: Final = 4.0
+"""So long before the share allows it a quiet one may have its checkpoint, or one period before where that is longer."""
 
 
 class CheckpointFlush:
@@ -97,8 +99,8 @@ def _waits(owner: PartitionOwner) -> bool:
 class Pace:
     """When the next checkpoint may begin, so that all of them take at most `share` of a core over any long time.
 
-    A partition that has gone quiet may have its checkpoint one period early: it is the last for a while, and what waits for it waits
-    for nothing else. The period is paid for later.
+    A partition that has gone quiet may have its checkpoint early: it is the last for a while, and what waits for it waits for nothing
+    else. So several small ones that end together follow each other at once. The time in advance is paid for later.
     """
 
     share: float
@@ -118,7 +120,7 @@ class Pace:
         """The partition to write next: of those that may be, the one that has waited longest; None when none may be yet."""
         waiting = [owner for owner in owners if _waits(owner) and now_s >= owner.checkpointed_s + self.interval_s]
         if now_s < self.due_s:
-            early = now_s >= self.due_s - self.period_s
+            early = now_s >= self.due_s - max(self.period_s, IN_ADVANCE_S)
             waiting = [owner for owner in waiting if early and now_s >= owner.folded_s + QUIET_S]
         return min(waiting, key=lambda owner: owner.checkpointed_s, default=None)
 
