@@ -62,7 +62,7 @@ class LiveCells:
 
     def grow_samples(self, held: int) -> None:
         """Make room for another sample of every key behind the `held` ones."""
-        more = max(held + len(self.keys) + 1024, len(self.sample_keys) * 3 // 2) - len(self.sample_keys)
+        more = max(held + len(self.keys) + 1024, len(self.sample_keys) * 5 // 4) - len(self.sample_keys)
         self.sample_keys = np.concatenate([self.sample_keys, np.zeros(more, dtype=np.int32)])
         self.sample_starts = np.concatenate([self.sample_starts, np.zeros(more, dtype=np.int64)])
         self.sample_values = np.concatenate([self.sample_values, np.zeros(more, dtype=np.int64)])
@@ -74,7 +74,7 @@ class LiveCells:
         return batches_of(self.view, LIVE, 0, keys, self.keys, self.live.reshape(-1, 1)), Taken(((_LIVE, 0, keys),))
 
     def take_packs(self, samples: int) -> tuple[list[Pack], Taken]:
-        """Every live pack with a changed count, and every pack of the hours that gained samples; `samples` is how many there are."""
+        """Every live pack with a changed count, and every pack of minutes that gained samples; `samples` is how many there are."""
         keys = np.flatnonzero(self.dirty[: len(self.keys)] & DURABLE)
         self.dirty[keys] &= ~np.uint8(DURABLE)
         taken: list[tuple[int, int, NDArray[np.intp]]] = [(_LIVE, 0, keys), (_MINUTE, self.stored, np.zeros(0, dtype=np.intp))]
@@ -116,9 +116,9 @@ class LiveCells:
             self.stored = 0
 
     def close_final(self, watermark_ms: int, samples: int) -> int:
-        """Drop the samples of hours that are final and wholly stored; returns how many samples remain.
+        """Drop the samples of packs that are final and wholly stored; returns how many samples remain.
 
-        A pack is written whole, so an hour with a sample that is yet to be stored is kept whole.
+        A pack is written whole, so one with a sample that is yet to be stored is kept whole.
         """
         starts = self.sample_starts[:samples]
         final = int(np.searchsorted(starts, MINUTE.pack_of(watermark_ms - LATENESS_MS)))

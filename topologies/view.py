@@ -51,7 +51,7 @@ class Window:
 
 
 LIVE: Final = Window("live", 0, 0, cached=True, retention_s=0)
-MINUTE: Final = Window("minute", 60_000, 3_600_000, cached=False, retention_s=0)
+MINUTE: Final = Window("minute", 60_000, 900_000, cached=False, retention_s=0)
 HOUR: Final = Window("hour", 3_600_000, 3_600_000, cached=True, retention_s=26 * 3600)
 DAY: Final = Window("day", 86_400_000, 86_400_000, cached=True, retention_s=8 * 86_400)
 

@@ -30,10 +30,10 @@ from topologies.settings import Settings
 SAMPLE_S: Final = 5.0
 SAY_S: Final = 60.0
 ANSWER_S: Final = 10.0
-WARM_UP_S: Final = 1_500.0
+WARM_UP_S: Final = 2_100.0
 """A session is remembered until any event of it would be late, 15 min behind a watermark that is up to 1 min behind the clock, and until
-the hand that forgets comes by (LOOKED_AT_A_SESSION: within 4 min at 50,000 events a second). So the state fills for 20 min before as many
-sessions are forgotten as begin; five more for tables that double then."""
+the hand that forgets comes by (LOOKED_AT_A_SESSION: within 4 min at 50,000 events a second): 20 min before as many sessions are forgotten
+as begin. A quarter of an hour's minutes are kept until the last of them is final: 31 min before as many are dropped as come."""
 JUDGED_MIN: Final = 30.0
 FLAT_SHARE: Final = 0.05
 """Flat: the slope, carried on over JUDGED_MIN minutes, adds less than this share of the memory at the start of the stretch; and the last
@@ -136,8 +136,8 @@ def memory(
 
     Flat means: the slope of the measured stretch (the median of the slopes between all its samples), carried on over 30 minutes, is under
     5 % of the memory at its start, and so is what its last fifth has more than its first. The warm-up is not judged: sessions are
-    remembered for 15 minutes of lateness, so the state fills for 20 minutes before it can be level; and when an hour begins, its cells
-    come beside those of the last one, for a quarter of an hour. A shorter warm-up judges memory that has reason to grow.
+    remembered for 15 minutes of lateness, minutes kept for up to 31, so the state fills for so long before it can be level; and when an hour
+    begins, its cells come beside those of the last one, for a quarter of an hour. A shorter warm-up judges memory that has reason to grow.
 
     \b
     Examples:

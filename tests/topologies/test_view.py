@@ -63,7 +63,7 @@ def test_a_table_is_named_by_view_and_logic() -> None:
     [
         (HOUR, 1_759_996_800_000, 1_759_996_800_000),
         (DAY, 1_759_968_000_000, 1_759_968_000_000),
-        (MINUTE, 1_760_000_040_000, 1_759_996_800_000),
+        (MINUTE, 1_760_000_040_000, 1_759_999_500_000),
     ],
 )
 def test_windows_and_packs_start_at_whole_spans_of_utc(window: Any, start: int, pack: int) -> None:
