@@ -80,6 +80,7 @@ def _known() -> Iterator[Known]:
 
 KNOWN: Final[dict[str, Known]] = {known.name: known for known in _known()}
 VARIABLES: Final[dict[str, str]] = {known.name: known.variable for known in KNOWN.values()}
+_ONE_UNDERSCORE: Final[dict[str, str]] = {variable.replace("__", "_"): variable for variable in VARIABLES.values()}
 
 
 @dataclass(frozen=True)
@@ -194,6 +195,8 @@ def _from_flags(flags: Sequence[str]) -> dict[str, tuple[object, str]]:
 def _from_environment(environment: Mapping[str, str], origin: str = "environment") -> dict[str, tuple[object, str]]:
     found: dict[str, tuple[object, str]] = {}
     for variable, text in environment.items():
+        if meant := _ONE_UNDERSCORE.get(variable):
+            raise UsageError(f"{origin} variable {variable} is no setting: write {meant}, with two underscores")
         if variable.startswith(PREFIX) and "__" in variable:
             section, _, key = variable.removeprefix(PREFIX).partition("__")
             known = _setting(f"{section}.{key}".lower(), f"{origin} variable {variable}", VARIABLES)

@@ -68,6 +68,7 @@ def test_toml_values_keep_their_types(tmp_path: Path) -> None:
         (("kafka.bootstrp=x",), "", {}, r"--set kafka.bootstrp=x: there is no setting kafka.bootstrp; did you mean kafka.bootstrap\?"),
         (("kafka.bootstrap",), "", {}, "write it as section.key=value"),
         (("xyzzy=1",), "", {}, "`marquee config` lists all"),
+        ((), "", {"MARQUEE_KAFKA_PARTITIONS": "1"}, "write MARQUEE_KAFKA__PARTITIONS, with two underscores"),
         ((), "", {"MARQUEE_KAFKA__PARTITION": "1"}, r"MARQUEE_KAFKA__PARTITION: .* did you mean MARQUEE_KAFKA__PARTITIONS\?"),
         ((), "", {"MARQUEE_KAFKA__PARTITIONS": "many"}, "kafka.partitions is a whole number from 1 .* not 'many'"),
         ((), "", {"MARQUEE_KAFKA__PARTITIONS": "-1"}, "is a whole number from 1"),
