@@ -42,6 +42,7 @@ from cassandra import (
     ProtocolVersion,
     Timeout,
     Unavailable,
+    UnresolvableContactPoints,
 )
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
@@ -124,6 +125,10 @@ def connect(settings: CassandraSettings) -> Session:
         with cassandra_errors(settings):
             try:
                 return cluster.connect()
+            except UnresolvableContactPoints as error:
+                raise ServerAway(
+                    f"no name of cassandra.hosts ({', '.join(settings.hosts)}) leads to an address; see to the name service"
+                ) from error
             except NoHostAvailable as error:
                 centres = sorted({host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter})
                 if not centres or settings.datacenter in centres:

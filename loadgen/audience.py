@@ -27,6 +27,7 @@ DAY_CURVE: Final = (
 BIN_RECORDS: Final = 200
 """The rate is levelled in bins of so many records, at least 100 ms long."""
 _BLOCK: Final = 2_048
+"""Lanes that are planned in one call, of an hour; fewer of a longer span, so that Ctrl-C is heard within a second or so."""
 
 
 @dataclass(frozen=True)
@@ -184,11 +185,12 @@ def make_plan(world: World, records: int) -> Plan:
     count = int(max(1, min(world.span_ms // 100, records // BIN_RECORDS)))
     bin_ms = world.span_ms / count
     bins = np.zeros(count + 1, np.int64)
+    size = min(_BLOCK, max(16, _BLOCK * 3_600_000 // world.span_ms))
     found, lanes = 0, 0
     while True:
-        block = np.zeros(_BLOCK, LANE)
-        seat(block, world, np.arange(lanes, lanes + _BLOCK))
-        sent = np.zeros(_BLOCK, np.int64)
+        block = np.zeros(size, LANE)
+        seat(block, world, np.arange(lanes, lanes + size))
+        sent = np.zeros(size, np.int64)
         _survey(block, world, sent, bins, bin_ms)
         reached = found + np.cumsum(sent)
         if reached[-1] >= records:
@@ -196,7 +198,7 @@ def make_plan(world: World, records: int) -> Plan:
             before = int(reached[last - 1]) if last else found
             levelled = _level(world, bins, bin_ms) if world.live else world
             return Plan(levelled, lanes + last + 1, records - before, records)
-        found, lanes = int(reached[-1]), lanes + _BLOCK
+        found, lanes = int(reached[-1]), lanes + size
 
 
 def _level(world: World, bins: NDArray[np.int64], bin_ms: float) -> World:

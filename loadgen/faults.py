@@ -56,6 +56,8 @@ def parse_faults(text: str) -> Faults:
         kind, _, rate = item.partition("=")
         if kind not in KINDS:
             raise UsageError(f"--faults knows no {kind!r}; choose from {', '.join(KINDS)}, each with =RATE if wanted")
+        if kind in rates:
+            raise UsageError(f"--faults names {kind} twice")
         try:
             rates[kind] = float(rate) if rate else DEFAULT_RATES[kind]
         except ValueError:

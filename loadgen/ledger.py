@@ -149,7 +149,7 @@ def _read(path: Path, name: str) -> Run:
         return replace(Run(**values), path=path, partitions=spans)
     except FileNotFoundError:
         raise UsageError(f"there is no run {name!r} under {path.parent}; `marquee load` makes one") from None
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise MarqueeError(f"the ledger {path / 'run.json'} cannot be read ({error}); delete the run or restore the file") from error
 
 

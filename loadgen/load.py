@@ -26,6 +26,8 @@ from topologies.errors import UsageError
 from topologies.settings import Settings
 
 DEFAULT_RATE: Final = 20_000.0
+BOUNDS: Final = {"events": (1, 10**10), "duration": (0.001, 30 * 86_400), "rate": (0.001, 1e7), "backfill": (1, 400 * 86_400)}
+"""Least and most of what a load may be asked for; seconds, and events a second."""
 """Events a second of a live run that says only how many."""
 DAY_MS: Final = 86_400_000
 
@@ -80,8 +82,10 @@ def shape_of(options: LoadOptions) -> Shape:
     _check(options)
     if options.backfill_s is not None:
         over = options.events if options.events is not None else round((options.rate or 0) * options.backfill_s)
-        if over < 1 or options.duration_s is not None:
-            raise UsageError("--backfill needs --events N or --rate R, and no --duration")
+        if over < 1:
+            raise UsageError("--backfill needs --events N, or a --rate R that makes one event at least in its span")
+        if options.duration_s is not None or (options.events is not None and options.rate is not None):
+            raise UsageError("--backfill takes --events N or --rate R, one of them, and no --duration")
         return Shape(over, round(options.backfill_s * 1000), live=False)
     events, duration_s, rate = options.events, options.duration_s, options.rate
     if events is None and duration_s is None:
@@ -105,10 +109,16 @@ def _check(options: LoadOptions) -> None:
         ("rate", options.rate),
         ("backfill", options.backfill_s),
     ):
-        if value is not None and not 0 < value < math.inf:
-            raise UsageError(f"--{name} must be a number more than 0")
-    if min(options.processes, options.titles, options.regions) < 1:
-        raise UsageError("--processes, --titles and --regions must be at least 1")
+        least, most = BOUNDS[name]
+        if value is not None and not least <= value <= most:
+            raise UsageError(f"--{name} must be a number from {least:g} to {most:g}")
+    for name, count, many in (
+        ("processes", options.processes, 256),
+        ("titles", options.titles, 10**7),
+        ("regions", options.regions, 10**4),
+    ):
+        if not 1 <= count <= many:
+            raise UsageError(f"--{name} must be from 1 to {many:,}")
     if not 0 <= options.vanish <= 1:
         raise UsageError("--vanish must be between 0 and 1")
     if not 0 <= options.seed < 2**63:

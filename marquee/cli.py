@@ -20,6 +20,7 @@ from pathlib import Path
 import click
 
 import marquee.commands
+from marquee.config import without_password, without_secrets
 from marquee.invocation import Invocation
 from topologies.errors import MarqueeError
 
@@ -72,6 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.filename is None:
+            return _refused(f"an unexpected {type(error).__name__}: {error} (this is a bug; the traceback is in {_logged(error)})", 1)
+        return _refused(f"{error.filename} cannot be used: {error.strerror} (the traceback is in {_logged(error)})", 1)
     except Exception as error:  # noqa: BLE001  # the last line of defence: whatever it is, the person gets one sentence
         return _refused(f"an unexpected {type(error).__name__}: {error} (this is a bug; the traceback is in {_logged(error)})", 1)
     return code if isinstance(code, int) else 0
@@ -91,7 +96,8 @@ def _refused(message: str, code: int) -> int:
 
 
 def _logged(error: Exception) -> Path:
-    text = time.strftime("%Y-%m-%dT%H:%M:%S ") + " ".join(sys.argv) + "\n" + "".join(traceback.format_exception(error)) + "\n"
+    call = time.strftime("%Y-%m-%dT%H:%M:%S ") + " ".join(without_secrets(sys.argv))
+    text = without_password(f"{call}\n{''.join(traceback.format_exception(error))}\n")
     for directory in (Path("var/logs"), Path(tempfile.gettempdir())):
         path = directory / "marquee-errors.log"
         try:

@@ -10,15 +10,16 @@ from __future__ import annotations
 import difflib
 import math
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, get_type_hints
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from topologies.errors import UsageError
-from topologies.settings import Settings
+from topologies.settings import Form, Settings
 
 FILE: Final = "marquee.toml"
 PREFIX: Final = "MARQUEE_"
@@ -26,6 +27,7 @@ MASK: Final = "********"
 
 LocalAddresses = Callable[[Path], Mapping[str, str]]
 """Given a cluster's directory, the `MARQUEE_…` variables of the cluster that runs there; none when none does."""
+_PASSWORD: Final = re.compile(r"((?:^|//|=)[^\s/@:]*:)[^\s/@]+(?=@)")
 LOCAL: Final = Path("clusters/local")
 """Where `marquee up` keeps its cluster, under `local.directory`."""
 
@@ -39,6 +41,10 @@ class Known:
     default: object
     doc: str
     secret: bool
+    least: float = 0
+    most: float | None = None
+    form: Form | None = None
+    some: bool = False
 
     @property
     def variable(self) -> str:
@@ -48,9 +54,20 @@ class Known:
 
     @property
     def kind_name(self) -> str:
-        """Its type in words."""
-        names = {str: "text", int: "a whole number from 0", float: "a number from 0", bool: "true or false"}
-        return names.get(self.kind, "a list of texts")
+        """What it has to be, in words."""
+        span = f"from {self.least:g}" + ("" if self.most is None else f" to {self.most:g}")
+        numbers = {int: f"a whole number {span}", float: f"a number {span}", bool: "true or false"}
+        if self.kind in numbers:
+            return numbers[self.kind]
+        text = "text" if self.form is None else f"text: {self.form.words}"
+        return text if self.kind is str else f"a list of {'at least one ' if self.some else ''}{text}"
+
+    def allows(self, value: object) -> bool:
+        """Whether a value of its type is within what it may be."""
+        if self.kind in (int, float):
+            return self.least <= value and (self.most is None or value <= self.most)  # type: ignore[operator]  # a number here
+        texts = value if isinstance(value, tuple) else (value,)
+        return (bool(texts) or not self.some) and (self.form is None or all(self.form.fits(str(text)) for text in texts))
 
 
 def _known() -> Iterator[Known]:
@@ -58,12 +75,12 @@ def _known() -> Iterator[Known]:
         values = getattr(Settings(), section.name)
         hints = get_type_hints(type(values))
         for key in fields(values):
-            secret = bool(key.metadata["secret"])
-            yield Known(f"{section.name}.{key.name}", hints[key.name], getattr(values, key.name), key.metadata["doc"], secret)
+            yield Known(f"{section.name}.{key.name}", hints[key.name], getattr(values, key.name), **key.metadata)
 
 
 KNOWN: Final[dict[str, Known]] = {known.name: known for known in _known()}
 VARIABLES: Final[dict[str, str]] = {known.name: known.variable for known in KNOWN.values()}
+_ONE_UNDERSCORE: Final[dict[str, str]] = {variable.replace("__", "_"): variable for variable in VARIABLES.values()}
 
 
 @dataclass(frozen=True)
@@ -88,14 +105,24 @@ class Resolved:
 
 
 def without_password(text: str) -> str:
-    """The text with the password of a URL masked; other text as it is."""
-    if "://" not in text or "@" not in text:
-        return text
-    parts = urlsplit(text)
-    user, at, host = parts.netloc.rpartition("@")
-    if not at or ":" not in user:
-        return text
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:{MASK}@{host}"))
+    """The text with the password of a URL masked, and of what is nearly one; other text as it is."""
+    return _PASSWORD.sub(rf"\1{MASK}", text)
+
+
+def without_secrets(arguments: Sequence[str]) -> list[str]:
+    """A command line as it may be kept: what `-s` sets a secret to, and passwords in URLs, masked."""
+    found = []
+    for argument in arguments:
+        name, equals, _ = argument.partition("=")
+        secret = bool(equals) and _may_be_secret(name)
+        found.append(f"{name}={MASK}" if secret else without_password(argument))
+    return found
+
+
+def _may_be_secret(name: str) -> bool:
+    """Whether it names a secret, rightly or nearly so."""
+    near = difflib.get_close_matches(name.strip().lower().removeprefix("-s").removeprefix("--set="), KNOWN, n=1, cutoff=0.8)
+    return bool(near) and KNOWN[near[0]].secret
 
 
 def resolve(
@@ -124,8 +151,24 @@ def _assembled(found: Mapping[str, tuple[object, str]]) -> Resolved:
     for name, (value, _) in found.items():
         section, key = name.split(".")
         settings = replace(settings, **{section: replace(getattr(settings, section), **{key: value})})
+    _consistent(settings)
     origins = {name: found[name][1] if name in found else "default" for name in KNOWN}
     return Resolved(settings, origins)
+
+
+def _consistent(settings: Settings) -> None:
+    """Raises UsageError for a URL that is none, and where letters would be read as events: each refused one would be written again, for
+    ever."""
+    try:
+        _ = urlsplit(settings.redis.url).port
+    except ValueError as error:
+        raise UsageError(f"redis.url is no URL ({error}): write {KNOWN['redis.url'].kind_name}") from None
+    kafka = settings.kafka
+    for name, topic in (("kafka.dead_topic", kafka.dead_topic), ("kafka.late_topic", kafka.late_topic)):
+        if topic in kafka.topics or topic.startswith(kafka.backfill_prefix):
+            raise UsageError(f"{name} {topic} is a topic that workers read (kafka.topics, kafka.backfill_prefix): give it another name")
+    if read_twice := [topic for topic in kafka.topics if topic.startswith(kafka.backfill_prefix)]:
+        raise UsageError(f"kafka.topics has {read_twice[0]}, which kafka.backfill_prefix {kafka.backfill_prefix} makes a backfill")
 
 
 def _running_cluster(directory: Path) -> Mapping[str, str]:
@@ -141,8 +184,10 @@ def _from_flags(flags: Sequence[str]) -> dict[str, tuple[object, str]]:
     for flag in flags:
         name, equals, text = flag.partition("=")
         if not equals:
-            raise UsageError(f"--set {flag}: write it as section.key=value, for example -s kafka.bootstrap=127.0.0.1:9092")
-        known = _setting(name.strip(), f"--set {flag}")
+            raise UsageError(
+                f"--set {without_password(flag)}: write it as section.key=value, for example -s kafka.bootstrap=127.0.0.1:9092"
+            )
+        known = _setting(name.strip(), f"--set {without_secrets([flag])[0]}")
         found[known.name] = (_parsed(known, text, "--set"), "flag")
     return found
 
@@ -150,6 +195,8 @@ def _from_flags(flags: Sequence[str]) -> dict[str, tuple[object, str]]:
 def _from_environment(environment: Mapping[str, str], origin: str = "environment") -> dict[str, tuple[object, str]]:
     found: dict[str, tuple[object, str]] = {}
     for variable, text in environment.items():
+        if meant := _ONE_UNDERSCORE.get(variable):
+            raise UsageError(f"{origin} variable {variable} is no setting: write {meant}, with two underscores")
         if variable.startswith(PREFIX) and "__" in variable:
             section, _, key = variable.removeprefix(PREFIX).partition("__")
             known = _setting(f"{section}.{key}".lower(), f"{origin} variable {variable}", VARIABLES)
@@ -191,7 +238,7 @@ def _setting(name: str, place: str, names: Mapping[str, str] | None = None) -> K
 def _parsed(known: Known, text: str, place: str) -> object:
     """The value that a text means."""
     if known.kind is str:
-        return text
+        return _checked(known, text, place)
     if known.kind is bool:
         words = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
         return _checked(known, words.get(text.strip().lower(), text), place)
@@ -200,24 +247,26 @@ def _parsed(known: Known, text: str, place: str) -> object:
             return _checked(known, known.kind(text), place)
         except ValueError:
             raise _wrong(known, text, place) from None
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    return _checked(known, [part.strip() for part in text.split(",") if part.strip()], place)
 
 
 def _checked(known: Known, value: object, place: str) -> object:
-    """The value if it has the setting's type: what TOML and JSON give."""
+    """The value if it is what the setting may be: what TOML and JSON give."""
     if known.kind is float and type(value) is int:
-        value = float(value)
-    if known.kind in (int, float):
-        if type(value) is known.kind and math.isfinite(value) and value >= 0:  # type: ignore[operator,arg-type]  # int or float here
-            return value
-    elif known.kind in (str, bool):
-        if type(value) is known.kind:
-            return value
-    elif isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
-        return tuple(value)
-    raise _wrong(known, value, place)
+        try:
+            value = float(value)
+        except OverflowError:
+            raise _wrong(known, value, place) from None
+    if known.kind in (int, float, str, bool):
+        right = type(value) is known.kind and not (isinstance(value, float) and not math.isfinite(value))
+    else:
+        right = isinstance(value, list | tuple) and all(isinstance(part, str) for part in value)
+        value = tuple(value) if right else value  # type: ignore[arg-type]  # a list here
+    if not right or not known.allows(value):
+        raise _wrong(known, value, place)
+    return value
 
 
 def _wrong(known: Known, value: object, place: str) -> UsageError:
-    shown = MASK if known.secret else repr(value)
+    shown = MASK if known.secret else repr(without_password(value) if isinstance(value, str) else value)
     return UsageError(f"{place}: {known.name} is {known.kind_name} ({known.doc}), not {shown}")

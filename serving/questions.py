@@ -18,6 +18,7 @@ from topologies.errors import UsageError
 from topologies.view import DAY, HOUR, LIVE, MINUTE, View, Window
 from topologies.views import view_named
 
+MOST_MS: Final = 32_503_680_000_000
 MOST_WINDOWS: Final = 3_000
 """A question may span so many stored windows: two days of minutes, four months of hours."""
 
@@ -110,7 +111,7 @@ def _kept_by(view: View) -> str:
 def _windows(view: View, question: Question) -> tuple[Window, Window]:
     """The window to read and the window to show."""
     spanned = question.from_ms is not None or question.to_ms is not None
-    if question.from_ms is not None and question.to_ms is not None and question.to_ms <= question.from_ms:
+    if question.to_ms is not None and question.to_ms <= (question.from_ms or 0):
         raise UsageError("the span is empty: --to must be after --from")
     stored = {window.name: window for window in view.windows}
     shown = dict(stored)
@@ -149,9 +150,15 @@ def parse_instant(text: str) -> int:
     """Epoch milliseconds of an instant written in ISO 8601 (UTC unless it says otherwise) or as epoch seconds or milliseconds."""
     if re.fullmatch(r"\d{1,15}", text):
         value = int(text)
-        return value if value >= 10**11 else value * 1000
+        return _within_time(value if value >= 10**11 else value * 1000, text)
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f"{text!r} is no instant; write 2026-01-31T20:15, 2026-01-31T20:15:00Z or seconds since 1970") from None
-    return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000)
+    return _within_time(int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000), text)
+
+
+def _within_time(instant_ms: int, text: str) -> int:
+    if not 0 <= instant_ms < MOST_MS:
+        raise UsageError(f"{text!r} is not between the years 1970 and 2999")
+    return instant_ms

@@ -6,82 +6,115 @@ A field's `metadata["doc"]` is what the generated page and `marquee config` prin
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Final
 
 
-def setting(default: Any, doc: str, *, secret: bool = False) -> Any:
-    """A setting's default and meaning. A secret is masked wherever settings are shown."""
-    return field(default=default, metadata={"doc": doc, "secret": secret})
+@dataclass(frozen=True)
+class Form:
+    """What a text, or each of a list of texts, must be: a regular expression that all of it matches, and the same in words."""
+
+    pattern: str
+    words: str
+
+    def fits(self, text: str) -> bool:
+        """Whether it is so."""
+        return re.fullmatch(self.pattern, text) is not None
+
+
+NAME: Final = Form(r"[A-Za-z0-9._-]{1,200}", "letters, digits, '.', '_' and '-'")
+NAME_OR_NONE: Final = Form(r"[A-Za-z0-9._-]{0,200}", "letters, digits, '.', '_' and '-', or empty")
+TABLES: Final = Form(r"[a-z][a-z0-9_]{0,47}", "at most 48 small letters, digits and '_', a letter first")
+GIVEN: Final = Form(r"(?s).*\S.*", "not empty")
+CODECS: Final = Form(r"none|gzip|snappy|lz4|zstd", "none, gzip, snappy, lz4 or zstd")
+REDIS_URL: Final = Form(r"rediss?://\S*|unix://\S+", "redis://host:port/database, rediss:// for TLS, or unix:// with a socket's path")
+
+
+def setting(
+    default: Any,
+    doc: str,
+    *,
+    secret: bool = False,
+    least: float = 0,
+    most: float | None = None,
+    form: Form | None = None,
+    some: bool = False,
+) -> Any:
+    """A setting's default and meaning. A secret is masked wherever settings are shown. least, most: of a number; form: of a text or of
+    each text of a list; some: whether a list has to have one."""
+    return field(default=default, metadata={"doc": doc, "secret": secret, "least": least, "most": most, "form": form, "some": some})
 
 
 @dataclass(frozen=True)
 class KafkaSettings:
-    bootstrap: str = setting("127.0.0.1:9092", "brokers, host:port separated by commas")
-    topics: tuple[str, ...] = setting(("viewing-events",), "live topics that workers consume (LogAppendTime)")
+    bootstrap: str = setting("127.0.0.1:9092", "brokers, host:port separated by commas", form=GIVEN)
+    topics: tuple[str, ...] = setting(("viewing-events",), "live topics that workers consume (LogAppendTime)", form=NAME, some=True)
     backfill_prefix: str = setting(
-        "viewing-events.backfill.", "topics whose name starts so are backfills (CreateTime); workers consume them too"
+        "viewing-events.backfill.", "topics whose name starts so are backfills (CreateTime); workers consume them too", form=NAME
     )
-    dead_topic: str = setting("viewing-events.dead", "where dead letters go")
-    late_topic: str = setting("viewing-events.late", "where late events go")
-    partitions: int = setting(8, "partitions of a topic that Marquee creates")
-    replication: int = setting(1, "replicas of a topic that Marquee creates")
-    max_record_bytes: int = setting(8_388_608, "greatest record that Marquee's topics accept, bytes")
-    compression: str = setting("lz4", "producer compression: none, gzip, snappy, lz4, zstd")
-    group: str = setting("marquee", "consumer group of the workers")
-    session_timeout_s: float = setting(10.0, "a worker not heard of for so long loses its partitions, seconds")
-    heartbeat_s: float = setting(0.5, "a worker asks the group so often whether partitions are to move, seconds")
-    request_timeout_s: float = setting(40.0, "a request to a broker gives up after, seconds")
+    dead_topic: str = setting("viewing-events.dead", "where dead letters go", form=NAME)
+    late_topic: str = setting("viewing-events.late", "where late events go", form=NAME)
+    partitions: int = setting(8, "partitions of a topic that Marquee creates", least=1)
+    replication: int = setting(1, "replicas of a topic that Marquee creates", least=1, most=32_767)
+    max_record_bytes: int = setting(8_388_608, "greatest record that Marquee's topics accept, bytes", least=131_072, most=1_000_000_000)
+    compression: str = setting("lz4", "producer compression: none, gzip, snappy, lz4, zstd", form=CODECS)
+    group: str = setting("marquee", "consumer group of the workers", form=GIVEN)
+    session_timeout_s: float = setting(10.0, "a worker not heard of for so long loses its partitions, seconds", least=1, most=1_800)
+    heartbeat_s: float = setting(0.5, "a worker asks the group so often whether partitions are to move, seconds", least=0.01, most=60)
+    request_timeout_s: float = setting(40.0, "a request to a broker gives up after, seconds", least=0.01, most=300)
 
 
 @dataclass(frozen=True)
 class RedisSettings:
-    url: str = setting("redis://127.0.0.1:6379/0", "the cache of live views", secret=False)
+    url: str = setting("redis://127.0.0.1:6379/0", "the cache of live views", form=REDIS_URL)
     password: str = setting("", "password, when the URL has none", secret=True)
-    prefix: str = setting("mq:", "every key starts so")
-    timeout_s: float = setting(5.0, "a call gives up after, seconds")
+    prefix: str = setting("mq:", "every key starts so", form=GIVEN)
+    timeout_s: float = setting(5.0, "a call gives up after, seconds", least=0.01, most=3_600)
 
 
 @dataclass(frozen=True)
 class CassandraSettings:
-    hosts: tuple[str, ...] = setting(("127.0.0.1",), "contact points")
-    port: int = setting(9042, "native protocol port")
+    hosts: tuple[str, ...] = setting(("127.0.0.1",), "contact points", form=GIVEN, some=True)
+    port: int = setting(9042, "native protocol port", least=1, most=65_535)
     datacenter: str = setting("datacenter1", "local data centre")
-    keyspace: str = setting("marquee", "keyspace; created when absent")
-    replication: int = setting(1, "replicas of a row in each data centre, when the keyspace is created")
+    keyspace: str = setting("marquee", "keyspace; created when absent", form=TABLES)
+    replication: int = setting(1, "replicas of a row in each data centre, when the keyspace is created", least=1)
     user: str = setting("", "user, if the cluster asks for one")
     password: str = setting("", "password", secret=True)
-    timeout_s: float = setting(10.0, "a request gives up after, seconds")
+    timeout_s: float = setting(10.0, "a request gives up after, seconds", least=0.01, most=3_600)
 
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    region: str = setting("local", "the region that this worker's sources belong to")
-    name: str = setting("", "this worker's name; host and process id when empty")
-    redis_flush_s: float = setting(0.25, "changed cells reach Redis at the earliest after, seconds")
-    cassandra_flush_s: float = setting(5.0, "changed cells reach Cassandra at the earliest after, seconds")
+    region: str = setting("local", "the region that this worker's sources belong to", form=NAME)
+    name: str = setting("", "this worker's name; host and process id when empty", form=NAME_OR_NONE)
+    redis_flush_s: float = setting(0.25, "changed cells reach Redis at the earliest after, seconds", least=0.01)
+    cassandra_flush_s: float = setting(5.0, "changed cells reach Cassandra at the earliest after, seconds", least=0.01)
     checkpoint_s: float = setting(5.0, "a partition's checkpoint is written at the earliest after, seconds")
-    checkpoint_share: float = setting(0.05, "checkpoints may take at most this share of the worker's CPU")
-    flush_share: float = setting(0.2, "flushing may take at most this share of the worker's CPU")
-    tick_after_s: float = setting(1.0, "a live partition whose clock has stood for so long gets a tick, seconds")
+    checkpoint_share: float = setting(0.05, "checkpoints may take at most this share of the worker's CPU", least=0.001, most=1)
+    flush_share: float = setting(0.2, "flushing may take at most this share of the worker's CPU", least=0.001, most=1)
+    tick_after_s: float = setting(1.0, "a live partition whose clock has stood for so long gets a tick, seconds", least=0.1)
     max_unacked_s: float = setting(60.0, "a partition whose cells could not be stored for so long stops fetching, seconds")
     max_unacked_mb: float = setting(
         2048.0, "so much of the log, as it was fetched, may be folded and not yet durable; then fetching stops until Cassandra has it, MiB"
     )
     max_buffered_mb: float = setting(
-        256.0, "fetches that wait for the fold take at most so much, and letters that wait for Kafka too; then fetching stops, MiB"
+        256.0, "fetches that wait for the fold take at most so much, and letters that wait for Kafka too; then fetching stops, MiB", least=1
     )
     release_s: float = setting(10.0, "a partition that another worker is to get is stored within, or given up as it is, seconds")
-    stalled_s: float = setting(10.0, "a partition behind its log's end that has brought nothing for so long is read anew, seconds")
+    stalled_s: float = setting(
+        10.0, "a partition behind its log's end that has brought nothing for so long is read anew, seconds", least=0.1
+    )
     views: tuple[str, ...] = setting((), "views to compute; all that are declared when empty")
-    http_host: str = setting("127.0.0.1", "address that /metrics, /healthz and /readyz are served on")
-    http_port: int = setting(0, "port that they are served on; 0 for any free one, which the log and the ready file tell")
+    http_host: str = setting("127.0.0.1", "address that /metrics, /healthz and /readyz are served on", form=GIVEN)
+    http_port: int = setting(0, "port that they are served on; 0 for any free one, which the log and the ready file tell", most=65_535)
     log_format: str = setting("text", "the worker's log: text, lines for people, or json, an object a line")
 
 
 @dataclass(frozen=True)
 class LocalSettings:
-    directory: str = setting("var", "where local clusters, runs and logs are kept")
+    directory: str = setting("var", "where local clusters, runs and logs are kept", form=GIVEN)
     traces: str = setting("../shared/data", "where the recorded playback traces are")
     jars: str = setting("var/jars", "where the servers' jars are")
 

@@ -25,10 +25,10 @@ TOLD: Final = (
 
 
 @click.command()
-@click.option("--seeds", type=click.IntRange(min=1), default=10, show_default=True, help="How many seeds, one after the other.")
-@click.option("--first", type=click.IntRange(min=0), default=11, show_default=True, help="The first of them.")
-@click.option("--faults", type=click.IntRange(min=1), default=20, show_default=True, help="Faults of each.")
-@click.option("--abreast", type=click.IntRange(min=1), default=2, show_default=True, help="How many run side by side.")
+@click.option("--seeds", type=click.IntRange(1, 1_000), default=10, show_default=True, help="How many seeds, one after the other.")
+@click.option("--first", type=click.IntRange(0, 2**31 - 1_001), default=11, show_default=True, help="The first of them.")
+@click.option("--faults", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Faults of each.")
+@click.option("--abreast", type=click.IntRange(1, 64), default=2, show_default=True, help="How many run side by side.")
 @json_option
 @pass_invocation
 def chaos(invocation: Invocation, seeds: int, first: int, faults: int, abreast: int, as_json: bool) -> int:

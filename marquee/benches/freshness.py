@@ -22,12 +22,14 @@ from marquee.arena import arena, cluster_option, show
 from marquee.catching_up import catch_up
 from marquee.formats import format_option
 from marquee.invocation import Invocation, pass_invocation
+from marquee.numbers import FiniteRange
 from marquee.output import json_option, say
 from marquee.sustaining import sustainable
 from topologies.errors import MarqueeError
 from topologies.events import Malformed, decode_event
 from topologies.settings import Settings
 
+RATE: Final = 20_000.0
 WARM_UP_S: Final = 5.0
 """Events intended earlier than this after the run began are not counted: producers connect, workers see the topic."""
 SETTLE_S: Final = 35.0
@@ -35,18 +37,23 @@ SETTLE_S: Final = 35.0
 
 
 @click.command()
-@click.option("--rate", type=click.FloatRange(min=1), default=20_000.0, show_default=True, help="Events a second.")
-@click.option(
-    "--share", type=click.FloatRange(0.05, 1), help="Instead of --rate: this share of the rate that the system sustains, found first."
-)
-@click.option("--duration", "duration_s", type=click.FloatRange(min=10), default=60.0, show_default=True, help="Seconds.")
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
+@click.option("--rate", type=FiniteRange(min=1), help="Events a second; 20,000 unless given.")
+@click.option("--share", type=FiniteRange(0.05, 1), help="Instead of --rate: this share of the rate that the system sustains, found first.")
+@click.option("--duration", "duration_s", type=FiniteRange(min=10), default=60.0, show_default=True, help="Seconds.")
+@click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Worker processes.")
 @format_option
 @cluster_option
 @json_option
 @pass_invocation
 def freshness(
-    invocation: Invocation, rate: float, share: float | None, duration_s: float, workers: int, encoding: str, given: bool, as_json: bool
+    invocation: Invocation,
+    rate: float | None,
+    share: float | None,
+    duration_s: float,
+    workers: int,
+    encoding: str,
+    given: bool,
+    as_json: bool,
 ) -> int:
     """Drive live events in open loop and measure, for each, when Redis first held its effect.
 
@@ -57,6 +64,9 @@ def freshness(
       marquee bench freshness --rate 20000
       marquee bench freshness --share 0.7 --json     # at 70 % of what the system sustains
     """
+    if rate is not None and share is not None:
+        raise click.UsageError("--share finds the rate; leave --rate out")
+    rate = rate or RATE
     shape_of(LoadOptions(rate=rate, duration_s=duration_s, format=encoding))
     with arena(invocation.settings, "freshness", given) as (settings, directory, _), Workers(settings, workers, directory) as running:
         running.wait_ready()

@@ -22,6 +22,7 @@ from marquee.catching_up import catch_up
 from marquee.durations import DURATION
 from marquee.formats import format_option
 from marquee.invocation import Invocation, pass_invocation
+from marquee.numbers import FiniteRange
 from marquee.output import json_option, say
 from marquee.watching import Watcher
 from topologies.errors import MarqueeError, ServerAway
@@ -121,8 +122,8 @@ class Watch:
 
 
 @click.command()
-@click.option("--rate", type=click.FloatRange(min=1), default=50_000.0, show_default=True, help="Events a second.")
-@click.option("--minutes", type=click.FloatRange(min=0.1), default=30.0, show_default=True, help="The measured stretch, after the warm-up.")
+@click.option("--rate", type=FiniteRange(min=1), default=50_000.0, show_default=True, help="Events a second.")
+@click.option("--minutes", type=FiniteRange(min=0.1), default=30.0, show_default=True, help="The measured stretch, after the warm-up.")
 @click.option("--warm-up", "warm_up_s", type=DURATION, default=WARM_UP_S, show_default=True, help="Not measured: while sessions fill up.")
 @click.option("--no-audit", is_flag=True, help="Do not audit at the end: it takes 20 µs a record.")
 @format_option
@@ -136,7 +137,7 @@ def memory(
 
     Flat means: the slope of the measured stretch (the median of the slopes between all its samples), carried on over 30 minutes, is under
     5 % of the memory at its start, and so is what its last fifth has more than its first. The warm-up is not judged: sessions are
-    remembered for 15 minutes of lateness, minutes kept for up to 31, so the state fills for so long before it can be level; and when an hour
+    remembered for 15 minutes of lateness, minutes kept for up to 31, so the state fills for so long before it is level; and when an hour
     begins, its cells come beside those of the last one, for a quarter of an hour. A shorter warm-up judges memory that has reason to grow.
 
     \b

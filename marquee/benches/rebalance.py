@@ -18,6 +18,7 @@ from marquee.applied import AppliedWatch, Course
 from marquee.arena import arena, cluster_option, show
 from marquee.catching_up import catch_up
 from marquee.invocation import Invocation, pass_invocation
+from marquee.numbers import FiniteRange
 from marquee.output import json_option, say
 from topologies.errors import MarqueeError
 from topologies.settings import Settings
@@ -40,8 +41,8 @@ class Span:
 
 
 @click.command()
-@click.option("--rate", type=click.FloatRange(min=1), default=20_000.0, show_default=True, help="Events a second.")
-@click.option("--session-timeout", "session_s", type=click.FloatRange(min=1), default=6.0, show_default=True, help="Seconds.")
+@click.option("--rate", type=FiniteRange(min=1), default=20_000.0, show_default=True, help="Events a second.")
+@click.option("--session-timeout", "session_s", type=FiniteRange(1, 1_800), default=6.0, show_default=True, help="Seconds.")
 @cluster_option
 @json_option
 @pass_invocation

@@ -18,6 +18,7 @@ from marquee.arena import arena, cluster_option, show
 from marquee.catching_up import catch_up
 from marquee.formats import format_option
 from marquee.invocation import Invocation, pass_invocation
+from marquee.numbers import FiniteRange
 from marquee.output import json_option, say
 from marquee.sustaining import greatest_lag_s
 from topologies.settings import Settings
@@ -31,8 +32,8 @@ FRESH_S: Final = 2.0
 
 
 @click.command()
-@click.option("--rate", type=click.FloatRange(min=1), default=50_000.0, show_default=True, help="Events a second.")
-@click.option("--session-timeout", "session_s", type=click.FloatRange(min=1), default=6.0, show_default=True, help="Seconds.")
+@click.option("--rate", type=FiniteRange(min=1), default=50_000.0, show_default=True, help="Events a second.")
+@click.option("--session-timeout", "session_s", type=FiniteRange(1, 1_800), default=6.0, show_default=True, help="Seconds.")
 @format_option
 @cluster_option
 @json_option

@@ -24,7 +24,7 @@ READY_S: Final = 180.0
 
 
 @click.command()
-@click.option("--workers", type=click.IntRange(min=2), default=2, show_default=True, help="Worker processes, against one.")
+@click.option("--workers", type=click.IntRange(2, 256), default=2, show_default=True, help="Worker processes, against one.")
 @click.option("--events", type=click.IntRange(min=1), default=10_000_000, show_default=True, help="How many events, for each count.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of the audience.")
 @cluster_option

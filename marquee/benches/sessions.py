@@ -25,6 +25,8 @@ def sessions(invocation: Invocation, events: int, few: int, many: int, given: bo
       marquee bench sessions --json
       marquee bench sessions --events 3000000 --many 500000
     """
+    if not few < many <= events:
+        raise click.UsageError("--few has to be less than --many, and --many at most --events")
     documents = {}
     for count in (few, many):
         documents[count] = drained_sessions(invocation.settings, count, events, given)

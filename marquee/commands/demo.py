@@ -6,13 +6,14 @@ import click
 
 from marquee.formats import format_option
 from marquee.invocation import Invocation, pass_invocation
+from marquee.numbers import FiniteRange
 from marquee.output import emit, json_option, number, say
 
 
 @click.command()
 @click.option("--events", type=click.IntRange(min=1), default=1_000_000, show_default=True, help="How many events.")
-@click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Worker processes.")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Events a second; 30,000, or fewer so that it takes 32 s.")
+@click.option("--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="Worker processes.")
+@click.option("--rate", type=FiniteRange(min=0, min_open=True), help="Events a second; 30,000, or fewer so that it takes 32 s.")
 @format_option
 @click.option("--faults", default="", help="Broken on purpose: duplicates,late=0.01,malformed,out-of-order.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="The same seed makes the same audience.")

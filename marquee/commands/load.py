@@ -7,10 +7,11 @@ import click
 from marquee.durations import DURATION
 from marquee.formats import format_option
 from marquee.invocation import Invocation, pass_invocation
+from marquee.numbers import FiniteRange
 from marquee.output import json_option
 
 AMOUNT = click.IntRange(min=1)
-RATE = click.FloatRange(min=0, min_open=True)
+RATE = FiniteRange(min=0, min_open=True)
 
 
 @click.command()
@@ -25,7 +26,7 @@ RATE = click.FloatRange(min=0, min_open=True)
 @click.option("--processes", type=AMOUNT, default=2, show_default=True, help="Generator processes.")
 @click.option("--titles", type=AMOUNT, default=18_214, show_default=True, help="Titles of the catalogue.")
 @click.option("--regions", type=AMOUNT, default=6, show_default=True, help="Regions.")
-@click.option("--vanish", type=click.FloatRange(0, 1), default=0.02, show_default=True, help="Share of sessions that end without a stop.")
+@click.option("--vanish", type=FiniteRange(0, 1), default=0.02, show_default=True, help="Share of sessions that end without a stop.")
 @json_option
 @pass_invocation
 def load(

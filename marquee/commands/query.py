@@ -45,7 +45,9 @@ def query(
     from serving.questions import Question, parse_instant, plan
     from serving.stores import Stores
 
-    named = dict(_dimension(text) for text in by)
+    named = dict(dimensions := [_dimension(text) for text in by])
+    if len(named) < len(dimensions):
+        raise click.UsageError("--by names a dimension twice; ask once for each value, or leave the value out for all of them")
     start = None if from_text is None else parse_instant(from_text)
     end = None if to_text is None else parse_instant(to_text)
     question = Question(view, named, top, window, start, end)

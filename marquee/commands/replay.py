@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from marquee.invocation import Invocation, pass_invocation
+from marquee.numbers import FiniteRange
 from marquee.output import json_option
 from topologies.errors import UsageError
 
@@ -14,7 +15,7 @@ from topologies.errors import UsageError
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--map", "mapping", help="How columns become events: a TOML file, or the name of a shipped one.")
-@click.option("--speed", type=click.FloatRange(min=0, min_open=True), help="Recorded time ÷ played time; a minute of play if absent.")
+@click.option("--speed", type=FiniteRange(min=0, min_open=True), help="Recorded time ÷ played time; a minute of play if absent.")
 @click.option("--keep-time", is_flag=True, help="Keep the recorded times: into a topic of its own, as fast as it goes.")
 @click.option("--run", "name", help="Name of the run, for the audit; made up when not given.")
 @json_option

@@ -25,7 +25,7 @@ RESTARTS_WITHIN_S: Final = 600.0
 
 
 @click.command()
-@click.option("--workers", "count", type=click.IntRange(min=0), default=1, show_default=True, help="Worker processes.")
+@click.option("--workers", "count", type=click.IntRange(0, 256), default=1, show_default=True, help="Worker processes.")
 @pass_invocation
 def up(invocation: Invocation, count: int) -> int:
     """Start Kafka, Cassandra, Redis and workers on this machine, and keep them up until Ctrl-C or `marquee down`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -22,6 +23,8 @@ def worker(invocation: Invocation, ready_file: Path | None) -> int:
       MARQUEE_KAFKA__BOOTSTRAP=10.0.0.5:9092 marquee worker
     """
     settings = invocation.settings
+    if ready_file is not None and not os.access(ready_file.absolute().parent, os.W_OK | os.X_OK):
+        raise click.UsageError(f"--ready-file {ready_file}: its directory is not there or cannot be written")
     from streams.worker import run
 
     return run(settings, ready_file)

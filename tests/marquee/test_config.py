@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from marquee.config import KNOWN, Resolved, resolve
+from marquee.config import KNOWN, Resolved, resolve, without_secrets
 from topologies.errors import UsageError
 from topologies.settings import Settings
 
@@ -68,13 +68,14 @@ def test_toml_values_keep_their_types(tmp_path: Path) -> None:
         (("kafka.bootstrp=x",), "", {}, r"--set kafka.bootstrp=x: there is no setting kafka.bootstrp; did you mean kafka.bootstrap\?"),
         (("kafka.bootstrap",), "", {}, "write it as section.key=value"),
         (("xyzzy=1",), "", {}, "`marquee config` lists all"),
+        ((), "", {"MARQUEE_KAFKA_PARTITIONS": "1"}, "write MARQUEE_KAFKA__PARTITIONS, with two underscores"),
         ((), "", {"MARQUEE_KAFKA__PARTITION": "1"}, r"MARQUEE_KAFKA__PARTITION: .* did you mean MARQUEE_KAFKA__PARTITIONS\?"),
-        ((), "", {"MARQUEE_KAFKA__PARTITIONS": "many"}, "kafka.partitions is a whole number from 0 .* not 'many'"),
-        ((), "", {"MARQUEE_KAFKA__PARTITIONS": "-1"}, "is a whole number from 0"),
+        ((), "", {"MARQUEE_KAFKA__PARTITIONS": "many"}, "kafka.partitions is a whole number from 1 .* not 'many'"),
+        ((), "", {"MARQUEE_KAFKA__PARTITIONS": "-1"}, "is a whole number from 1"),
         ((), "", {"MARQUEE_REDIS__TIMEOUT_S": "nan"}, "is a number from 0"),
         ((), "[kafka]\npartitions = 2.5\n", {}, "not 2.5"),
         ((), "[kafka]\npartitions = true\n", {}, "not True"),
-        ((), '[kafka]\ntopics = "a"\n', {}, "kafka.topics is a list of texts"),
+        ((), '[kafka]\ntopics = "a"\n', {}, "kafka.topics is a list of at least one text"),
         ((), "partitions = 2\n", {}, "stands outside a section"),
         ((), "[kafka\n", {}, "is not TOML"),
         ((), "[cassandra]\npassword = 5\n", {}, r"not \*\*\*"),
@@ -103,3 +104,62 @@ def test_secrets_are_masked(tmp_path: Path) -> None:
     assert found.shown("redis.password") == "********"
     assert found.shown("redis.url") == "redis://me:********@h:1/0"
     assert found.shown("cassandra.password") == ""
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("worker.flush_share=0", "a number from 0.001 to 1"),
+        ("worker.checkpoint_share=1.5", "a number from 0.001 to 1"),
+        ("kafka.max_record_bytes=65536", "a whole number from 131072"),
+        ("kafka.request_timeout_s=1000", "a number from 0.01 to 300"),
+        ("cassandra.port=70000", "a whole number from 1 to 65535"),
+        ("worker.http_port=" + "9" * 400, "a whole number from 0 to 65535"),
+        ("cassandra.timeout_s=0", "a number from 0.01 to 3600"),
+        ("kafka.partitions=0", "a whole number from 1"),
+        ("kafka.topics=", "a list of at least one text"),
+        ("cassandra.hosts=,", "a list of at least one text"),
+        ("kafka.bootstrap= ", "text: not empty"),
+        ("kafka.compression=foo", "none, gzip, snappy, lz4 or zstd"),
+        ("worker.region=eu@west", "letters, digits"),
+        ("worker.region=", "letters, digits"),
+        ("cassandra.keyspace=Marquee;", "small letters"),
+        ("redis.url=foo", "redis://host:port/database"),
+        ("redis.url=redis://127.0.0.1:99999/0", "redis://host:port/database"),
+        ("redis.url=redis://u:p@[bad", "redis://host:port/database"),
+    ],
+)
+def test_a_value_with_which_nothing_can_work_is_refused_with_what_it_may_be(tmp_path: Path, flag: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolved(tmp_path, flag)
+    assert flag.partition("=")[0] in str(caught.value)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("kafka.dead_topic=viewing-events",),
+        ("kafka.late_topic=viewing-events.backfill.late",),
+        ("kafka.backfill_prefix=viewing-events.",),
+        ("kafka.topics=viewing-events.backfill.x",),
+    ],
+)
+def test_workers_may_not_be_told_to_read_their_own_letters_or_a_topic_as_two(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match=r"kafka\.backfill_prefix"):
+        resolved(tmp_path, *flags)
+
+
+@pytest.mark.parametrize("flag", ["redis.url=redis//u:hunter2@host", "redis.pasword=hunter2", "redis.url=redis://u:hunter2@h:99999/0"])
+def test_no_message_tells_a_password(tmp_path: Path, flag: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolved(tmp_path, flag)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_command_line_is_kept_without_its_secrets() -> None:
+    called = ["marquee", "-s", "redis.password=hunter2", "-s", "redis.url=redis://u:hunter2@h:1/0", "-scassandra.password=hunter2", "query"]
+    kept = without_secrets(called)
+    assert "hunter2" not in " ".join(kept)
+    assert kept[-1] == "query"
+    assert kept[4] == "redis.url=redis://u:********@h:1/0"
