@@ -34,9 +34,9 @@ def settings_page() -> str:
     for known in KNOWN.values():
         if known.name.split(".")[0] != section:
             section = known.name.split(".")[0]
-            lines += ["", f"## {section}", "", "| setting | environment | default | meaning |", "|---|---|---|---|"]
+            lines += ["", f"## {section}", "", "| setting | environment | default | what it is | meaning |", "|---|---|---|---|---|"]
         secret = " (secret)" if known.secret else ""
-        lines.append(f"| `{known.name}` | `{known.variable}` | {_default(known.default)} | {known.doc}{secret} |")
+        lines.append(f"| `{known.name}` | `{known.variable}` | {_default(known.default)} | {known.kind_name} | {known.doc}{secret} |")
     return "\n".join(lines) + "\n"
 
 
