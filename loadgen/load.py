@@ -26,9 +26,9 @@ from topologies.errors import UsageError
 from topologies.settings import Settings
 
 DEFAULT_RATE: Final = 20_000.0
+"""Events a second of a live run that says only how many."""
 BOUNDS: Final = {"events": (1, 10**10), "duration": (0.001, 30 * 86_400), "rate": (0.001, 1e7), "backfill": (1, 400 * 86_400)}
 """Least and most of what a load may be asked for; seconds, and events a second."""
-"""Events a second of a live run that says only how many."""
 DAY_MS: Final = 86_400_000
 
 FORMATS: Final = ("json", "arrow")

@@ -73,11 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        if error.filename is None:
-            return _refused(f"an unexpected {type(error).__name__}: {error} (this is a bug; the traceback is in {_logged(error)})", 1)
-        return _refused(f"{error.filename} cannot be used: {error.strerror} (the traceback is in {_logged(error)})", 1)
     except Exception as error:  # noqa: BLE001  # the last line of defence: whatever it is, the person gets one sentence
+        if isinstance(error, OSError) and error.filename is not None:
+            return _refused(f"{error.filename} cannot be used: {error.strerror} (the traceback is in {_logged(error)})", 1)
         return _refused(f"an unexpected {type(error).__name__}: {error} (this is a bug; the traceback is in {_logged(error)})", 1)
     return code if isinstance(code, int) else 0
 

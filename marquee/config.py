@@ -27,7 +27,7 @@ MASK: Final = "********"
 
 LocalAddresses = Callable[[Path], Mapping[str, str]]
 """Given a cluster's directory, the `MARQUEE_…` variables of the cluster that runs there; none when none does."""
-_PASSWORD: Final = re.compile(r"((?:^|//|=)[^\s/@:]*:)[^\s/@]+(?=@)")
+_PASSWORD: Final = re.compile(r"((?:^|//|=)[^\s/@:]*:)[^\s/]+(?=@)")
 LOCAL: Final = Path("clusters/local")
 """Where `marquee up` keeps its cluster, under `local.directory`."""
 
@@ -113,15 +113,16 @@ def without_secrets(arguments: Sequence[str]) -> list[str]:
     """A command line as it may be kept: what `-s` sets a secret to, and passwords in URLs, masked."""
     found = []
     for argument in arguments:
-        name, equals, _ = argument.partition("=")
+        option = next((option for option in ("--set=", "-s") if argument.startswith(option)), "")
+        name, equals, _ = argument.removeprefix(option).partition("=")
         secret = bool(equals) and _may_be_secret(name)
-        found.append(f"{name}={MASK}" if secret else without_password(argument))
+        found.append(f"{option}{name}={MASK}" if secret else without_password(argument))
     return found
 
 
 def _may_be_secret(name: str) -> bool:
     """Whether it names a secret, rightly or nearly so."""
-    near = difflib.get_close_matches(name.strip().lower().removeprefix("-s").removeprefix("--set="), KNOWN, n=1, cutoff=0.8)
+    near = difflib.get_close_matches(name.strip().lower(), KNOWN, n=1, cutoff=0.8)
     return bool(near) and KNOWN[near[0]].secret
 
 

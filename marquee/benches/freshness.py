@@ -16,7 +16,7 @@ from cluster.supervisor import Workers
 from connectors.kafka import client_options, partition_offsets
 from loadgen.audit_arrow import is_arrow
 from loadgen.ledger import Run
-from loadgen.load import LoadOptions, run_load, shape_of
+from loadgen.load import DEFAULT_RATE, LoadOptions, run_load, shape_of
 from marquee.applied import AppliedWatch
 from marquee.arena import arena, cluster_option, show
 from marquee.catching_up import catch_up
@@ -29,7 +29,6 @@ from topologies.errors import MarqueeError
 from topologies.events import Malformed, decode_event
 from topologies.settings import Settings
 
-RATE: Final = 20_000.0
 WARM_UP_S: Final = 5.0
 """Events intended earlier than this after the run began are not counted: producers connect, workers see the topic."""
 SETTLE_S: Final = 35.0
@@ -66,7 +65,7 @@ def freshness(
     """
     if rate is not None and share is not None:
         raise click.UsageError("--share finds the rate; leave --rate out")
-    rate = rate or RATE
+    rate = rate or DEFAULT_RATE
     shape_of(LoadOptions(rate=rate, duration_s=duration_s, format=encoding))
     with arena(invocation.settings, "freshness", given) as (settings, directory, _), Workers(settings, workers, directory) as running:
         running.wait_ready()

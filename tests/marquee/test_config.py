@@ -160,6 +160,9 @@ def test_no_message_tells_a_password(tmp_path: Path, flag: str) -> None:
 def test_a_command_line_is_kept_without_its_secrets() -> None:
     called = ["marquee", "-s", "redis.password=hunter2", "-s", "redis.url=redis://u:hunter2@h:1/0", "-scassandra.password=hunter2", "query"]
     kept = without_secrets(called)
+    assert without_secrets(["--set=redis.password=hunter2", "-s", "redis.url=redis://u:hun@ter2@h/0"]) == [
+        "--set=redis.password=********", "-s", "redis.url=redis://u:********@h/0",
+    ]  # fmt: skip
     assert "hunter2" not in " ".join(kept)
     assert kept[-1] == "query"
     assert kept[4] == "redis.url=redis://u:********@h:1/0"
