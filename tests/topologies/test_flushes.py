@@ -196,6 +196,22 @@ SEEDS = st.integers(0, 2**32)
 SUBSETS = st.sampled_from([VIEWS, (WATCH_TIME,), (CONCURRENTS,), (BY_THREE, CONCURRENTS)])
 
 
+def test_a_viewer_whose_leaving_was_stored_between_two_records_is_there_for_an_owner_that_sees_them_at_once() -> None:
+    """The first owner stores that the viewer has left, which is true only between the last two records, and dies."""
+    other = event(T0 + 31_000, session="other", title="other", region="other", device="other")
+    records = [event(T0, type="play_start"), other, event(T0 + 32_000, type="resume", seq=1)]
+    owner = Owner((CONCURRENTS,), records)
+    for at in range(2):
+        owner.fold(1)
+        owner.flush_cache("written")
+        owner.flush_durable("written")
+        if at == 0:
+            owner.checkpoint()
+    owner.crash()
+    owner.fold(2)
+    settled(owner)
+
+
 @given(SEEDS, SUBSETS)
 @examples(40)
 def test_both_stores_end_up_with_every_cell(seed: int, views: tuple[View, ...]) -> None:
