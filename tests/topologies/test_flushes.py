@@ -192,10 +192,6 @@ def settled(owner: Owner) -> None:
         assert expired or (final and owner.lost)
 
 
-SEEDS = st.integers(0, 2**32)
-SUBSETS = st.sampled_from([VIEWS, (WATCH_TIME,), (CONCURRENTS,), (BY_THREE, CONCURRENTS)])
-
-
 def test_a_viewer_whose_leaving_was_stored_between_two_records_is_there_for_an_owner_that_sees_them_at_once() -> None:
     """The first owner stores that the viewer has left, which is true only between the last two records, and dies."""
     other = event(T0 + 31_000, session="other", title="other", region="other", device="other")
@@ -208,8 +204,11 @@ def test_a_viewer_whose_leaving_was_stored_between_two_records_is_there_for_an_o
         if at == 0:
             owner.checkpoint()
     owner.crash()
-    owner.fold(2)
     settled(owner)
+
+
+SEEDS = st.integers(0, 2**32)
+SUBSETS = st.sampled_from([VIEWS, (WATCH_TIME,), (CONCURRENTS,), (BY_THREE, CONCURRENTS)])
 
 
 @given(SEEDS, SUBSETS)
