@@ -170,7 +170,7 @@ def follow(
     """An event of the session was applied: what it tells of the session, and whether and where that counts now."""
     counters = table.counters
     row = table.rows[number]
-    if row[FLAGS] & COUNTED and counters[CLOCK] - row[FRESH_AT] >= EXPIRY_MS:
+    if counters[CLOCK] - row[FRESH_AT] >= EXPIRY_MS:
         # In batches cut otherwise it had left by now, and a store may have been told so: whoever replays the log must write the cell again.
         uncount(row, counters, live)
     if rts - ts <= STALE_MS and rts > row[FRESH_AT]:
