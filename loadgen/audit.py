@@ -35,7 +35,7 @@ from loadgen.ledger import open_run
 from topologies import accounting
 from topologies.settings import Settings
 from topologies.sources import SourceStatus
-from topologies.view import View
+from topologies.view import View, parts_of
 from topologies.views import selected
 
 TAIL: Final = 20_000
@@ -83,8 +83,8 @@ def audit(settings: Settings, run_name: str | None, on_progress: Progress) -> Au
     """
     started = time.monotonic()
     run = RunTally(None if run_name is None else open_run(settings, run_name))
-    views = selected(settings.worker.views)
-    tallies = {name: ViewTally() for name in (*(view.name for view in views), accounting.NAME)}
+    views = parts_of(selected(settings.worker.views))
+    tallies = {name: ViewTally() for name in (*(view.family for view in views), accounting.NAME)}
     with tempfile.TemporaryDirectory(prefix="marquee-audit-") as directory, _database(Path(directory)) as database:
         going = _Audit(settings, views, database, Path(directory), run, on_progress, tallies)
         _carry_out(going)

@@ -47,7 +47,7 @@ def compare_cells(
     cells = dict(database.execute(compared, parameters).fetchall())
     wrong = dict(database.execute(f'SELECT "view", count(*) FROM ({_WRONG}) GROUP BY "view"', parameters).fetchall())
     for view in views:
-        tallies[view.name].add(store, cells.get(view.name, 0), wrong.get(view.name, 0))
+        tallies[view.family].add(store, cells.get(view.name, 0), wrong.get(view.name, 0))
     if not wrong:
         return []
     found = database.execute(f"{_WRONG} ORDER BY ALL LIMIT {_KEPT}", parameters).fetchall()

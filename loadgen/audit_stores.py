@@ -25,7 +25,7 @@ from topologies.packs import decode_pack
 from topologies.settings import Settings
 from topologies.sources import Source, SourceStatus
 from topologies.view import KEY_SEPARATOR, View
-from topologies.views import VIEWS
+from topologies.views import every_part
 
 TOTAL: Final = "(total)"
 _LOOKS: Final = 5
@@ -50,7 +50,7 @@ class ServedStores:
         self._views = {view.name: view for view in views}
         self._database = database
         # Redis holds all views side by side, so its reader must know them all.
-        self._redis = CellReader(settings.redis, tuple(VIEWS.values()))
+        self._redis = CellReader(settings.redis, every_part())
         self._session = connect(settings.cassandra)
         ensure_schema(self._session, settings.cassandra, views)
         self._cassandra = CellRows(self._session, settings.cassandra, views)

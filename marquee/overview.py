@@ -17,7 +17,7 @@ from marquee.health import Health, healths
 from topologies.errors import MarqueeError
 from topologies.settings import Settings
 from topologies.sources import Source, SourceStatus
-from topologies.views import VIEWS
+from topologies.views import every_part
 
 SILENT_S: Final = 15.0
 """A worker whose sources Redis has not heard of for so long is shown as silent: its live partitions tick every second."""
@@ -126,7 +126,7 @@ def _standing(
 
 
 def _redis(settings: Settings) -> dict[str, CachedStatus]:
-    reader = CellReader(settings.redis, tuple(VIEWS.values()))
+    reader = CellReader(settings.redis, every_part())
     try:
         return reader.statuses()
     finally:
@@ -139,7 +139,7 @@ def _cassandra(settings: Settings) -> dict[str, tuple[SourceStatus, bool]]:
     try:
         if settings.cassandra.keyspace not in session.cluster.metadata.keyspaces:
             return {}
-        statuses = CellRows(session, settings.cassandra, tuple(VIEWS.values())).statuses()
+        statuses = CellRows(session, settings.cassandra, every_part()).statuses()
         ended = SourceNotes(session, settings.cassandra).ended()
         return {name: (status, name in ended) for name, status in statuses.items()}
     finally:

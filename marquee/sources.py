@@ -18,7 +18,7 @@ from connectors.source_notes import Gap, SourceNotes
 from topologies.errors import CheckpointError, UsageError
 from topologies.settings import Settings
 from topologies.sources import Source, SourceStatus
-from topologies.views import VIEWS
+from topologies.views import every_part
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def opened(settings: Settings) -> Iterator[Session]:
     """Cassandra, with its tables made."""
     session = connect(settings.cassandra)
     try:
-        ensure_schema(session, settings.cassandra, tuple(VIEWS.values()))
+        ensure_schema(session, settings.cassandra, every_part())
         yield session
     finally:
         close(session)
@@ -51,7 +51,7 @@ def opened(settings: Settings) -> Iterator[Session]:
 def files(settings: Settings, session: Session) -> list[SourceFile]:
     """All of them, by topic and partition. Raises ServerAway or StoreError."""
     spans = _spans(settings)
-    statuses = CellRows(session, settings.cassandra, tuple(VIEWS.values())).statuses()
+    statuses = CellRows(session, settings.cassandra, every_part()).statuses()
     notes = SourceNotes(session, settings.cassandra)
     ended, gaps = notes.ended(), notes.gaps()
     known = {**{text: status.source for text, status in statuses.items()}, **{str(source): source for source in spans}}

@@ -11,7 +11,7 @@ from topologies.concurrents import CONCURRENTS
 from topologies.settings import Settings
 from topologies.sources import SourceStatus
 from topologies.view import HOUR, LIVE
-from topologies.views import VIEWS
+from topologies.views import every_part
 from topologies.watch_time import WATCH_TIME
 
 TOP: Final = 8
@@ -35,7 +35,7 @@ class Watcher:
     """Looks at Redis; one thread. Raises ServerAway when it does not answer."""
 
     def __init__(self, settings: Settings) -> None:
-        self._reader = CellReader(settings.redis, tuple(VIEWS.values()))
+        self._reader = CellReader(settings.redis, every_part())
         self._titles = CONCURRENTS.groupings.index(("title",))
         self._total = CONCURRENTS.groupings.index(())
 

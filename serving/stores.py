@@ -21,7 +21,7 @@ from topologies.packs import bucket_of, decode_pack
 from topologies.settings import Settings
 from topologies.sources import SKEW_MS, SourceStatus
 from topologies.view import View, Window
-from topologies.views import VIEWS
+from topologies.views import every_part
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Stores:
 
     @cached_property
     def _redis(self) -> CellReader:
-        return CellReader(self._settings.redis, tuple(VIEWS.values()))
+        return CellReader(self._settings.redis, every_part())
 
     @cached_property
     def _session(self) -> Session:
@@ -111,7 +111,7 @@ class Stores:
         keyspace = self._settings.cassandra.keyspace
         if keyspace not in self._session.cluster.metadata.keyspaces:
             raise StoreError(f"Cassandra has no keyspace {keyspace} yet: the first worker makes it (`marquee up` or `marquee worker`)")
-        return CellRows(self._session, self._settings.cassandra, tuple(VIEWS.values()))
+        return CellRows(self._session, self._settings.cassandra, every_part())
 
     def known(self) -> Known:
         """What is known of the sources. Raises ServerAway when neither store answers."""

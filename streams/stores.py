@@ -18,7 +18,7 @@ from connectors.source_notes import SourceNotes
 from topologies.errors import ServerAway, StoreError
 from topologies.settings import Settings
 from topologies.view import View
-from topologies.views import VIEWS
+from topologies.views import every_part
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ async def open_stores(settings: Settings, views: Sequence[View], address: str) -
     cells = await asyncio.to_thread(CellStore, session, settings.cassandra, views)
     checkpoints = await asyncio.to_thread(CassandraCheckpoints, session, settings.cassandra)
     notes = await asyncio.to_thread(SourceNotes, session, settings.cassandra)
-    cache = CellCache(settings.redis, tuple(VIEWS.values()))
+    cache = CellCache(settings.redis, every_part())
     cache.address = address
     try:
         await cache.connect()

@@ -37,7 +37,7 @@ from streams.stores import Stores, open_stores
 from streams.watchdog import Watchdog
 from topologies.errors import MarqueeError
 from topologies.settings import Settings
-from topologies.view import View
+from topologies.view import View, parts_of
 from topologies.views import selected
 from topologies.warm import warm
 
@@ -76,7 +76,7 @@ class Worker:
         self._settings = settings
         self._ending = ending
         self._ready_file = ready_file
-        self._views: tuple[View, ...] = selected(settings.worker.views)
+        self._views: tuple[View, ...] = parts_of(selected(settings.worker.views))
         self._topics: list[str] = []
         self.running: Running | None = None
         """Its parts, from when the app starts."""

@@ -16,6 +16,7 @@ from topologies.session_rows import (
     CLOCK,
     DEAD_COUNT,
     DUPLICATE_COUNT,
+    FLAGS,
     HIGHEST,
     ISLAND_ROWS,
     ISLANDS_AN_EVENT,
@@ -24,6 +25,7 @@ from topologies.session_rows import (
     MAX_TS,
     RECEIVED,
     SEQ_WINDOW,
+    STARTED,
     SessionArrays,
     begin,
     find_session,
@@ -51,13 +53,16 @@ _SEED: Final = np.uint64(0x243F6A8885A308D3)
 _BY_TYPE: Final = np.array([STATE_OF_TYPE.get(name, Tells.NOTHING) for name in TYPES], dtype=np.int8)
 _BY_PROGRESS: Final = np.array([name in ("heartbeat", "seek", "rendition") for name in TYPES])
 _ERROR: Final = TYPES.index("error")
+_PLAY_START: Final = TYPES.index("play_start")
+NOTHING_CAME, START_FAILED, PLAYBACK_FAILED = range(3)
+"""Outcomes of an applied event."""
 _PLAYING, _STALLED, _ENDED = int(Tells.PLAYING), int(Tells.STALLED), int(Tells.ENDED)
 _ACCOUNT, _SESSION = TEXT["account"], TEXT["session"]
 _TYPE, _FATAL, _WATCHED, _STALL, _TS, _SEQ = (INTEGER[name] for name in ("type", "fatal", "watched_ms", "stall_ms", "ts", "seq"))
 
 
 class Batch(NamedTuple):
-    """n decoded records as the kernel takes them: what they are, and `classes` u8[n], which it fills in.
+    """n decoded records as the kernel takes them: what they are, and `classes` u8[n] and `outcomes` i8[n], which it fills in.
 
     kinds u8[n], integers i64[fields, n]: Columns'. timestamps i64[n]: the records', epoch ms. ids i64[n, 2], tells i8[n]: identities'.
     dims i32[n, dimensions]: numbers of the dimensions' texts.
@@ -70,6 +75,7 @@ class Batch(NamedTuple):
     tells: NDArray[np.int8]
     dims: NDArray[np.int32]
     classes: NDArray[np.uint8]
+    outcomes: NDArray[np.int8]
 
 
 @inlined
@@ -111,6 +117,18 @@ def identities(columns: Columns) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
     tells = np.empty(count, dtype=np.int8)
     _identify(columns.buffer, columns.kind, columns.spans, columns.integers, ids, tells)
     return ids, tells
+
+
+@inlined
+def _outcome(integers: np.ndarray, at: Word, row: np.ndarray) -> Word:
+    """What an applied event makes of its session: a fatal error is a video start failure if no first frame was applied before it, else a
+    playback failure (CTA-2066)."""
+    kind = integers[_TYPE, at]
+    if kind == _PLAY_START:
+        row[FLAGS] |= STARTED
+    elif kind == _ERROR and integers[_FATAL, at] == 1:
+        return PLAYBACK_FAILED if row[FLAGS] & STARTED else START_FAILED
+    return NOTHING_CAME
 
 
 @inlined
@@ -187,6 +205,7 @@ def _admit_event(batch: Batch, at: Word, table: SessionArrays, live: LiveArrays)
         number = _new_life(batch, at, slot, seq, ts, watermark, table)
     _class(batch, at, counters, APPLIED)
     counters[MAX_TS] = max(counters[MAX_TS], ts)
+    batch.outcomes[at] = _outcome(batch.integers, at, rows[number])
     follow(number, seq, ts, rts, batch.tells[at], batch.dims, at, table, live)
     return DONE
 

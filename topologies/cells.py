@@ -1,7 +1,7 @@
 """Cells of one view in one partition: what the fold adds to, and what flushes take from.
 
-`TumblingCells` are frames, one a window and start: measures by key, dense. `LiveCells` are the live counts by key and the
-minute samples taken of them, which never change once taken. Each cell remembers which store lacks it (CACHE, DURABLE).
+`TumblingCells` are frames, one a window and start: measures by key, dense. Minutes are many and mostly empty: sparse_cells.py keeps
+those. LiveCells are the live counts by key and the minute samples taken of them, which never change once taken. Each cell remembers which store lacks it (CACHE, DURABLE).
 """
 
 from __future__ import annotations
@@ -13,60 +13,36 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from topologies.columns import INTEGER
 from topologies.compiled import Word, inlined, lean, signed
 from topologies.dictionary import Dictionary
-from topologies.events import TYPES
 from topologies.flushes import CellBatch, Pack
-from topologies.keys import KeyTable, find_key, plan
+from topologies.keys import KeyTable
+from topologies.measuring import MeasureArrays, find_cell_key, keep, measure, measure_arrays
 from topologies.packing import batches_of, packs_of_frame
 from topologies.sources import LATENESS_MS
 from topologies.view import View, Window
 
 CACHE: Final = 1
 DURABLE: Final = 2
-_BOTH: Final = CACHE | DURABLE
-_APPLIED: Final = 1
+BOTH: Final = CACHE | DURABLE
 DONE, NEED_KEYS, NEED_FRAME = range(3)
-_TS, _TYPE = INTEGER["ts"], INTEGER["type"]
 
 
 class CellArrays(NamedTuple):
     """A view's cells as the kernel takes them.
 
-    plan: keys.plan. lengths i64[windows]: ms. sums, counts i64[measures]: the column that is summed, or the type that is counted, else
-    negative. lookup, words, used: a KeyTable's index, words and count. frames i64[slots, 2]: window and start.
-    values i64[slots, keys, measures], dirty u8[slots, keys]. amounts i64[measures] and slots i64[windows] are the kernel's own room.
+    lengths i64[windows]: ms. lookup, words, used: a KeyTable's index, words and count. frames i64[slots, 2]: window and start.
+    values i64[slots, keys, measures], dirty u8[slots, keys]. slots i64[windows] is the kernel's own room.
     """
 
-    plan: NDArray[np.int64]
     lengths: NDArray[np.int64]
-    sums: NDArray[np.int64]
-    counts: NDArray[np.int64]
     lookup: NDArray[np.int32]
     words: NDArray[np.int64]
     used: NDArray[np.int64]
     frames: NDArray[np.int64]
     values: NDArray[np.int64]
     dirty: NDArray[np.uint8]
-    amounts: NDArray[np.int64]
     slots: NDArray[np.int64]
-
-
-@inlined
-def _measure(integers: np.ndarray, at: Word, cells: CellArrays) -> Word:
-    """The event's amount of each measure; whether one is not 0."""
-    anything = False
-    for measure in range(cells.sums.shape[0]):
-        amount = signed(0)
-        if cells.sums[measure] >= 0:
-            amount = max(integers[cells.sums[measure], at], signed(0))
-        elif cells.counts[measure] == integers[_TYPE, at]:
-            amount = signed(1)
-        cells.amounts[measure] = amount
-        if amount != 0:
-            anything = True
-    return anything
 
 
 @inlined
@@ -82,39 +58,34 @@ def _find_frames(ts: Word, cells: CellArrays) -> Word:
     return True
 
 
-@inlined
-def _add(dims: np.ndarray, at: Word, cells: CellArrays) -> None:
-    """Add the amounts to the event's cell of every grouping, in every window's frame."""
-    for grouping in range(cells.plan.shape[0]):
-        first = signed(grouping)
-        second = signed(0)
-        if cells.plan[grouping, 0] >= 0:
-            first |= signed(dims[at, cells.plan[grouping, 0]]) << signed(8)
-        if cells.plan[grouping, 1] >= 0:
-            second |= signed(dims[at, cells.plan[grouping, 1]])
-        if cells.plan[grouping, 2] >= 0:
-            second |= signed(dims[at, cells.plan[grouping, 2]]) << signed(32)
-        key = find_key(cells.lookup, cells.words, cells.used, first, second)
-        for window in range(cells.lengths.shape[0]):
-            slot = cells.slots[window]
-            cells.dirty[slot, key] = _BOTH
-            for measure in range(cells.amounts.shape[0]):
-                cells.values[slot, key, measure] += cells.amounts[measure]
-
-
 @lean
-def _fold(first: Word, classes: np.ndarray, integers: np.ndarray, dims: np.ndarray, cells: CellArrays) -> tuple[Word, Word]:
-    """Add applied events from `first` on to their cells. Returns (events done, what must grow before the next)."""
-    for at in range(first, classes.shape[0]):
-        if classes[at] != _APPLIED or not _measure(integers, at, cells):
+def _fold(
+    first: Word,
+    weights: np.ndarray,
+    integers: np.ndarray,
+    outcomes: np.ndarray,
+    dims: np.ndarray,
+    measures: MeasureArrays,
+    cells: CellArrays,
+) -> tuple[Word, Word]:
+    """Add rows from `first` on to their cells, each as often as its weight says. Returns (rows done, what must grow before the next)."""
+    groupings = measures.plan.shape[0]
+    for at in range(first, weights.shape[0]):
+        weight = signed(weights[at])
+        if weight == 0 or not measure(integers, outcomes, dims, at, measures):
             continue
-        if not _find_frames(integers[_TS, at], cells):
+        if not _find_frames(integers[measures.ts, at], cells):
             return signed(at), signed(NEED_FRAME)
-        needed = cells.used[0] + cells.plan.shape[0]
+        needed = cells.used[0] + groupings
         if needed > cells.words.shape[0] or 2 * needed >= cells.lookup.shape[0]:
             return signed(at), signed(NEED_KEYS)
-        _add(dims, at, cells)
-    return signed(classes.shape[0]), signed(DONE)
+        for grouping in range(groupings):
+            key = find_cell_key(dims, at, grouping, measures, cells.lookup, cells.words, cells.used)
+            for window in range(cells.lengths.shape[0]):
+                slot = cells.slots[window]
+                cells.dirty[slot, key] = BOTH
+                keep(cells.values[slot], key, weight, measures)
+    return signed(weights.shape[0]), signed(DONE)
 
 
 @dataclass(frozen=True)
@@ -126,16 +97,19 @@ class Taken:
 
 
 class TumblingCells:
-    """Cells of a view with windows of fixed length."""
+    """Cells of a part in those of its windows that are few and long."""
 
-    def __init__(self, view: View, dimensions: tuple[str, ...], dictionaries: Mapping[str, Dictionary]) -> None:
+    def __init__(
+        self, view: View, windows: tuple[Window, ...], dimensions: tuple[str, ...], dictionaries: Mapping[str, Dictionary]
+    ) -> None:
         self.view = view
+        self.name = view.name
+        """Its name in a checkpoint."""
         self.keys = KeyTable(view, dictionaries)
+        self._windows = windows
         self._dictionaries = dictionaries
-        self._plan = plan(view, dimensions)
-        self._lengths = np.array([window.length_ms for window in view.windows], dtype=np.int64)
-        self._sums = np.array([INTEGER[m.sum_of] if m.sum_of else -1 for m in view.measures], dtype=np.int64)
-        self._counts = np.array([TYPES.index(m.count_of) if m.count_of else -2 for m in view.measures], dtype=np.int64)
+        self._measures = measure_arrays(view, dimensions)
+        self._lengths = np.array([window.length_ms for window in windows], dtype=np.int64)
         self._flying: set[tuple[int, int]] = set()
         """Frames (window, start) of which the last flush to the cache took cells; whether it succeeded is known at the next."""
         self._shape(0)
@@ -154,20 +128,23 @@ class TumblingCells:
     def nbytes(self) -> int:
         return self.keys.nbytes + self._values.nbytes + self._dirty.nbytes
 
-    def fold(self, classes: NDArray[np.uint8], integers: NDArray[np.int64], dims: NDArray[np.int32]) -> None:
-        """Add the applied events of a batch."""
+    def fold(self, weights: NDArray[np.int8], integers: NDArray[np.int64], outcomes: NDArray[np.int8], dims: NDArray[np.int32]) -> None:
+        """Add n rows: events or sessions, as the view is of. weights i8[n]: how often each counts, −1 takes one back.
+
+        integers i64[columns, n]: of events columns.INTEGER's, of sessions SESSION_COLUMN's. outcomes i8[n]: admission's, of events.
+        """
         done, lack = 0, NEED_FRAME
         while lack != DONE:
-            done, lack = _fold(done, classes, integers, dims, self._arrays())
+            done, lack = _fold(done, weights, integers, outcomes, dims, self._measures, self._arrays())
             if lack == NEED_KEYS:
                 self._grow_keys()
             elif lack == NEED_FRAME:
-                self._open_frames(int(integers[_TS, done]))
+                self._open_frames(int(integers[self._measures.ts, done]))
 
     def _arrays(self) -> CellArrays:
         return CellArrays(
-            self._plan, self._lengths, self._sums, self._counts, self.keys.index, self.keys.words, self.keys.count,
-            self._frames, self._values, self._dirty, np.zeros_like(self._sums), np.zeros_like(self._lengths),
+            self._lengths, self.keys.index, self.keys.words, self.keys.count, self._frames, self._values, self._dirty,
+            np.zeros_like(self._lengths),
         )  # fmt: skip
 
     def _grow_keys(self) -> None:
@@ -189,7 +166,7 @@ class TumblingCells:
 
     def _slots(self) -> Iterator[tuple[int, int, Window, int]]:
         for slot, (window, start) in enumerate(self._frames.tolist()):
-            yield slot, window, self.view.windows[window], start
+            yield slot, window, self._windows[window], start
 
     def take_cached(self) -> tuple[list[CellBatch], Taken]:
         """The cells that the cache lacks."""

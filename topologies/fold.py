@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topologies.admission import (
+    APPLIED,
     DEAD_MALFORMED,
     DONE,
     LATE,
@@ -45,7 +46,8 @@ from topologies.session_rows import (
 )
 from topologies.sessions import SessionTable
 from topologies.sources import Source, SourceStatus
-from topologies.view import LIVE, View
+from topologies.sparse_cells import SparseCells
+from topologies.view import LIVE, View, Window
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,17 @@ class PartitionState:
         live = _live_view(self.views)
         self.dimensions = _dimensions(self.views, live)
         """The live view's first."""
-        self._summed = frozenset(measure.sum_of for view in self.views for measure in view.measures if measure.sum_of)
+        self._asked = _asked(self.views)
         self.dictionaries = {dimension: Dictionary(KNOWN_TEXTS.get(dimension)) for dimension in self.dimensions}
         self.sessions = SessionTable()
         self.live = LiveCells(live, self.dimensions, self.dictionaries) if live is not None else None
-        self.tumbling = [TumblingCells(view, self.dimensions, self.dictionaries) for view in self.views if view is not live]
+        self.tumbling = [
+            made(view, windows, self.dimensions, self.dictionaries)
+            for view in self.views
+            if view is not live
+            for made, windows in ((TumblingCells, _long(view)), (SparseCells, _short(view)))
+            if windows
+        ]
 
     @property
     def nbytes(self) -> int:
@@ -107,10 +115,11 @@ class PartitionState:
             raise SourceError(f"{self.source}: a batch from offset {block.first_offset} does not follow the state at {self.offset}")
         refused: list[Refused] = []
         if len(block):
-            rows = RowReader(self.dimensions, self.dictionaries, self._summed).read(block)
-            classes = self._admit(rows)
+            rows = RowReader(self.dimensions, self.dictionaries, self._asked).read(block)
+            classes, outcomes = self._admit(rows)
+            weights = (classes == APPLIED).view(np.int8)
             for cells in self.tumbling:
-                cells.fold(classes, rows.integers, rows.dims)
+                cells.fold(weights, rows.integers, outcomes, rows.dims)
             self._sweep()
             refused = _refused(classes, rows)
         self.offset = block.next_offset
@@ -119,9 +128,10 @@ class PartitionState:
     def _live_arrays(self) -> LiveArrays:
         return self.live.arrays() if self.live is not None else _NO_LIVE_VIEW
 
-    def _admit(self, rows: Rows) -> NDArray[np.uint8]:
-        classes = np.zeros(len(rows.kinds), dtype=np.uint8)
-        batch = Batch(rows.kinds, rows.timestamps, rows.integers, rows.ids, rows.tells, rows.dims, classes)
+    def _admit(self, rows: Rows) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
+        """Each row's class and outcome."""
+        classes, outcomes = np.zeros(len(rows.kinds), dtype=np.uint8), np.zeros(len(rows.kinds), dtype=np.int8)
+        batch = Batch(rows.kinds, rows.timestamps, rows.integers, rows.ids, rows.tells, rows.dims, classes, outcomes)
         done, lack = 0, NEED_ROWS
         while lack != DONE:
             done, lack = admit(done, batch, self.sessions.arrays, self._live_arrays())
@@ -133,7 +143,7 @@ class PartitionState:
                 self.live.grow_keys()
             elif self.live is not None and lack == NEED_SAMPLES:
                 self.live.grow_samples(int(self.sessions.counters[SAMPLES]))
-        return classes
+        return classes, outcomes
 
     def _sweep(self) -> None:
         if self.sessions.counters[CLOCK] >= 0:
@@ -141,7 +151,7 @@ class PartitionState:
 
     # -- flushes ------------------------------------------------------------------------------------------------
 
-    def _cells(self) -> Iterator[TumblingCells | LiveCells]:
+    def _cells(self) -> Iterator[TumblingCells | SparseCells | LiveCells]:
         yield from self.tumbling
         if self.live is not None:
             yield self.live
@@ -153,7 +163,7 @@ class PartitionState:
         for cells in self._cells():
             more, marks = cells.take_cached()
             batches += more
-            taken.append((cells.view.name, marks))
+            taken.append((cells.name, marks))
         return batches, FlushTaken(CACHE, tuple(taken))
 
     def take_packs(self) -> tuple[list[Pack], FlushTaken]:
@@ -163,14 +173,14 @@ class PartitionState:
         for cells in self._cells():
             more, marks = cells.take_packs(int(self.sessions.counters[SAMPLES])) if isinstance(cells, LiveCells) else cells.take_packs()
             packs += more
-            taken.append((cells.view.name, marks))
+            taken.append((cells.name, marks))
         return packs, FlushTaken(DURABLE, tuple(taken))
 
     def put_back(self, taken: FlushTaken) -> None:
         """The store did not get it: it lacks these cells still."""
         marks = dict(taken.by_view)
         for cells in self._cells():
-            cells.put_back(marks[cells.view.name], taken.store)
+            cells.put_back(marks[cells.name], taken.store)
 
     def mark_all(self, store: int) -> None:
         """That store is to get every cell again."""
@@ -191,12 +201,29 @@ class PartitionState:
         samples = int(self.sessions.counters[SAMPLES])
         return {
             "status": self.status(),
-            "cells": {c.view.name: c.canonical(samples) if isinstance(c, LiveCells) else c.canonical() for c in self._cells()},
+            "cells": {c.name: c.canonical(samples) if isinstance(c, LiveCells) else c.canonical() for c in self._cells()},
             "sessions": self.sessions.canonical(),
         }
 
 
 _NO_LIVE_VIEW: Final = no_live_view()
+
+
+def _long(view: View) -> tuple[Window, ...]:
+    """Windows that fill a pack."""
+    return tuple(window for window in view.windows if window.length_ms >= window.pack_ms)
+
+
+def _short(view: View) -> tuple[Window, ...]:
+    """Windows of which a pack holds several."""
+    return tuple(window for window in view.windows if window.length_ms < window.pack_ms)
+
+
+def _asked(views: Sequence[View]) -> frozenset[str]:
+    """The integers of events that these views are made of."""
+    measures = [measure for view in views if view.of == "event" for measure in view.measures]
+    fields = {field for measure in measures for field in (measure.sum_of, measure.times) if field}
+    return frozenset(fields | {"position_s"} if any(view.of == "session" for view in views) else fields)
 
 
 def _live_view(views: Sequence[View]) -> View | None:
@@ -207,10 +234,10 @@ def _live_view(views: Sequence[View]) -> View | None:
 
 
 def _dimensions(views: Sequence[View], live: View | None) -> tuple[str, ...]:
-    followed = sorted({dimension for grouping in live.groupings for dimension in grouping}) if live is not None else []
+    followed = sorted(live.dimensions) if live is not None else []
     if live is not None and len(followed) > LIVE_DIMENSIONS:
         raise DeclarationError(f"view {live.name}: a live view may be by {LIVE_DIMENSIONS} dimensions; {', '.join(followed)} are more")
-    others = sorted({dimension for view in views for grouping in view.groupings for dimension in grouping} - set(followed))
+    others = sorted({dimension for view in views for dimension in view.dimensions} - set(followed))
     return (*followed, *others)
 
 

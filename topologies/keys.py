@@ -13,20 +13,27 @@ from topologies.compiled import Word, inlined, lean, mix, signed, unsigned
 from topologies.dictionary import Dictionary, TextSpans
 from topologies.packs import BUCKETS
 from topologies.texts import Texts
-from topologies.view import KEY_SEPARATOR, MAX_DIMENSIONS, View
+from topologies.view import KEY_SEPARATOR, View
 
-WIDTH: Final = 2
-"""Words of a key: grouping (8 bits) and the first dimension, then two more dimensions of 32 bits each."""
+WIDTH: Final = 3
+"""Words of a key: grouping (8 bits) and the first dimension, then twice two more dimensions of 32 bits each."""
+PLACES: Final = 5
+"""So many dimensions fit a key, a bin among them."""
 
 
 _CRC: Final = np.array([zlib.crc32(bytes([byte ^ 0xFF])) ^ 0xFF000000 for byte in range(256)], dtype=np.int64)
 
 
 @inlined
-def find_key(index: np.ndarray, words: np.ndarray, count: np.ndarray, first: Word, second: Word) -> Word:
-    """The number of the key (first, second), made if new; −1 if the table is full."""
+def _hashed(first: Word, second: Word, third: Word) -> Word:
+    return mix(mix(unsigned(first)) ^ unsigned(second) ^ (unsigned(third) * unsigned(0x9E3779B97F4A7C15)))
+
+
+@inlined
+def find_key(index: np.ndarray, words: np.ndarray, count: np.ndarray, first: Word, second: Word, third: Word) -> Word:
+    """The number of the key of these words, made if new; −1 if the table is full."""
     mask = unsigned(index.shape[0] - 1)
-    slot = mix(mix(unsigned(first)) ^ unsigned(second)) & mask
+    slot = _hashed(first, second, third) & mask
     while True:
         number = index[slot]
         if number == 0:
@@ -35,10 +42,11 @@ def find_key(index: np.ndarray, words: np.ndarray, count: np.ndarray, first: Wor
             made = count[0]
             words[made, 0] = first
             words[made, 1] = second
+            words[made, 2] = third
             count[0] = made + 1
             index[slot] = made + 1
             return made
-        if words[number - 1, 0] == first and words[number - 1, 1] == second:
+        if words[number - 1, 0] == first and words[number - 1, 1] == second and words[number - 1, 2] == third:
             return signed(number) - 1
         slot = (slot + unsigned(1)) & mask
 
@@ -47,7 +55,7 @@ def find_key(index: np.ndarray, words: np.ndarray, count: np.ndarray, first: Wor
 def _reindex(words: np.ndarray, count: Word, index: np.ndarray) -> None:
     mask = unsigned(index.shape[0] - 1)
     for number in range(count):
-        slot = mix(mix(unsigned(words[number, 0])) ^ unsigned(words[number, 1])) & mask
+        slot = _hashed(words[number, 0], words[number, 1], words[number, 2]) & mask
         while index[slot] != 0:
             slot = (slot + unsigned(1)) & mask
         index[slot] = number + 1
@@ -77,8 +85,8 @@ def crc32(source: NDArray[np.uint8], begins: NDArray[np.int64], lengths: NDArray
 
 
 def plan(view: View, dimensions: tuple[str, ...]) -> NDArray[np.int64]:
-    """For kernels: i64[groupings, 3], the columns (of `dimensions`) of each grouping's dimensions, −1 where it has fewer."""
-    columns = np.full((len(view.groupings), MAX_DIMENSIONS), -1, dtype=np.int64)
+    """For kernels: i64[groupings, PLACES], the columns (of `dimensions`) of each grouping's dimensions, −1 where it has fewer."""
+    columns = np.full((len(view.groupings), PLACES), -1, dtype=np.int64)
     for row, grouping in enumerate(view.groupings):
         for place, dimension in enumerate(grouping):
             columns[row, place] = dimensions.index(dimension)
@@ -171,7 +179,9 @@ class KeyTable:
             rows = np.flatnonzero(words[:, 0] & 0xFF == grouping)
             if not len(rows):
                 continue
-            numbers = (words[rows, 0] >> 8, words[rows, 1] & 0xFFFFFFFF, words[rows, 1] >> 32)
+            numbers = (
+                words[rows, 0] >> 8, words[rows, 1] & 0xFFFFFFFF, words[rows, 1] >> 32, words[rows, 2] & 0xFFFFFFFF, words[rows, 2] >> 32
+            )  # fmt: skip
             for place, dimension in enumerate(dimensions):
                 spans = self._dictionaries[dimension].spans(numbers[place])
                 parts.append((place, rows, spans))

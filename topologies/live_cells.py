@@ -26,6 +26,7 @@ class LiveCells:
 
     def __init__(self, view: View, dimensions: tuple[str, ...], dictionaries: Mapping[str, Dictionary]) -> None:
         self.view = view
+        self.name = view.name
         self.keys = KeyTable(view, dictionaries)
         self._dictionaries = dictionaries
         self._followed = len({dimension for grouping in view.groupings for dimension in grouping})

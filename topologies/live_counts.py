@@ -63,8 +63,8 @@ class LiveArrays(NamedTuple):
 
 def no_live_view() -> LiveArrays:
     """What stands in where no view has the live window."""
-    words, numbers, marks = np.zeros((2, 2), dtype=np.int64), np.zeros(2, dtype=np.int32), np.zeros(2, dtype=np.uint8)
-    plan = np.zeros((0, 3), dtype=np.int64)
+    words, numbers, marks = np.zeros((2, 3), dtype=np.int64), np.zeros(2, dtype=np.int32), np.zeros(2, dtype=np.uint8)
+    plan = np.zeros((0, 5), dtype=np.int64)
     return LiveArrays(0, plan, numbers, words, words[0], words[0], marks, numbers, words[0], words[0])
 
 
@@ -87,7 +87,7 @@ def _count(row: np.ndarray, sign: Word, live: LiveArrays) -> None:
             second |= row[DIMS + live.plan[grouping, 1]]
         if live.plan[grouping, 2] >= 0:
             second |= row[DIMS + live.plan[grouping, 2]] << signed(32)
-        key = find_key(live.lookup, live.words, live.used, first, second)
+        key = find_key(live.lookup, live.words, live.used, first, second, signed(0))
         live.live[key] += sign
         live.dirty[key] = LACKING
 

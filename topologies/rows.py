@@ -19,15 +19,18 @@ from topologies.admission import identities
 from topologies.arrow_plan import COLUMN
 from topologies.arrow_rows import documents
 from topologies.arrow_stream import ArrowRecord, open_record, reading
+from topologies.binning import BIN_TEXTS, number_bins
+from topologies.bins import BINNED
 from topologies.blocks import RecordBlock
-from topologies.columns import EVENT, INTEGERS, MALFORMED, TEXT, TICK_ROW, UNDECIDED, Columns
+from topologies.columns import EVENT, INTEGER, INTEGERS, MALFORMED, TEXT, TICK_ROW, UNDECIDED, Columns
 from topologies.compiled import PADDING
 from topologies.decode import decode
 from topologies.dictionary import ABSENT, Dictionary
 from topologies.events import FIELDS, KINDS, NULL, Malformed, check_event
+from topologies.view import BIN_MARK
 
-KNOWN_TEXTS: Final = {"kind": [kind.encode() for kind in KINDS]}
-"""Dimensions of few values, which are decoded to their index: a value's number is its index + 1, so that NULL is ABSENT."""
+KNOWN_TEXTS: Final = {"kind": [kind.encode() for kind in KINDS], **{field + BIN_MARK: BIN_TEXTS for field in BINNED}}
+"""Dimensions of few values, which are numbered by their index: a value's number is its index + 1, so that NULL is ABSENT."""
 ASKED: Final = frozenset({"type", "seq", "ts", "watched_ms", "stall_ms", "fatal"})
 """What admission asks for."""
 _FIELD: Final = {field.name: at for at, field in enumerate(FIELDS)}
@@ -70,12 +73,20 @@ class RowReader:
 
     def __init__(self, dimensions: Sequence[str], dictionaries: Mapping[str, Dictionary], integers: Iterable[str] = INTEGERS) -> None:
         self._dimensions = tuple(dimensions)
-        wanted = ASKED | set(integers) | (KNOWN_TEXTS.keys() & set(dimensions))
+        self._binned = {place: name.removesuffix(BIN_MARK) for place, name in enumerate(dimensions) if name.endswith(BIN_MARK)}
+        wanted = ASKED | set(integers) | (KNOWN_TEXTS.keys() & set(dimensions)) | set(self._binned.values())
         self._wanted = np.array([field.form != "str" and field.name in wanted for field in FIELDS])
         self._dictionaries = dictionaries
 
     def read(self, block: RecordBlock) -> Rows:
         """Every record's rows. Raises nothing, whatever the bytes."""
+        rows = self._rows(block)
+        for place, name in self._binned.items():
+            number_bins(rows.kinds, rows.integers[INTEGER[name]], rows.dims[:, place])
+        return rows
+
+    def _rows(self, block: RecordBlock) -> Rows:
+        """As `read`, but for the bins."""
         arrow = block.arrow_records()
         if not len(arrow):
             return self._of_json(block.buffer, block.starts, block.ends, block.timestamps)
@@ -108,6 +119,8 @@ class RowReader:
         dims = np.empty((len(columns.kind), len(self._dimensions)), dtype=np.int32)
         others = np.flatnonzero(columns.kind != EVENT)
         for place, dimension in enumerate(self._dimensions):
+            if place in self._binned:
+                continue
             if dimension in KNOWN_TEXTS:
                 dims[:, place] = columns.integer(dimension) - NULL
                 dims[others, place] = ABSENT
@@ -141,6 +154,8 @@ class RowReader:
         count = len(part.kinds)
         entries, used, spans = np.empty(count, np.int32), np.empty(count, np.int32), np.empty((count, 2), np.int64)
         for place, dimension in enumerate(self._dimensions):
+            if place in self._binned:
+                continue
             column = record.plan.table[_FIELD[dimension]]
             if dimension in KNOWN_TEXTS:
                 part.dims[:, place] = np.where(part.kinds == EVENT, part.integers[INTEGERS.index(dimension)] - NULL, ABSENT)

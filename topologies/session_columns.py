@@ -30,6 +30,7 @@ from topologies.session_rows import (
     LIVE_DIMENSIONS,
     SEEN,
     SEQ_WINDOW,
+    STARTED,
     STATE,
     STATE_SEQ,
     forgettable,
@@ -78,7 +79,7 @@ def _values(row: np.ndarray, base_ms: Word, values: np.ndarray) -> None:
     values[5] = unsigned(highest - row[STATE_SEQ])
     values[6] = unsigned(row[STATE])
     values[7] = unsigned(highest - row[DIMS_SEQ])
-    values[8] = unsigned(row[FLAGS] & COUNTED)
+    values[8] = unsigned(row[FLAGS] & (COUNTED | STARTED))
     values[9] = unsigned(row[ISLANDS])
     for place in range(LIVE_DIMENSIONS):
         values[10 + place] = unsigned(row[DIMS + place])

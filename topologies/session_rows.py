@@ -24,8 +24,8 @@ ROW_BYTES: Final = WORDS * 8
 LIVE_DIMENSIONS: Final = WORDS - DIMS
 """So many dimensions of a session can be followed."""
 
-# FLAGS: it is counted in its live cells; it stands in the expiry wheel; the row is nobody's
-COUNTED, WHEELED, FREE = 1, 2, 4
+# FLAGS: it is counted in its live cells; it stands in the expiry wheel; the row is nobody's; its first frame was applied
+COUNTED, WHEELED, FREE, STARTED = 1, 2, 4, 8
 
 # words of the table's hand: the row that it looks at next; first free row + 1 (the next one is its NEXT)
 LOOKED_AT, FIRST_FREE = range(2)

@@ -35,6 +35,7 @@ from topologies.session_rows import (
     ROWS,
     SEEN,
     SEQ_WINDOW,
+    STARTED,
     STATE,
     STATE_SEQ,
     WORDS,
@@ -191,7 +192,7 @@ class SessionTable:
                 low, high, following = self.arrays.islands[island].tolist()
                 runs.append((low, high))
                 island = following - 1
-            words = (row[HIGHEST], row[LAST_TS], row[FRESH_AT], row[STATE_SEQ], row[STATE], row[DIMS_SEQ], row[FLAGS] & COUNTED)
+            words = (row[HIGHEST], row[LAST_TS], row[FRESH_AT], row[STATE_SEQ], row[STATE], row[DIMS_SEQ], row[FLAGS] & (COUNTED | STARTED))
             found[row[ID_1], row[ID_2]] = (*words, tuple(row[DIMS:]), frozenset(seen), tuple(sorted(runs)))
         return found
 

@@ -2,7 +2,7 @@
 
 Layout: "MQST", u16 schema version, u32 CRC-32 of the rest, then one MessagePack document. An array stands in it as
 [dtype, shape, form, bytes]; form is 0 as it is, 1 zstandard, 2 zstandard of its bytes by significance (all lowest ones first).
-Schema 1, whose document was compressed as a whole, is still read. A state of any other version, or of views declared otherwise, is
+Schema 1, whose document was compressed as a whole, and schema 2, whose keys were of two words, are still read. A state of any other version, or of views declared otherwise, is
 refused with OutdatedState: its owner recounts the log.
 
     dump_state    on the thread of the fold: copies, and nothing else
@@ -29,10 +29,10 @@ from topologies.fold import PartitionState
 from topologies.session_columns import SessionColumns, into_columns
 from topologies.session_rows import SAMPLES, WORDS
 from topologies.sources import Source
-from topologies.view import View
+from topologies.view import Measure, View
 
 MAGIC: Final = b"MQST"
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 _HEAD: Final = struct.Struct("<4sHI")
 _LEVEL: Final = 1
 """Zstandard's fastest ordinary level: level 3 takes three times as long and saves a twentieth."""
@@ -91,7 +91,7 @@ def dump_state(state: PartitionState, room: SnapshotRoom | None = None) -> Snaps
         "dictionaries": {name: dictionary.dump() for name, dictionary in state.dictionaries.items()},
         "counters": table.counters.copy(),
         "islands": table.islands().copy(),
-        "tumbling": {cells.view.name: cells.dump() for cells in state.tumbling},
+        "tumbling": {cells.name: cells.dump() for cells in state.tumbling},
         "live": state.live.dump(samples) if state.live is not None else None,
     }
     return Snapshot(state.offset, table.watermark_ms(), document, (room or SnapshotRoom()).copy(table.rows()))
@@ -132,22 +132,35 @@ def _first_schema(body: memoryview) -> dict[str, Any]:
     """A document of schema 1 as one of today: it held the rows as they stand in the table, and dictionaries as lists of texts."""
     document: dict[str, Any] = msgspec.msgpack.decode(bytes(cramjam.zstd.decompress(body)))
     columns = into_columns(_plain_array(document["rows"]), -1)  # a watermark that forgets nothing
-    return {
+    return _widened({
         **document,
         "dictionaries": {name: Dictionary(texts).dump() for name, texts in document["dictionaries"].items()},
         "sessions": {"base_ms": columns.base_ms, "widths": columns.widths, "planes": columns.planes, "ids": columns.ids},
         **{name: _plain_array(document[name]) for name in ("counters", "islands")},
         "tumbling": {name: _plain_arrays(cells) for name, cells in document["tumbling"].items()},
         "live": document["live"] and _plain_arrays(document["live"]),
-    }
+    })  # fmt: skip
 
 
 def _second_schema(body: memoryview) -> dict[str, Any]:
+    return _widened(_third_schema(body))
+
+
+def _third_schema(body: memoryview) -> dict[str, Any]:
     document: dict[str, Any] = msgspec.msgpack.decode(body)
     return document
 
 
-_READERS: Final = {1: _first_schema, 2: _second_schema}
+def _widened(document: dict[str, Any]) -> dict[str, Any]:
+    """A document whose keys had two words as one of today: a third was added for two more dimensions."""
+    for cells in (*document["tumbling"].values(), document["live"]):
+        if cells is not None:
+            words = _array(cells["words"])
+            cells["words"] = np.column_stack([words, np.zeros(len(words), dtype=np.int64)])
+    return document
+
+
+_READERS: Final = {1: _first_schema, 2: _second_schema, 3: _third_schema}
 
 
 def _restored(document: Mapping[str, Any], source: Source, views: Sequence[View]) -> PartitionState:
@@ -156,7 +169,7 @@ def _restored(document: Mapping[str, Any], source: Source, views: Sequence[View]
         state.dictionaries[name] = Dictionary.restored(_arrays(dumped))
     for cells in state.tumbling:
         cells.rebind(state.dictionaries)
-        cells.load(_arrays(document["tumbling"][cells.view.name]))
+        cells.load(_arrays(document["tumbling"][cells.name]))
     if state.live is not None:
         state.live.rebind(state.dictionaries)
         state.live.load(_arrays(document["live"]))
@@ -174,10 +187,16 @@ def _signature(views: Sequence[View]) -> list[Any]:
             view.logic_version,
             [list(grouping) for grouping in view.groupings],
             [window.name for window in view.windows],
-            [[measure.name, measure.sum_of, measure.count_of] for measure in view.measures],
+            [_signed(measure) for measure in view.measures],
         ]
         for view in views
     ]
+
+
+def _signed(measure: Measure) -> list[Any]:
+    """As a measure of schema 2 stood there, and what has come since where it is used."""
+    more = [measure.times, measure.half_life_s] if measure.times or measure.half_life_s else []
+    return [measure.name, measure.sum_of, measure.count_of, *more]
 
 
 def _packed_array(value: Any) -> list[Any]:

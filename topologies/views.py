@@ -1,13 +1,16 @@
-"""The registry of views. A new view is one file beside this one and one line here."""
+"""The registry of views. A new view is one file: in this package with a line here, or in any other with an entry point."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from topologies.concurrents import CONCURRENTS
 from topologies.errors import UsageError
-from topologies.view import View
+from topologies.quality import QUALITY
+from topologies.trending import TRENDING
+from topologies.view import View, parts_of
 from topologies.watch_time import WATCH_TIME
 
-VIEWS: Final[dict[str, View]] = {view.name: view for view in (CONCURRENTS, WATCH_TIME)}
+VIEWS: Final[dict[str, View]] = {view.name: view for view in (CONCURRENTS, WATCH_TIME, TRENDING, QUALITY)}
 
 
 def view_named(name: str) -> View:
@@ -18,6 +21,11 @@ def view_named(name: str) -> View:
         raise UsageError(f"there is no view {name!r}; there are {', '.join(sorted(VIEWS))} and accounting") from None
 
 
-def selected(names: tuple[str, ...]) -> tuple[View, ...]:
+def selected(names: Iterable[str]) -> tuple[View, ...]:
     """The views of these names, all when none is named."""
-    return tuple(view_named(name) for name in names) if names else tuple(VIEWS.values())
+    return tuple(view_named(name) for name in names) or tuple(VIEWS.values())
+
+
+def every_part() -> tuple[View, ...]:
+    """What all views together are folded and stored as."""
+    return parts_of(VIEWS.values())

@@ -10,7 +10,7 @@ from topologies.events import TICK_VALUE
 from topologies.fold import PartitionState, RecordBlock
 from topologies.sources import Source
 from topologies.state_codec import dump_state, load_state, pack_state
-from topologies.views import VIEWS
+from topologies.views import every_part
 
 _EVENT = (
     '{"v":1,"type":"play_start","session":"s%d","seq":%d,"ts":%d,"account":"a","profile":"p","title":"t%d","region":"r","device":"d",'
@@ -20,7 +20,7 @@ _EVENT = (
 
 def warm() -> None:
     """Fold a few hundred events into a state that is thrown away; every table grows once on the way."""
-    state = PartitionState(Source("", "", "", 0), tuple(VIEWS.values()))
+    state = PartitionState(Source("", "", "", 0), every_part())
     for minute in range(3):
         values = [(_EVENT % (at % 1500, minute, minute * 60_000 + at, at % 300)).encode() for at in range(2998)] + [TICK_VALUE, b"?"]
         sizes = np.array([len(value) for value in values], dtype=np.int64)

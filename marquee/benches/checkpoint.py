@@ -26,7 +26,7 @@ from topologies.fold import PartitionState, RecordBlock
 from topologies.settings import Settings
 from topologies.sources import Source
 from topologies.state_codec import SnapshotRoom, dump_state, pack_state
-from topologies.views import VIEWS
+from topologies.views import every_part
 from topologies.warm import warm
 
 SIZES: Final = (10_000, 100_000, 1_000_000)
@@ -105,7 +105,7 @@ async def _written_and_restored(store: CassandraCheckpoints, notes: SourceNotes,
 
 
 def _state(log: LiveSessions) -> PartitionState:
-    state = PartitionState(Source("bench", "live-sessions", f"{log.sessions:022d}", 0), tuple(VIEWS.values()))
+    state = PartitionState(Source("bench", "live-sessions", f"{log.sessions:022d}", 0), every_part())
     for block in _blocks(log):
         state.apply(block)
     return state

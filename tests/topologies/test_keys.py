@@ -17,13 +17,13 @@ DIMENSIONS = ("cdn", "country", "device", "region", "title")
 
 
 @lean
-def _find(index: np.ndarray, words: np.ndarray, count: np.ndarray, first: Word, second: Word) -> Word:
-    return find_key(index, words, count, first, second)
+def _find(index: np.ndarray, words: np.ndarray, count: np.ndarray, first: Word, second: Word, third: Word) -> Word:
+    return find_key(index, words, count, first, second, third)
 
 
 def found(table: KeyTable, grouping: int, numbers: tuple[int, ...]) -> int:
     one, two, three = (*numbers, 0, 0, 0)[:3]
-    return int(_find(table.index, table.words, table.count, grouping | one << 8, two | three << 32))
+    return int(_find(table.index, table.words, table.count, grouping | one << 8, two | three << 32, 0))
 
 
 def dictionaries(count: int) -> dict[str, Dictionary]:
@@ -31,7 +31,7 @@ def dictionaries(count: int) -> dict[str, Dictionary]:
 
 
 def test_a_plan_names_the_columns_of_each_grouping() -> None:
-    assert plan(BY_THREE, DIMENSIONS).tolist() == [[4, 3, 2], [0, 1, -1], [-1, -1, -1]]
+    assert plan(BY_THREE, DIMENSIONS).tolist() == [[4, 3, 2, -1, -1], [0, 1, -1, -1, -1], [-1] * 5]
 
 
 def test_keys_of_three_two_and_no_dimensions_are_told_apart_through_growth_and_restore() -> None:

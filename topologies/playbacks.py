@@ -1,0 +1,36 @@
+"""sessions: how playback sessions went, by title and device, in the hour of their last event (UTC).
+
+A session ends with its `finish`, `stop` or fatal error (its state by greatest seq; CTA-2066 "Playback Ended"), or is closed by silence:
+when its partition's watermark is more than 10 minutes past its last event's ts. Completion is the union of the content seconds
+(position − watched, position] of its events ÷ the title's runtime; complete at 90 % or more. An exit before video start is a session
+that ended or closed without a first frame (CTA-2066 "Exit Before Video Start"). Its length is from its first event's ts to its last's.
+"""
+
+from typing import Final
+
+from topologies.view import HOUR, Histogram, Measure, Rate, View
+
+SILENCE_MS: Final = 600_000
+"""A session whose last event is more than this behind the watermark is closed (design §4)."""
+COMPLETE_PCT: Final = 90
+
+SESSIONS: Final = View(
+    name="sessions",
+    summary="sessions ended, closed by silence, complete, left before video start, and their length, by title and device, hour",
+    groupings=(("title", "device"),),
+    windows=(HOUR,),
+    measures=(
+        Measure("sessions", "sessions that are over", sum_of="sessions"),
+        Measure("ended", "by finish, stop or a fatal error", sum_of="ended"),
+        Measure("closed", "by silence", sum_of="closed"),
+        Measure("complete", "that saw 90 % of the title", sum_of="complete"),
+        Measure("exits_before_start", "without a first frame", sum_of="exits_before_start"),
+    ),
+    leaderboard="sessions",
+    histograms=(Histogram("length", "first to last event", of="length_s", unit="s"),),
+    rates=(
+        Rate("completion_pct", "complete ÷ sessions", of=("complete",), over=("sessions",), scale=100, unit="%"),
+        Rate("exit_pct", "exits before video start ÷ sessions", of=("exits_before_start",), over=("sessions",), scale=100, unit="%"),
+    ),
+    of="session",
+)
