@@ -28,6 +28,7 @@ NAME_OR_NONE: Final = Form(r"[A-Za-z0-9._-]{0,200}", "letters, digits, '.', '_' 
 TABLES: Final = Form(r"[a-z][a-z0-9_]{0,47}", "at most 48 small letters, digits and '_', a letter first")
 GIVEN: Final = Form(r"(?s).*\S.*", "not empty")
 CODECS: Final = Form(r"none|gzip|snappy|lz4|zstd", "none, gzip, snappy, lz4 or zstd")
+LOG_FORMS: Final = Form(r"text|json", "text or json")
 REDIS_URL: Final = Form(r"rediss?://\S*|unix://\S+", "redis://host:port/database, rediss:// for TLS, or unix:// with a socket's path")
 
 
@@ -109,7 +110,7 @@ class WorkerSettings:
     views: tuple[str, ...] = setting((), "views to compute; all that are declared when empty")
     http_host: str = setting("127.0.0.1", "address that /metrics, /healthz and /readyz are served on", form=GIVEN)
     http_port: int = setting(0, "port that they are served on; 0 for any free one, which the log and the ready file tell", most=65_535)
-    log_format: str = setting("text", "the worker's log: text, lines for people, or json, an object a line")
+    log_format: str = setting("text", "the worker's log: text, lines for people, or json, an object a line", form=LOG_FORMS)
 
 
 @dataclass(frozen=True)

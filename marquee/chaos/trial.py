@@ -250,7 +250,8 @@ class Trial:
         """Removes what a run that passed leaves; keeps and says it otherwise."""
         runs = Path(self.settings.local.directory) / "runs" / self.name
         if self.options.keep or not self.passed:
-            self.screen.say(f"kept: {self.directory} (logs, plan.json), {runs}")
+            kept = [f"{path}{told}" for path, told in ((self.directory, " (logs, plan.json)"), (runs, "")) if path.exists()]
+            self.screen.say(f"kept: {', '.join(kept)}" if kept else "nothing was begun, so nothing is kept")
             if not self.passed:
                 self.screen.say(f"again: {self.options.again}")
             return
@@ -279,5 +280,5 @@ class Trial:
             "passed": self.passed,
             "steps": self.steps,
             "again": self.options.again,
-            "kept": None if self.passed and not self.options.keep else str(self.directory),
+            "kept": str(self.directory) if self.directory.exists() else None,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,7 @@ def list_(invocation: Invocation, as_json: bool) -> None:
 
 
 @source.command()
-@click.argument("text", metavar="SOURCE")
+@click.argument("text", metavar="SOURCE", callback=lambda _context, _parameter, text: _named(text))
 @json_option
 @pass_invocation
 def show(invocation: Invocation, text: str, as_json: bool) -> None:
@@ -80,7 +81,7 @@ def show(invocation: Invocation, text: str, as_json: bool) -> None:
 
 
 @source.command("accept-gap")
-@click.argument("text", metavar="SOURCE")
+@click.argument("text", metavar="SOURCE", callback=lambda _context, _parameter, text: _named(text))
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @pass_invocation
@@ -115,6 +116,13 @@ def accept_gap(invocation: Invocation, text: str, yes: bool, as_json: bool) -> N
         emit({"source": text, "first": first, "upto": begins, "stored": found.stored, "accepted": ends})
     else:
         say(f"accepted: {told}")
+
+
+def _named(text: str) -> str:
+    """The argument; a mistyped one need not wait for a server to be found out."""
+    if not re.fullmatch(r"[^:]+:[A-Za-z0-9_-]{22}:\d+", text):
+        raise UsageError(f"{text!r} is no source: write REGION:TOPIC-ID:PARTITION as `marquee source list` shows it")
+    return text
 
 
 def _told(found: SourceFile, first: int | None, begins: int) -> str:

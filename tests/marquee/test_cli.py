@@ -82,6 +82,7 @@ def test_every_command_has_help_with_examples(tmp_path: Path) -> None:
         (("query", "concurrents", "--by", "region=a", "--by", "region=b"), "a dimension twice"),
         (("query", "watch_time", "--to", "1960-01-01"), "1970"),
         (("query", "watch_time", "--to", "0"), "the span is empty"),
+        (("source", "accept-gap", "viewing-events:3", "--yes"), "is no source"),
         (("worker", "--ready-file", "/nonexistent/d/w"), "--ready-file"),
     ],
 )
