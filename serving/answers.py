@@ -113,8 +113,10 @@ class Answer:
 
 
 def ask(stores: Stores, question: Question, clock: Clock = wall_clock_ms) -> Answer:
-    """The answer. Raises UsageError for what cannot be asked, ServerAway when a store that is needed does not answer."""
-    planned = plan(question)
+    """The answer of the edition that answers for this view. Raises UsageError for what cannot be asked, ServerAway when a store that is
+    needed does not answer."""
+    answering = stores.answering(question.view)
+    stores, planned = answering.stores, plan(question, answering.view)
     known = stores.known()
     window, statuses = planned.stored, known.best
     wanted = starts(planned, question, max((status.clock_ms for status in statuses), default=-1))
@@ -125,7 +127,7 @@ def ask(stores: Stores, question: Question, clock: Clock = wall_clock_ms) -> Ans
         _add_cached(stores, sums, start_ms, alone=len(wanted) == 1)
     if stored:
         stores.add_packs(sums, stored, () if window.length_ms else known.ended)
-    answering = known.cached if cached else known.stored
+    heard = known.cached if cached else known.stored
     timed = bool(window.length_ms)
     return Answer(
         view=planned.view.name,
@@ -133,12 +135,12 @@ def ask(stores: Stores, question: Question, clock: Clock = wall_clock_ms) -> Ans
         dimensions=planned.dimensions,
         measures=tuple(measure.name for measure in planned.view.measures),
         rows=tuple(rows(sums)),
-        standing=Standing.of(known, answering.values(), clock()),
+        standing=Standing.of(known, heard.values(), clock()),
         timed=timed and planned.top is None,
         final=all(_is_final(window, start_ms, statuses, known) for start_ms in wanted),
         span_ms=(wanted[0], wanted[-1] + window.length_ms) if timed else None,
         read={"redis": len(cached), "cassandra": len(stored)},
-        notes=_notes(planned, known, wanted, stored),
+        notes=(*filter(None, [answering.note]), *_notes(planned, known, wanted, stored)),
     )
 
 

@@ -67,9 +67,10 @@ def additive(view: View) -> bool:
     return all(measure.sum_of or measure.count_of for measure in view.measures)
 
 
-def plan(question: Question) -> Plan:
-    """The plan. Raises UsageError, saying what there is instead, for what the view does not keep."""
-    view = view_named(question.view)
+def plan(question: Question, declared: View | None = None) -> Plan:
+    """The plan. Raises UsageError, saying what there is instead, for what the view does not keep. declared: the view as the edition that
+    answers declares it; as this version does when None."""
+    view = declared or view_named(question.view)
     if question.top is not None and question.top < 1:
         raise UsageError(f"top {question.top}: ask for one or more")
     grouping, kept, notes = _grouping(view, question.by, question.top is not None)
