@@ -75,7 +75,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"histograms": (replace(HISTOGRAM, quantiles=(50, 95)),)}, "give some between 0 and 1"),
     ({"name": "x" * 21, "histograms": (replace(HISTOGRAM, name="y" * 21),)}, "make its name 4 shorter"),
     ({"extremes": (replace(EXTREME, of="region"),)}, "'region' of an event is not kept; choose from watched_ms"),
-    ({"extremes": (replace(EXTREME, keep="first"),)}, "least keeps 'first'; choose from min, max, last"),
+    ({"extremes": (replace(EXTREME, keep="first"),)}, "least keeps 'first'; choose from min, max, last"),  # type: ignore[arg-type]
     ({"distincts": (replace(DISTINCT, of=("title",)),)}, "different (title) of an event are not counted; choose (account,)"),
     # rates
     ({"rates": (Rate("share", "", of=("stalls",), over=("plays",)),)}, "share is of measures that it does not have; it has stalls"),
