@@ -39,7 +39,7 @@ TABLES: Final = {
         scope text, source text, first bigint, upto bigint, reason text, at_ms bigint,
         PRIMARY KEY ((scope), source, first)
     ) WITH""",
-    "readings": """(
+    "pointers": """(
         scope text, view_name text, edition text, logic int, declaration text, at_ms bigint, by_whom text,
         PRIMARY KEY ((scope), view_name)
     ) WITH""",

@@ -14,7 +14,7 @@ from cassandra.cluster import Session
 
 from connectors.cassandra import close, connect
 from connectors.cassandra_reader import CellRows
-from connectors.readings import Reading, Readings
+from connectors.pointers import Pointer, Pointers
 from connectors.source_notes import SourceNotes
 from topologies.editions import LIVE_EDITION, in_edition
 from topologies.errors import MarqueeError, UsageError
@@ -44,11 +44,11 @@ class Edition:
 
 @dataclass(frozen=True)
 class Switch:
-    """A switch that may be made: by `reading` instead of by `before` (None: the live edition). losses: what the edition that is to answer
+    """A switch that may be made: by `pointer` instead of by `before` (None: the live edition). losses: what the edition that is to answer
     can never have although the one that answers now has it, in sentences."""
 
-    reading: Reading
-    before: Reading | None
+    pointer: Pointer
+    before: Pointer | None
     losses: tuple[str, ...]
 
 
@@ -62,7 +62,7 @@ def opened(settings: Settings) -> Iterator[Session]:
         close(session)
 
 
-def prepare(settings: Settings, session: Session, wanted: Reading) -> Switch:
+def prepare(settings: Settings, session: Session, wanted: Pointer) -> Switch:
     """Look whether the edition of `wanted` can answer for its view; changes nothing. settings: the live edition's.
 
     Raises UsageError when there is no such edition or it computes no such view; MarqueeError, saying how far it is, when it has not
@@ -71,7 +71,7 @@ def prepare(settings: Settings, session: Session, wanted: Reading) -> Switch:
     view = wanted.view
     _require_keyspace(settings, session, LIVE_EDITION)
     _require_keyspace(settings, session, wanted.edition)
-    before = Readings(session, settings.cassandra).all().get(view.name)
+    before = Pointers(session, settings.cassandra).all().get(view.name)
     now = _edition(settings, session, before.edition if before else LIVE_EDITION)
     if now.name == wanted.edition:
         raise UsageError(f"{view.name} is answered by {now.told} already")
@@ -86,7 +86,7 @@ def prepare(settings: Settings, session: Session, wanted: Reading) -> Switch:
 
 def carry_out(settings: Settings, session: Session, switch: Switch) -> None:
     """Set the pointer; readers follow within seconds. Twice is once."""
-    Readings(session, settings.cassandra).point(switch.reading)
+    Pointers(session, settings.cassandra).point(switch.pointer)
 
 
 def lacking(then: Edition, now: Edition) -> list[str]:
@@ -121,7 +121,7 @@ def _require_keyspace(settings: Settings, session: Session, edition: str) -> Non
         raise UsageError(f"there is no edition {edition!r}: Cassandra has no keyspace {keyspace}; `{begin}` begins it")
 
 
-def _require_computed(settings: Settings, session: Session, wanted: Reading) -> None:
+def _require_computed(settings: Settings, session: Session, wanted: Pointer) -> None:
     """The edition has this version of the view, and the live one has not: that one's answers are not to be told from a corrected one's."""
     view = wanted.view
     version = f"{view.name} of logic version {view.logic_version}"

@@ -14,7 +14,7 @@ from cassandra.cluster import Session
 from connectors.cassandra import close, connect
 from connectors.cassandra_reader import CellRows
 from connectors.checkpoints import offsets_of
-from connectors.readings import Reading, Readings
+from connectors.pointers import Pointer, Pointers
 from connectors.redis_reader import CellReader, Totals
 from connectors.source_notes import SourceNotes
 from serving.cells import Key, Sums
@@ -26,7 +26,7 @@ from topologies.sources import SKEW_MS, SourceStatus
 from topologies.view import View, Window, parts_of
 from topologies.views import VIEWS, view_named
 
-READINGS_S: Final = 3.0
+POINTERS_S: Final = 3.0
 """A view that is switched is read where it was for so long at the most."""
 
 
@@ -106,11 +106,11 @@ class Stores:
         self._parts = parts_of(VIEWS.values() if views is None else views)
         self._lender = lender
         self._clock = clock
-        self._readings: Mapping[str, Reading] = {}
-        self._read_s: float | None = None
-        self._unread = ""
-        """What is said while no reading has ever been read."""
-        self._others: dict[str, tuple[Reading, Stores]] = {}
+        self._pointers: Mapping[str, Pointer] = {}
+        self._looked_s: float | None = None
+        self._untold = ""
+        """What is said while no pointer could ever be looked up."""
+        self._others: dict[str, tuple[Pointer, Stores]] = {}
         """Of each view that another edition answers for, that edition's."""
 
     def __enter__(self) -> Self:
@@ -128,7 +128,7 @@ class Stores:
             reader.close()
         self.__dict__.pop("_cassandra", None)
         self.__dict__.pop("_notes", None)
-        self.__dict__.pop("_pointers", None)
+        self.__dict__.pop("_rows", None)
         session = self.__dict__.pop("_session", None)
         if session is not None and self._lender is None:
             close(session)
@@ -147,9 +147,9 @@ class Stores:
         return CellRows(self._session, self._settings.cassandra, self._parts)
 
     @cached_property
-    def _pointers(self) -> Readings:
+    def _rows(self) -> Pointers:
         self._require_keyspace()
-        return Readings(self._session, self._settings.cassandra)
+        return Pointers(self._session, self._settings.cassandra)
 
     def _require_keyspace(self) -> None:
         keyspace = self._settings.cassandra.keyspace
@@ -159,30 +159,30 @@ class Stores:
     def answering(self, name: str) -> Answering:
         """Who answers for the view of that name: these stores, or those of the edition that it was switched to.
 
-        What was switched is known within READINGS_S; while Cassandra is away, as it was known last. Raises UsageError for what is no view.
+        What was switched is known within POINTERS_S; while Cassandra is away, as it was known last. Raises UsageError for what is no view.
         """
-        self._read_readings()
-        reading = self._readings.get(name)
-        if reading is None:
-            return Answering(self, view_named(name), self._unread)
+        self._look_up()
+        pointer = self._pointers.get(name)
+        if pointer is None:
+            return Answering(self, view_named(name), self._untold)
         opened = self._others.get(name)
-        if opened is None or opened[0] != reading:
+        if opened is None or opened[0] != pointer:
             if opened is not None:
                 opened[1].close()
-            opened = reading, Stores(in_edition(self._settings, reading.edition), (reading.view,), self, self._clock)
+            opened = pointer, Stores(in_edition(self._settings, pointer.edition), (pointer.view,), self, self._clock)
             self._others[name] = opened
-        return Answering(opened[1], reading.view, reading.note)
+        return Answering(opened[1], pointer.view, pointer.note)
 
-    def _read_readings(self) -> None:
+    def _look_up(self) -> None:
         now_s = self._clock()
-        if self._read_s is not None and now_s - self._read_s < READINGS_S:
+        if self._looked_s is not None and now_s - self._looked_s < POINTERS_S:
             return
         try:
-            self._readings, self._unread = self._pointers.all(), ""
+            self._pointers, self._untold = self._rows.all(), ""
         except ServerAway:
-            if self._read_s is None:
-                self._unread = "whether another edition answers is not known, so this is the live one's"
-        self._read_s = now_s
+            if self._looked_s is None:
+                self._untold = "whether another edition answers is not known, so this is the live one's"
+        self._looked_s = now_s
 
     def known(self) -> Known:
         """What is known of the sources. Raises ServerAway when neither store answers."""

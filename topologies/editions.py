@@ -6,7 +6,7 @@ meet nothing of the live workers, nor these of them:
     consumer group     {group}-{edition}            checkpoints, cells, statuses      keyspace {keyspace}_{edition}
     dead, late topic   {topic}.{edition}            live views                        Redis prefix {edition}/{prefix}
 
-Which one readers use is a pointer's business, view by view (connectors/readings.py). Pure naming.
+Which one readers use is a pointer's business, view by view (connectors/pointers.py). Pure naming.
 """
 
 from __future__ import annotations

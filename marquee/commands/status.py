@@ -59,8 +59,8 @@ def _show(seen: Overview) -> None:
         say(f"worker {name}: {len(owned)} partitions{address}" + (f", SILENT for {number(heard_s or 0.0)} s" if silent else ""))
     lag = "unknown" if seen.lag is None else number(seen.lag)
     say(f"lag {lag}, as of {instant(seen.as_of_ms)}, {len(seen.sources)} sources")
-    for reading in seen.readings:
-        say(f"{reading.view.name} is {reading.note}, since {instant(reading.at_ms)} by {reading.by}")
+    for pointer in seen.pointers:
+        say(f"{pointer.view.name} is {pointer.note}, since {instant(pointer.at_ms)} by {pointer.by}")
     for trouble in seen.troubles:
         say(trouble)
 
@@ -102,12 +102,12 @@ def _document(seen: Overview) -> dict[str, Any]:
         ],
         "lag": seen.lag,
         "as_of": instant(seen.as_of_ms) if seen.as_of_ms >= 0 else None,
-        "readings": [
+        "pointers": [
             {
-                "view": reading.view.name, "edition": reading.edition, "logic_version": reading.view.logic_version,
-                "switched_at": instant(reading.at_ms), "by": reading.by,
+                "view": pointer.view.name, "edition": pointer.edition, "logic_version": pointer.view.logic_version,
+                "switched_at": instant(pointer.at_ms), "by": pointer.by,
             }
-            for reading in seen.readings
+            for pointer in seen.pointers
         ],
         "troubles": list(seen.troubles),
     }  # fmt: skip

@@ -16,7 +16,7 @@ from topologies.editions import LIVE_EDITION
 from topologies.errors import UsageError
 
 if TYPE_CHECKING:
-    from connectors.readings import Reading
+    from connectors.pointers import Pointer
     from marquee.switching import Switch
 
 
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 def switch(invocation: Invocation, view: str, edition: str | None, back: bool, yes: bool, as_json: bool) -> None:
     """Let another edition answer for a view, once it has caught up.
 
-    Until then it says how far the edition is and changes nothing. Run it with the declarations that the edition's workers run with. Readers follow within seconds, whatever they run with.
+    Until then it says how far the edition is, and changes nothing. Run it with the declarations that the edition's workers run with;
+    readers follow within seconds, whatever they run with.
 
     \b
     Examples:
@@ -38,7 +39,7 @@ def switch(invocation: Invocation, view: str, edition: str | None, back: bool, y
       marquee switch watch_time fix          # from now on it answers for watch_time
       marquee switch watch_time --back       # the live workers' numbers again
     """
-    from connectors.readings import Reading
+    from connectors.pointers import Pointer
     from marquee.switching import carry_out, opened, prepare
     from topologies.views import view_named
 
@@ -47,7 +48,7 @@ def switch(invocation: Invocation, view: str, edition: str | None, back: bool, y
     if invocation.edition != LIVE_EDITION:
         raise click.UsageError("an edition has no others: leave --edition out, and name it behind the view")
     settings = invocation.settings
-    wanted = Reading(view_named(view), edition or LIVE_EDITION, time.time_ns() // 1_000_000, _who())
+    wanted = Pointer(view_named(view), edition or LIVE_EDITION, time.time_ns() // 1_000_000, _who())
     with opened(settings) as session:
         prepared = prepare(settings, session, wanted)
         if prepared.losses and not yes:
@@ -75,17 +76,17 @@ def _who() -> str:
 
 
 def _document(prepared: Switch) -> dict[str, Any]:
-    reading, before = prepared.reading, prepared.before
+    pointer, before = prepared.pointer, prepared.before
     return {
-        "view": reading.view.name, "edition": reading.edition, "logic_version": reading.view.logic_version if reading.edition else None,
-        "switched_at": instant(reading.at_ms), "by": reading.by, "before": _named(before), "losses": list(prepared.losses),
+        "view": pointer.view.name, "edition": pointer.edition, "logic_version": pointer.view.logic_version if pointer.edition else None,
+        "switched_at": instant(pointer.at_ms), "by": pointer.by, "before": _named(before), "losses": list(prepared.losses),
     }  # fmt: skip
 
 
-def _named(reading: Reading | None) -> dict[str, Any]:
-    if reading is None:
+def _named(pointer: Pointer | None) -> dict[str, Any]:
+    if pointer is None:
         return {"edition": LIVE_EDITION, "logic_version": None}
-    return {"edition": reading.edition, "logic_version": reading.view.logic_version}
+    return {"edition": pointer.edition, "logic_version": pointer.view.logic_version}
 
 
 COMMAND = switch
