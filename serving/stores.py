@@ -163,13 +163,13 @@ class Stores:
         What was switched is known within POINTERS_S; while Cassandra is away, as it was known last. Raises UsageError for what is no view.
         """
         self._look_up()
-        pointer = self._pointers.get(name)
+        pointer, opened = self._pointers.get(name), self._others.get(name)
+        if opened is not None and opened[0] != pointer:
+            self._others.pop(name)[1].close()
+            opened = None
         if pointer is None:
             return Answering(self, view_named(name), self._untold)
-        opened = self._others.get(name)
-        if opened is None or opened[0] != pointer:
-            if opened is not None:
-                opened[1].close()
+        if opened is None:
             opened = pointer, Stores(in_edition(self._settings, pointer.edition), (pointer.view,), self, self._clock)
             self._others[name] = opened
         return Answering(opened[1], pointer.view, pointer.note)
