@@ -73,7 +73,7 @@ class CellRows:
             self._statuses = self._prepare(f"SELECT {', '.join(STATUS_COLUMNS[1:])} FROM {keyspace}.sources WHERE scope = ?")
             self._spans = self._prepare(f"SELECT pack_ms FROM {keyspace}.spans WHERE view_name = ? AND logic = ? AND window = ?")
 
-    def _packs(self, view: View, where: str) -> Any:
+    def _select(self, view: View, where: str) -> Any:
         """The statement that reads the view's packs of a window and span, and where else."""
         if (view.table, where) not in self._of_tables:
             columns = "pack_ms, bucket, source, upto, pack"
@@ -102,8 +102,8 @@ class CellRows:
     def packs(self, view: View, window: str, pack_ms: int, bucket: int | None = None) -> list[StoredPack]:
         """The packs of all sources in one span: of one bucket, or of all. Each is as of its own `upto`."""
         if bucket is not None:
-            return list(self._stored(view, [(self._packs(view, _ONE), (window, pack_ms, bucket))], window))
-        return list(self._stored(view, [(self._packs(view, _SOME), (window, pack_ms, part)) for part in _parts()], window))
+            return list(self._stored(view, [(self._select(view, _ONE), (window, pack_ms, bucket))], window))
+        return list(self._stored(view, [(self._select(view, _SOME), (window, pack_ms, part)) for part in _parts()], window))
 
     def source_packs(self, sources: Sequence[str], timeout_s: float = 60.0) -> dict[str, SourceLook]:
         """Each source's packs exactly as of its status.
@@ -154,7 +154,7 @@ class CellRows:
         for view in self._views:
             for window in view.windows:
                 spans = self.pack_spans(view, window.name)
-                queries = [(self._packs(view, _OF), (window.name, span, part, names)) for span in spans for part in _parts()]
+                queries = [(self._select(view, _OF), (window.name, span, part, names)) for span in spans for part in _parts()]
                 for pack in self._stored(view, queries, window.name):
                     packs[pack.source].append(pack)
         for name, status in zip(names, statuses, strict=True):
