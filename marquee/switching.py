@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from cassandra.cluster import Session
@@ -122,13 +122,18 @@ def _require_keyspace(settings: Settings, session: Session, edition: str) -> Non
 
 
 def _require_computed(settings: Settings, session: Session, wanted: Pointer) -> None:
-    """The edition has this version of the view, and the live one has not: that one's answers are not to be told from a corrected one's."""
-    view = wanted.view
+    """The edition has this version of the view and none before it, whose statuses they would be; and the live edition has it not."""
+    view, edition = wanted.view, wanted.edition
     version = f"{view.name} of logic version {view.logic_version}"
-    if not _computes(settings, session, wanted.edition, view):
-        raise UsageError(f"edition {wanted.edition} has no {version}; run this with the declarations that its workers run with")
+    if not _computes(settings, session, edition, view):
+        raise UsageError(f"edition {edition} has no {version}; run this with the declarations that its workers run with")
     if _computes(settings, session, LIVE_EDITION, view):
         raise UsageError(f"the live edition has {version} itself; a corrected view is given a greater logic_version")
+    for earlier in range(1, view.logic_version):
+        if _computes(settings, session, edition, replace(view, logic_version=earlier)):
+            raise UsageError(
+                f"edition {edition} has counted {view.name} by logic version {earlier} before; count {version} in another edition"
+            )
 
 
 def _computes(settings: Settings, session: Session, edition: str, view: View) -> bool:
