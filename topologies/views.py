@@ -6,12 +6,13 @@ from typing import Final
 from topologies.concurrents import CONCURRENTS
 from topologies.errors import UsageError
 from topologies.own_views import with_own
+from topologies.playbacks import SESSIONS
 from topologies.quality import QUALITY
 from topologies.trending import TRENDING
 from topologies.view import View, parts_of
 from topologies.watch_time import WATCH_TIME
 
-BUILT_IN: Final[dict[str, View]] = {view.name: view for view in (CONCURRENTS, WATCH_TIME, TRENDING, QUALITY)}
+BUILT_IN: Final[dict[str, View]] = {view.name: view for view in (CONCURRENTS, WATCH_TIME, TRENDING, QUALITY, SESSIONS)}
 VIEWS: Final[dict[str, View]] = with_own(BUILT_IN)
 
 

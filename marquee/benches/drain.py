@@ -61,6 +61,7 @@ def drain(
     \b
     Examples:
       marquee bench drain --format json
+      marquee bench drain --format arrow --views concurrents,watch_time
       marquee bench drain --events 2000000 --runs 3 --json
       marquee bench drain --live-sessions 1000000
     """
@@ -118,6 +119,7 @@ def _measured(settings: Settings, directory: Path, cluster: LocalCluster | None,
         **by_speed[runs // 2],
         "exact": all(figures["exact"] for figures in found),
         "format": options.format,
+        "views": [view.name for view in selected(settings.worker.views)],
         "runs": [figures["events_per_core_second"] for figures in found],
     }
 
