@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from marquee.switching import MOST_BEHIND_MS, Edition, lacking, lost
+from tests.marquee.running import document, marquee, sentence
 from topologies.sources import Source, SourceStatus
 
 
@@ -44,3 +49,23 @@ def test_what_no_log_has_any_more_is_told_and_no_lack() -> None:
         "local:A:0: records 0 to 119 were gone from the log before edition fix counted them",
     )
     assert lost(fix, Edition("", stand(0, 900, NOW), lost=gone)) == ()  # neither has them
+
+
+def test_an_edition_is_named_once_for_everything_that_is_its_own(tmp_path: Path) -> None:
+    shown = document(marquee(tmp_path, "--edition", "fix", "config", "--json"))
+    assert shown["cassandra.keyspace"] == {"value": "marquee_fix", "from": "edition fix"}
+    assert shown["kafka.topics"]["from"] == "default"
+    assert "edition 'Fix': name it with" in sentence(marquee(tmp_path, "--edition", "Fix", "config"), 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("switch", "watch_time"), "name the edition that is to answer, or give --back"),
+        (("switch", "watch_time", "fix", "--back"), "name the edition that is to answer, or give --back"),
+        (("--edition", "fix", "switch", "watch_time", "fix"), "leave --edition out"),
+        (("switch", "plays", "fix"), "there is no view 'plays'"),
+    ],
+)
+def test_a_switch_used_wrongly_gets_a_sentence(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
+    assert words in sentence(marquee(tmp_path, *arguments), 2)
