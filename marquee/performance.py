@@ -33,9 +33,15 @@ STAGES: Final[dict[str, str]] = {
     "the rest: Faust, asyncio, drivers' threads": "what no stage covers",
 }
 FORMATS: Final = ("json", "arrow")
+_TWO: Final = "concurrents,watch_time"
 _DRAIN: Final = ("events_per_core_second", "runs", "cpu_s", "rss_mb", "exact")
 BARS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
-    "drain-format-json-runs-3": ("one worker on one core drains 10 M JSON events, the median of three", _DRAIN),
+    f"drain-format-json-views-{_TWO}-runs-3": (
+        "one worker on one core drains 10 M JSON events into two views, the median of three",
+        _DRAIN,
+    ),
+    f"drain-format-arrow-views-{_TWO}-runs-3": ("the same in Arrow", _DRAIN),
+    "drain-format-json-runs-3": ("JSON into all views", _DRAIN),
     "drain-format-arrow-runs-3": ("the same in Arrow", _DRAIN),
     "stock": ("a stock Faust agent beside it", ("events_per_core_second", "marquee_events_per_core_second", "ratio", "exact")),
     "scale-workers-2": ("two workers against one", ("events_per_core_second", "events_per_s", "efficiency", "exact")),
@@ -54,6 +60,7 @@ BARS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ("rss_mb", "max_mb", "end_mb", "slope_mb_per_hour", "flat", "late_sends"),
     ),
 }
+_STORED: Final = {"bytes_a_cell": "bytes a cell", "cassandra_cells_per_s": "cells/s, Cassandra", "redis_cells_per_s": "cells/s, Redis"}
 _INNER: Final = ("write_s", "restore_s", "bytes", "pause_ms", "cpu_s")
 
 
@@ -81,6 +88,13 @@ def performance_page() -> str:
     for name, (what, keys) in BARS.items():
         lines.append(f"| {what} (`{name.replace('-', ' ')}`) | {_figures(documents.get(name), keys)} | {_when(documents.get(name))} |")
     lines += [
+        "",
+        "## What each view costs",
+        "",
+        "By `marquee bench views --format json` and `--format arrow`: µs of CPU an event in the fold, beside decoding and admission;",
+        "bytes of a cell in Cassandra, and cells a second that each store took (of JSON's run).",
+        "",
+        *_views({form: documents[f"views-format-{form}"] for form in FORMATS if f"views-format-{form}" in documents}),
         "",
         "## Where the microseconds go",
         "",
@@ -113,6 +127,27 @@ def _number(value: Any) -> str:
 
 def _when(document: Mapping[str, Any] | None) -> str:
     return "" if document is None else f"{document['date'][:10]}, {document['commit']}"
+
+
+def _views(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    if not found:
+        return ["Not measured yet."]
+    measured = {form: document["measured"] for form, document in found.items()}
+    first = next(iter(measured.values()))
+    lines = [
+        f"| view | {' | '.join(measured)} | cells | {' | '.join(_STORED.values())} |",
+        f"|---|{'--:|' * (len(measured) + 1 + len(_STORED))}",
+    ]
+    for name, figures in first["views"].items():
+        us = " | ".join(_number(one["views"].get(name, {}).get("us_an_event", "")) for one in measured.values())
+        stored = " | ".join(_number(figures.get(key, "")) for key in _STORED)
+        lines.append(f"| {name} | {us} | {_number(figures['cells'])} | {stored} |")
+    for key, told in (
+        ("no_view_us_an_event", "no view: decoding and admission"),
+        ("all_views_us_an_event", "**all**, decoding and admission too"),
+    ):
+        lines.append(f"| {told} | {' | '.join(_number(one[key]) for one in measured.values())} | {'| ' * (1 + len(_STORED))}".rstrip())
+    return [*lines, "", *(f"{form}: measured {_when(document)}." for form, document in found.items())]
 
 
 def _stages(profiles: Mapping[str, Mapping[str, Any]]) -> list[str]:

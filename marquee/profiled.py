@@ -34,7 +34,7 @@ STAGES: Final[dict[str, tuple[str, ...]]] = {
     "intern": ("topologies.rows:RowReader._numbers", "topologies.rows:RowReader._number_texts"),
     "identify": ("topologies.rows:identities",),
     "admit": ("topologies.fold:PartitionState._admit", "topologies.fold:PartitionState._sweep"),
-    "fold": ("topologies.cells:TumblingCells.fold",),
+    "fold": ("topologies.cells:TumblingCells.fold", "topologies.sparse_cells:SparseCells.fold"),
     "letters": ("streams.letters:Letters.send", "streams.letters:Letters.delivered"),
     "Redis: take": ("topologies.fold:PartitionState.take_cached",),
     "Redis: send": ("connectors.redis_cache:CellCache.flush",),

@@ -16,16 +16,19 @@ from cluster.local import SERVICES, LocalCluster
 from topologies.settings import Settings
 
 REPOSITORY = Path(__file__).parent.parent
+FEW_VIEWS = ("concurrents", "watch_time")
+"""What workers of tests compute where the test is not of the other views: those take time, and find nothing more."""
 
 
 @pytest.fixture(scope="session")
 def bare_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Defaults, with everything that is written below a temporary folder; no server's address is right in them."""
+    """Few views, else defaults, with everything that is written below a temporary folder; no server's address is right in them."""
     settings = Settings()
     local = dataclasses.replace(settings.local, directory=str(tmp_path_factory.mktemp("var")), jars=str(REPOSITORY / "var" / "jars"))
     # Groups of tests are small and killed often.
     kafka = dataclasses.replace(settings.kafka, session_timeout_s=6.0)
-    return dataclasses.replace(settings, local=local, kafka=kafka)
+    worker = dataclasses.replace(settings.worker, views=FEW_VIEWS)
+    return dataclasses.replace(settings, local=local, kafka=kafka, worker=worker)
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +59,9 @@ def settings(cluster: LocalCluster, tmp_path: Path) -> Settings:
         cassandra=dataclasses.replace(given.cassandra, keyspace=f"marquee_{mark}"),
         local=dataclasses.replace(given.local, directory=str(tmp_path / "var")),
     )
+
+
+@pytest.fixture
+def all_views(settings: Settings) -> Settings:
+    """The test's settings, of workers that compute every view."""
+    return dataclasses.replace(settings, worker=dataclasses.replace(settings.worker, views=()))

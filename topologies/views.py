@@ -1,16 +1,19 @@
-"""The registry of views. A new view is one file: in this package with a line here, or in any other with an entry point."""
+"""The registry of views. A new view is one file: in this package with a line here, or in any other with an entry point (own_views.py)."""
 
 from collections.abc import Iterable
 from typing import Final
 
 from topologies.concurrents import CONCURRENTS
 from topologies.errors import UsageError
+from topologies.own_views import with_own
+from topologies.playbacks import SESSIONS
 from topologies.quality import QUALITY
 from topologies.trending import TRENDING
 from topologies.view import View, parts_of
 from topologies.watch_time import WATCH_TIME
 
-VIEWS: Final[dict[str, View]] = {view.name: view for view in (CONCURRENTS, WATCH_TIME, TRENDING, QUALITY)}
+BUILT_IN: Final[dict[str, View]] = {view.name: view for view in (CONCURRENTS, WATCH_TIME, TRENDING, QUALITY, SESSIONS)}
+VIEWS: Final[dict[str, View]] = with_own(BUILT_IN)
 
 
 def view_named(name: str) -> View:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import click
-import numpy as np
 
 from connectors import cassandra
 from connectors.cassandra_schema import ensure_schema
@@ -18,9 +17,9 @@ from connectors.source_notes import SourceNotes
 from loadgen.live_sessions import PLACES, LiveSessions
 from marquee.arena import arena, cluster_option, show
 from marquee.invocation import Invocation, pass_invocation
+from marquee.log_blocks import block_of
 from marquee.output import json_option, say
 from streams.restoring import restored
-from topologies.compiled import PADDING
 from topologies.errors import MarqueeError
 from topologies.fold import PartitionState, RecordBlock
 from topologies.settings import Settings
@@ -76,7 +75,7 @@ async def _measured(settings: Settings, log: LiveSessions, repeat: int) -> dict[
 
 async def _written_and_restored(store: CassandraCheckpoints, notes: SourceNotes, state: PartitionState, repeat: int) -> dict[str, Any]:
     room, figures, payload = SnapshotRoom(), [], b""
-    room.reserve(len(state.sessions.rows()))
+    room.reserve(len(state.sessions.rows()), len(state.sessions.spell_rows()))
     for _ in range(repeat):
         begun, cpu_s = time.perf_counter(), time.process_time()
         snapshot = dump_state(state, room)
@@ -114,13 +113,7 @@ def _state(log: LiveSessions) -> PartitionState:
 def _blocks(log: LiveSessions) -> Iterator[RecordBlock]:
     for first in range(0, log.events, _BLOCK):
         rows = list(log.values(first, min(_BLOCK, log.events - first)))
-        ends = np.cumsum([len(value) for _, _, value in rows], dtype=np.int64)
-        starts = np.concatenate([np.zeros(1, dtype=np.int64), ends[:-1]])
-        buffer = np.frombuffer(b"".join(value for _, _, value in rows) + bytes(PADDING), dtype=np.uint8)
-        keys = np.full(len(rows), -1, dtype=np.int64)
-        offsets = np.arange(first, first + len(rows), dtype=np.int64)
-        times = np.array([at_ms for at_ms, _, _ in rows], dtype=np.int64)
-        yield RecordBlock(buffer, starts, ends, keys, keys, offsets, times, first, first + len(rows))
+        yield block_of([value for _, _, value in rows], [at_ms for at_ms, _, _ in rows], first)
 
 
 COMMAND = checkpoint

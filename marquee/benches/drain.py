@@ -61,6 +61,7 @@ def drain(
     \b
     Examples:
       marquee bench drain --format json
+      marquee bench drain --format arrow --views concurrents,watch_time
       marquee bench drain --events 2000000 --runs 3 --json
       marquee bench drain --live-sessions 1000000
     """
@@ -101,7 +102,7 @@ def drained_sessions(settings: Settings, sessions: int, events: int, given: bool
 def _viewers(settings: Settings) -> int:
     """How many are watching, by the answer that users get."""
     with Stores(settings) as stores:
-        return sum(row.values[0] or 0 for row in ask(stores, Question(CONCURRENTS.name)).rows)
+        return sum(int(row.values[0] or 0) for row in ask(stores, Question(CONCURRENTS.name)).rows)
 
 
 def _measured(settings: Settings, directory: Path, cluster: LocalCluster | None, options: LoadOptions, runs: int) -> dict[str, Any]:
@@ -118,6 +119,7 @@ def _measured(settings: Settings, directory: Path, cluster: LocalCluster | None,
         **by_speed[runs // 2],
         "exact": all(figures["exact"] for figures in found),
         "format": options.format,
+        "views": [view.name for view in selected(settings.worker.views)],
         "runs": [figures["events_per_core_second"] for figures in found],
     }
 

@@ -39,7 +39,7 @@ Cell = tuple[str, str, int]
 @json_option
 @pass_invocation
 def stock(invocation: Invocation, events: int, drained: int, seed: int, as_json: bool) -> int:
-    """Compare one Marquee worker, all stores on, two views, with a stock Faust agent that computes one of those views and stores nothing.
+    """Compare one Marquee worker, all stores and views on, with a stock Faust agent that computes one of those views and stores nothing.
 
     Both read the same topic of the same servers, in turn, pinned to the same core. Stock Faust reads only the beginning of it (--events),
     since it would take half an hour for all; its sums are compared with the log's. Marquee drains all of it and is audited.

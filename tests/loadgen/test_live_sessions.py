@@ -14,14 +14,14 @@ from topologies.concurrents import EXPIRY_MS
 from topologies.errors import UsageError
 from topologies.fold import PartitionState
 from topologies.session_rows import LIVE
-from topologies.views import VIEWS
+from topologies.views import every_part
 
 EVENTS = 2 * 2 * PLACES
 
 
 def folded(sessions: int) -> PartitionState:
     log = LiveSessions(sessions, EVENTS, T0)
-    state = PartitionState(SOURCE, tuple(VIEWS.values()))
+    state = PartitionState(SOURCE, every_part())
     for first in range(0, EVENTS, PLACES):
         apply(state, [Record(at_ms, value) for at_ms, _, value in log.values(first, PLACES)])
     return state

@@ -26,9 +26,9 @@ from topologies.fold import PartitionState
 from topologies.settings import KafkaSettings, WorkerSettings
 from topologies.sources import Source, SourceStatus
 from topologies.state_codec import Snapshot, load_state, pack_state
-from topologies.views import VIEWS
+from topologies.views import every_part
 
-NOW = tuple(VIEWS.values())
+NOW = every_part()
 
 
 class Cells(CellStore):

@@ -29,7 +29,7 @@ from topologies.errors import SourceError
 from topologies.fold import PartitionState, RecordBlock, Refused
 from topologies.settings import KafkaSettings, Settings
 from topologies.sources import Source
-from topologies.views import VIEWS
+from topologies.views import every_part
 
 Flush = Callable[[PartitionOwner], Coroutine[Any, Any, None]]
 PLACE: Place = ("viewing-events", 0)
@@ -65,7 +65,7 @@ def owners(monkeypatch: pytest.MonkeyPatch, checkpoints: NoCheckpoints, letters:
     settings = Settings()
     spans = dict.fromkeys(range(settings.kafka.partitions), (0, 10))
     monkeypatch.setattr(owners_module, "partition_offsets", lambda _settings, _topic: spans)
-    return Owners(settings, tuple(VIEWS.values()), checkpoints, Book(), letters)
+    return Owners(settings, every_part(), checkpoints, Book(), letters)
 
 
 async def opened(owners: Owners) -> None:

@@ -17,11 +17,11 @@ from topologies.fold import PartitionState, RecordBlock
 from topologies.sources import Source
 from topologies.state_codec import dump_state, pack_state
 from topologies.view import View
-from topologies.views import VIEWS
+from topologies.views import every_part
 from topologies.watch_time import WATCH_TIME
 
 SOURCE = Source("eu", "viewing-events", "A" * 22, 3)
-NOW = tuple(VIEWS.values())
+NOW = every_part()
 OTHERS = (*NOW[:-1], dataclasses.replace(WATCH_TIME, logic_version=2))
 NOTHING = np.zeros(0, dtype=np.int64)
 

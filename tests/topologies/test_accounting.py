@@ -10,12 +10,12 @@ from tests.topologies.logs import SOURCE, T0, event, folded
 from topologies import accounting, compiled, errors
 from topologies.settings import Settings
 from topologies.sources import watermark_ms
-from topologies.views import VIEWS
+from topologies.views import every_part
 from topologies.warm import warm
 
 
 def test_every_record_has_one_class() -> None:
-    status = folded(tuple(VIEWS.values()), [event(T0), event(T0), event(T0 - 10**7), event(T0, ts=T0 + 10**6)]).status()
+    status = folded(every_part(), [event(T0), event(T0), event(T0 - 10**7), event(T0, ts=T0 + 10**6)]).status()
     assert [getattr(status, name) for name in accounting.MEASURES] == [4, 1, 1, 1, 1]
     assert accounting.balanced(status)
     assert not accounting.balanced(dataclasses.replace(status, dead=0))

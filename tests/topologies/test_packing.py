@@ -22,7 +22,7 @@ EDGES = sorted({sign * (1 << bits) + step for bits in (7, 15, 31) for sign in (1
 
 def table() -> KeyTable:
     dictionaries = {"title": Dictionary([text.encode() for text in TITLES]), "region": Dictionary([text.encode() for text in REGIONS])}
-    words = [[at % 60 << 8, at // 60] for at in range(len(KEYS))]
+    words = [[at % 60 << 8, at // 60, 0] for at in range(len(KEYS))]
     return KeyTable(WATCH_TIME, dictionaries, np.array(words, dtype=np.int64))
 
 

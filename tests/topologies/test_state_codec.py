@@ -9,6 +9,7 @@ import mmap
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cramjam
 import msgspec
@@ -21,7 +22,7 @@ from tests.topologies.logs import BY_THREE, SOURCE, T0, Record, apply, event, ex
 from topologies.concurrents import CONCURRENTS
 from topologies.errors import CheckpointError
 from topologies.fold import PartitionState
-from topologies.session_rows import ISLAND_ROWS
+from topologies.session_rows import ISLAND_ROWS, STARTED
 from topologies.sessions import SessionTable
 from topologies.state_codec import MAGIC, SCHEMA, SnapshotRoom, dump_state, load_state, pack_state
 from topologies.view import DAY, HOUR, LIVE, MINUTE, Measure, View
@@ -151,21 +152,30 @@ def test_restored_arrays_can_be_written() -> None:
     assert restored.sessions.counters.dtype == np.int64
 
 
-def test_a_checkpoint_of_the_first_schema_is_still_read() -> None:
-    """checkpoint_schema_1.zst was written by the version before the second schema, half way between two flushes."""
+def without_first_frames(state: PartitionState) -> dict[str, Any]:
+    """The canonical state, but for whether each session's first frame was applied, which schemas 1 and 2 did not keep: no view of theirs
+    asked for it, and a state of other views is counted anew."""
+    found = state.canonical()
+    return {**found, "sessions": {who: (*row[:6], row[6] & ~STARTED, *row[7:]) for who, row in found["sessions"].items()}}
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+def test_a_checkpoint_of_an_earlier_schema_is_still_read(schema: int) -> None:
+    """checkpoint_schema_N.zst was written by the last version that wrote schema N, half way between two flushes."""
     watching = View(
         "watching", "who is there", (("title",), ("region", "device"), ()), (LIVE, MINUTE), (Measure("viewers", "viewers"),)
     )  # fmt: skip
     measures = (Measure("watched_ms", "watched", sum_of="watched_ms"), Measure("plays", "plays", count_of="play_start"))
     views = (watching, View("time", "how long", (("title", "region"), ("kind",)), (HOUR, DAY), measures))
-    packed = Path(__file__).with_name("checkpoint_schema_1.zst").read_bytes()
+    packed = Path(__file__).with_name(f"checkpoint_schema_{schema}.zst").read_bytes()
     kept = msgspec.msgpack.decode(bytes(cramjam.zstd.decompress(packed)))
+    assert struct.unpack_from("<4sH", kept["checkpoint"]) == (MAGIC, schema)
     records = [Record(*record) for record in kept["records"]]
     truth, restored = folded(views, records[: kept["upto"]]), load_state(kept["checkpoint"], SOURCE, views)
-    assert restored.canonical() == truth.canonical()
+    assert without_first_frames(restored) == without_first_frames(truth)
     assert restored.sessions.counters[ISLAND_ROWS] == 45
     apply(truth, records[kept["upto"] :])
     apply(restored, records[kept["upto"] :])
-    assert restored.canonical() == truth.canonical()
+    assert without_first_frames(restored) == without_first_frames(truth)
     packs, _ = load_state(kept["checkpoint"], SOURCE, views).take_packs()
     assert {(pack.view.name, pack.window.name) for pack in packs} >= {("watching", "live"), ("time", "hour")}
