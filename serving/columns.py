@@ -1,8 +1,10 @@
-"""What an answer shows of each part of a view: its cells merged, and made columns. One class a kind of part, `columns_of` finds it. Pure.
+"""What an answer shows of each part of a view: its cells merged, and made columns. One class a kind of part, `columns_of` finds it.
 
-Integers    the view's own measures, and the rates of them
-Quantiles   a histogram: how many values, and their quantiles, from the bins
-Kept        the least, the greatest or the last value
+    Integers    the view's own measures, and the rates of them
+    Quantiles   a histogram: how many values, and their quantiles, from the bins
+    Kept        the least, the greatest or the last value
+
+Pure.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from fractions import Fraction
 from typing import Any, Final, Generic
 
 from serving.cells import Cell, Found, Place, Shown, Sums, Values, added, greatest
-from serving.questions import Plan, additive
+from serving.questions import Plan, additive, quantile_name
 from topologies.bins import RELATIVE_ERROR, middle_of
 from topologies.packs import decode_pack
 from topologies.view import Extreme, Histogram, Measure, Rate, View
@@ -99,7 +101,7 @@ class Quantiles(Numbers):
         self.plan = replace(plan, kept=(*plan.kept, last))
         self._quantiles = [Fraction(str(quantile)) for quantile in histogram.quantiles]
         count = f"{histogram.name}_count"
-        points = tuple(f"{histogram.name}_p{100 * quantile:g}".replace(".", "_") for quantile in histogram.quantiles)
+        points = tuple(f"{histogram.name}_{quantile_name(quantile)}" for quantile in histogram.quantiles)
         self.names = (count, *points)
         self.units = dict.fromkeys(points, histogram.unit) if histogram.unit else {}
         self.errors = {histogram.name: RELATIVE_ERROR}
