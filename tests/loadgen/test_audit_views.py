@@ -15,9 +15,12 @@ from loadgen import audit_admission, audit_views
 from loadgen.audit_sql import COLUMNS, position_of
 from loadgen.audit_strict import TYPES
 from tests.loadgen.audit_walk import T0, Cell, Record, walked
+from topologies.playbacks import SESSIONS
+from topologies.view import View, parts_of
 from topologies.views import VIEWS
 
 TITLES = ("tt1", "tt2")
+PARTS = parts_of({**VIEWS, "sessions": SESSIONS}.values())
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +30,7 @@ def database() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def load(database: duckdb.DuckDBPyConnection, records: list[Record]) -> None:
+def load(database: duckdb.DuckDBPyConnection, records: list[Record], parts: tuple[View, ...] = PARTS) -> None:
     kinds = {"VARCHAR": pa.string(), "BIGINT": pa.int64(), "BOOLEAN": pa.bool_()}
 
     def column(name: str) -> list[Any]:
@@ -49,11 +52,11 @@ def load(database: duckdb.DuckDBPyConnection, records: list[Record]) -> None:
     database.execute("CREATE OR REPLACE TABLE rows AS SELECT * FROM given_rows")
     database.unregister("given_rows")
     audit_admission.classify(database, 400)
-    audit_views.prepare(database)
+    audit_views.prepare(database, parts)
 
 
-def recounted(database: duckdb.DuckDBPyConnection, offset: int) -> dict[Cell, list[int]]:
-    audit_views.recount(database, tuple(VIEWS.values()), offset)
+def recounted(database: duckdb.DuckDBPyConnection, offset: int, parts: tuple[View, ...] = PARTS) -> dict[Cell, list[int]]:
+    audit_views.recount(database, parts, offset)
     rows = database.execute("SELECT * FROM recounted").fetchall()
     found = {tuple(row[:5]): row[5] for row in rows}
     assert len(found) == len(rows)
@@ -75,6 +78,13 @@ events = st.builds(
     watched_ms=st.sampled_from([None, 0, 10_000]),
     stall_ms=st.sampled_from([None, 0, 500]),
     fatal=st.sampled_from([None, False, True]),
+    cdn=st.sampled_from([None, "c1"]),
+    app=st.sampled_from([None, "a1"]),
+    startup_ms=st.sampled_from([None, 0, 63, 64, 127, 128, 129, 4_000, 86_400_000]),
+    bitrate_kbps=st.sampled_from([None, 0, 10_000_000]),
+    stalls=st.sampled_from([None, 2]),
+    position_s=st.sampled_from([None, 0, 5, 9, 10, 18, 20]),
+    runtime_s=st.sampled_from([None, None, 0, 20, 21]),
 )
 
 
@@ -108,7 +118,9 @@ def test_a_viewer_is_sampled_at_the_minute_and_leaves_by_the_clock(database: duc
         Record(T0 + 61_000, None),  # tick: session 0 is 30 s old and gone
     ]
     load(database, records)
-    cells = {(window, start, key) for _, window, start, grouping, key in recounted(database, 3) if grouping == 0}
+    cells = {
+        (window, start, key) for view, window, start, grouping, key in recounted(database, 3) if (view, grouping) == ("concurrents", 0)
+    }
     assert ("minute", T0 + 60_000, "tt1") in cells
     assert ("minute", T0 + 60_000, "tt2") not in cells
     assert ("live", 0, "tt2") in cells
