@@ -26,8 +26,8 @@ def views_page(note: str) -> str:
     lines += [
         "Every built-in view, as it is declared in [topologies/](../topologies); `marquee views` lists those that are installed too",
         "([own-view.md](own-view.md) shows how to add one). [architecture.md](architecture.md#views-exactly) has the exact rules.",
-        "Windows are of the event's own time, UTC, but for the live one, which is now. Sums and numbers of events add up over sources, windows",
-        "and dimensions; what is reckoned from them is reckoned where it is read.",
+        "Windows are of the event's own time, UTC, but for the live one, which is now. Sums and numbers of events add up over sources,",
+        "windows and dimensions; what is reckoned from them is reckoned where it is read.",
     ]
     for view in BUILT_IN.values():
         lines += ["", f"## {view.name}", "", *_section(view)]

@@ -118,7 +118,7 @@ def assert_answers(settings: Settings, directory: Path, run: Run) -> None:
         answer = asked(settings, directory, "query", "stalling", *(word for name in dimensions for word in ("--by", name)), *span)
         assert answer["measures"] == COLUMNS
         rows = {(row["start_ms"], *(row[name] for name in dimensions)): row for row in answer["cells"]}
-        held = {key: cell for key, cell in cells.items() if cell.watched_ms or cell.each_ms}
+        held = {key: cell for key, cell in cells.items() if cell.stalls or cell.watched_ms or cell.each_ms}
         assert rows.keys() == held.keys()
         assert len(rows) == len(answer["cells"])
         for key, cell in held.items():
