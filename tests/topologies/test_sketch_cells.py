@@ -176,7 +176,7 @@ def test_a_state_takes_little_for_many_small_sketches() -> None:
     state = folded(AUDIENCE.parts, records(rows))
     cells = cells_of(state)
     assert len(cells) == 40_000
-    assert cells.nbytes - (1 << 20) < 40_000 * 120 + 500_000
+    assert cells.nbytes - (2 << 20) < 40_000 * 120 + 500_000
 
 
 def test_windows_of_a_distinct_count_lie_in_one_another() -> None:
