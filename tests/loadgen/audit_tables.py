@@ -10,11 +10,16 @@ import pyarrow as pa
 from loadgen import audit_admission, audit_views
 from loadgen.audit_sql import COLUMNS, position_of
 from tests.loadgen.audit_walk import Cell, Record
+from topologies.concurrents import CONCURRENTS
 from topologies.playbacks import SESSIONS
+from topologies.quality import QUALITY
+from topologies.trending import TRENDING
 from topologies.view import View, parts_of
-from topologies.views import VIEWS
+from topologies.watch_time import WATCH_TIME
 
-PARTS: Final = parts_of({**VIEWS, SESSIONS.name: SESSIONS}.values())
+WALKED: Final = (CONCURRENTS, WATCH_TIME, TRENDING, QUALITY, SESSIONS)
+"""The views that the walk has cells of (audit_walk)."""
+PARTS: Final = parts_of(WALKED)
 
 
 def load(database: duckdb.DuckDBPyConnection, records: list[Record], parts: tuple[View, ...] = PARTS) -> None:
