@@ -33,6 +33,8 @@ class Record:
     stalls: int | None = None
     position_s: int | None = None
     runtime_s: int | None = None
+    kind: str | None = None
+    dropped_frames: int | None = None
 
 
 @dataclass

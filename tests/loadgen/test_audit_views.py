@@ -2,65 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import duckdb
-import pyarrow as pa
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadgen import audit_admission, audit_views
-from loadgen.audit_sql import COLUMNS, position_of
+from loadgen import audit_views
 from loadgen.audit_strict import TYPES
-from tests.loadgen.audit_walk import T0, Cell, Record, walked
-from topologies.playbacks import SESSIONS
-from topologies.view import View, parts_of
-from topologies.views import VIEWS
+from tests.loadgen.audit_tables import load, recounted
+from tests.loadgen.audit_walk import T0, Record, walked
 
 TITLES = ("tt1", "tt2")
-PARTS = parts_of({**VIEWS, "sessions": SESSIONS}.values())
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect() as connection:
-        connection.execute("SET threads = 1")
-        yield connection
-
-
-def load(database: duckdb.DuckDBPyConnection, records: list[Record], parts: tuple[View, ...] = PARTS) -> None:
-    kinds = {"VARCHAR": pa.string(), "BIGINT": pa.int64(), "BOOLEAN": pa.bool_()}
-
-    def column(name: str) -> list[Any]:
-        if name == "kind":
-            return ["tick" if record.ts is None else "event" for record in records]
-        if name in ("session", "account"):
-            return [f"{name}{record.sid}" for record in records]
-        return [getattr(record, name, None) for record in records]
-
-    table = pa.table(
-        {
-            "n": pa.array([position_of(offset) for offset in range(len(records))], pa.int64()),
-            "rts": pa.array([record.rts for record in records], pa.int64()),
-            "mine": pa.array([record.sid == 0 for record in records]),
-            **{name: pa.array(column(name), kinds[kind]) for name, kind in COLUMNS.items()},
-        }
-    )
-    database.register("given_rows", table)
-    database.execute("CREATE OR REPLACE TABLE rows AS SELECT * FROM given_rows")
-    database.unregister("given_rows")
-    audit_admission.classify(database, 400)
-    audit_views.prepare(database, parts)
-
-
-def recounted(database: duckdb.DuckDBPyConnection, offset: int, parts: tuple[View, ...] = PARTS) -> dict[Cell, list[int]]:
-    audit_views.recount(database, parts, offset)
-    rows = database.execute("SELECT * FROM recounted").fetchall()
-    found = {tuple(row[:5]): row[5] for row in rows}
-    assert len(found) == len(rows)
-    return found
 
 
 steps = st.sampled_from([0, 0, 1_000, 10_000, 10_000, 20_000, 29_999, 30_000, 30_001, 60_000, 200_000, 1_000_000, -5_000, -70_000])
@@ -98,7 +49,7 @@ def logs(draw: st.DrawFn) -> list[Record]:
     return records
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(records=logs(), cut=st.integers(0, 25))
 def test_the_sql_recount_of_the_views_equals_the_walk(database: duckdb.DuckDBPyConnection, records: list[Record], cut: int) -> None:
     load(database, records)
