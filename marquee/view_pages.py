@@ -7,11 +7,10 @@ from typing import Final
 
 from topologies import accounting
 from topologies.bins import RELATIVE_ERROR
+from topologies.sketches import STANDARD_ERROR
 from topologies.view import ANY, BIN_MARK, PLAYBACK_FAILURE, START_FAILURE, Distinct, Extreme, Histogram, Measure, Rate, Trend, View, Window
 from topologies.views import BUILT_IN
 
-_STANDARD_ERROR_PCT: Final = 104 / 2**7
-"""HyperLogLog's with 2^14 registers: 1.04 ÷ √(2^14) (Flajolet et al., 2007)."""
 _KEPT: Final = {"min": "the least", "max": "the greatest", "last": "the last by ts, then seq,"}
 _COUNTED: Final = {
     ANY: "events",
@@ -70,7 +69,7 @@ def _how(each: Measure | Histogram | Distinct | Extreme | Rate) -> str:
         quantiles = ", ".join(f"p{quantile * 100:g}" for quantile in each.quantiles)
         return f"{quantiles} of {each.of}{on}, from bins: at most {100 * RELATIVE_ERROR:.2g} % of the value off"
     if isinstance(each, Distinct):
-        return f"different ({', '.join(each.of)}), HyperLogLog, united and never added: standard error {_STANDARD_ERROR_PCT:.2g} %"
+        return f"different ({', '.join(each.of)}), HyperLogLog, united and never added: standard error {100 * STANDARD_ERROR:.2g} %"
     if isinstance(each, Extreme):
         return f"{_KEPT[each.keep]} {each.of}; does not add up"
     times = f"{each.scale:g} × " if each.scale != 1 else ""
