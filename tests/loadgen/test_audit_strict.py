@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -136,13 +135,6 @@ TRICKY: list[tuple[bytes | None, str]] = [
     (with_(seq="x", session=""), "out_of_range:session"),
     (with_(seq="x", ts=None), "wrong_type:seq"),
 ]
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect() as connection:
-        connection.execute("SET threads = 1")
-        yield connection
 
 
 def rows_of(database: duckdb.DuckDBPyConnection, values: list[bytes | None], path: Path) -> tuple[list[dict[str, Any]], int]:
