@@ -2,6 +2,7 @@
 
     a window is read from Redis      while it is kept there and final at no source, and Redis knows every source at least as far as
                                      Cassandra does: an owner forgets what is final, and could not bring it back to a Redis that lost it
+    else from its final rows         where Cassandra has them, of every source that is known (topologies/finals.py)
     else from Cassandra              its packs, summed over sources; one Cassandra flush older (5 s, of a backfill 15 s)
 
 An answer says where it was read, and why when that is not where it should have been. Nothing answers empty for an error.
@@ -123,8 +124,9 @@ def ask(stores: Stores, question: Question, clock: Clock = wall_clock_ms) -> Ans
     sums = Sums(planned)
     for start_ms in cached:
         _add_cached(stores, sums, start_ms, alone=len(wanted) == 1)
-    if stored:
-        stores.add_packs(sums, stored, () if window.length_ms else known.ended)
+    final = stores.add_finals(sums, stored, known, alone=len(wanted) == 1) if stored and window.length_ms else set()
+    if partial := [start_ms for start_ms in stored if start_ms not in final]:
+        stores.add_packs(sums, partial, () if window.length_ms else known.ended)
     answering = known.cached if cached else known.stored
     timed = bool(window.length_ms)
     return Answer(
@@ -137,7 +139,7 @@ def ask(stores: Stores, question: Question, clock: Clock = wall_clock_ms) -> Ans
         timed=timed and planned.top is None,
         final=all(_is_final(window, start_ms, statuses, known) for start_ms in wanted),
         span_ms=(wanted[0], wanted[-1] + window.length_ms) if timed else None,
-        read={"redis": len(cached), "cassandra": len(stored)},
+        read={"redis": len(cached), "final": len(final), "cassandra": len(partial)},
         notes=_notes(planned, known, wanted, stored),
     )
 

@@ -11,12 +11,15 @@ from typing import Self
 from cassandra.cluster import Session
 
 from connectors.cassandra import close, connect
+from connectors.cassandra_finals import FinalRows
 from connectors.cassandra_reader import CellRows
 from connectors.checkpoints import offsets_of
 from connectors.redis_reader import CellReader, Totals
 from connectors.source_notes import SourceNotes
 from serving.cells import Key, Sums
+from serving.finals import add_finals
 from topologies.errors import ServerAway, StoreError
+from topologies.finals import Bases
 from topologies.packs import bucket_of, decode_pack
 from topologies.settings import Settings
 from topologies.sources import SKEW_MS, SourceStatus
@@ -94,6 +97,7 @@ class Stores:
             reader.close()
         self.__dict__.pop("_cassandra", None)
         self.__dict__.pop("_notes", None)
+        self.__dict__.pop("_finals", None)
         session = self.__dict__.pop("_session", None)
         if session is not None:
             close(session)
@@ -147,6 +151,10 @@ class Stores:
     def _notes(self) -> SourceNotes:
         return SourceNotes(self._session, self._settings.cassandra)
 
+    @cached_property
+    def _finals(self) -> FinalRows:
+        return FinalRows(self._session, self._settings.cassandra, every_part())
+
     def totals(self, view: View, window: str, start_ms: int, grouping: int, keys: Sequence[Key] | None) -> Totals:
         """Redis' sums over sources; of these keys, or of all."""
         return self._redis.totals(view, window, start_ms, grouping, keys)
@@ -154,6 +162,11 @@ class Stores:
     def best(self, view: View, window: str, start_ms: int, grouping: int, count: int) -> list[Key]:
         """The first keys of Redis' leaderboard."""
         return [key for key, _ in self._redis.top(view, window, start_ms, grouping, count)]
+
+    def add_finals(self, sums: Sums, starts_ms: Sequence[int], known: Known, *, alone: bool) -> set[int]:
+        """Adds the cells of those windows that have final rows of every source in `known`; returns their starts. alone: nothing else can
+        be in the answer. Raises ServerAway or StoreError."""
+        return add_finals(self._finals, Bases(known.stored, known.ended), sums, starts_ms, alone=alone)
 
     def add_packs(self, sums: Sums, starts_ms: Sequence[int], without: Collection[str] = ()) -> None:
         """Adds the cells of these windows from Cassandra, those of the sources `without` excepted. Raises ServerAway or StoreError."""
