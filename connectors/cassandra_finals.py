@@ -57,19 +57,23 @@ def top_bucket(grouping: int) -> int:
 class FinalRows:
     """Final rows as they are read. Methods block and raise ServerAway or StoreError; none answers empty for an error."""
 
-    def __init__(self, session: Session, settings: CassandraSettings, views: Sequence[View]) -> None:
-        """Prepares its statements; the schema is there (ensure_schema). The session stays the caller's."""
+    def __init__(self, session: Session, settings: CassandraSettings) -> None:
+        """Prepares its statements; the schema is there (ensure_schema), of a view's table not before the view is asked for. The session
+        stays the caller's."""
         self._session = session
         self._settings = settings
-        keyspace = settings.keyspace
+        self._packs: dict[str, Any] = {}
         chosen = "WHERE view_name = ? AND logic = ? AND window = ? AND pack_ms >= ? AND pack_ms <= ?"
-        where = "WHERE window = ? AND pack_ms IN ? AND bucket IN ?"
         with cassandra_errors(settings):
-            self._marks = _prepared(session, f"SELECT pack_ms, upto, basis, sources FROM {keyspace}.finals {chosen}")
-            self._packs = {
-                view.final_table: _prepared(session, f"SELECT pack_ms, bucket, upto, pack FROM {keyspace}.{view.final_table} {where}")
-                for view in views
-            }
+            self._marks = _prepared(session, f"SELECT pack_ms, upto, basis, sources FROM {settings.keyspace}.finals {chosen}")
+
+    def _of(self, view: View) -> Any:
+        """The statement that reads the view's packs."""
+        if view.final_table not in self._packs:
+            table = f"{self._settings.keyspace}.{view.final_table}"
+            text = f"SELECT pack_ms, bucket, upto, pack FROM {table} WHERE window = ? AND pack_ms IN ? AND bucket IN ?"
+            self._packs[view.final_table] = _prepared(self._session, text)
+        return self._packs[view.final_table]
 
     def marks(self, view: View, window: str, first_ms: int = 0, last_ms: int = _MOST_MS) -> dict[int, Mark]:
         """The spans of a part that have final packs and start from `first_ms` to `last_ms`, by their start."""
@@ -79,9 +83,9 @@ class FinalRows:
 
     def packs(self, view: View, window: str, spans_ms: Sequence[int], buckets: Sequence[int]) -> Iterator[FinalPack]:
         """The final packs of these spans in these buckets, as far as there are any."""
-        statement, many = self._packs[view.final_table], max(1, _ROWS_A_QUERY // max(1, len(buckets)))
-        queries = [(statement, (window, spans_ms[at : at + many], list(buckets))) for at in range(0, len(spans_ms), many)]
+        many = max(1, _ROWS_A_QUERY // max(1, len(buckets)))
         with cassandra_errors(self._settings):
+            queries = [(self._of(view), (window, list(spans_ms[at : at + many]), list(buckets))) for at in range(0, len(spans_ms), many)]
             for _, rows in execute_concurrent(self._session, queries, concurrency=_IN_FLIGHT, raise_on_first_error=True):
                 for row in rows:
                     yield FinalPack(*row)

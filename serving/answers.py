@@ -1,9 +1,4 @@
-"""The merged answer to a question: what can still change from Redis, what is final from Cassandra.
-
-    a window is read from Redis      while it is kept there and final at no source, and Redis knows every source at least as far as
-                                     Cassandra does: an owner forgets what is final, and could not bring it back to a Redis that lost it
-    else from its final rows         where Cassandra has them, of every source that is known (topologies/finals.py)
-    else from Cassandra              its packs, summed over sources; one Cassandra flush older (5 s, of a backfill 15 s)
+"""The merged answer to a question: the columns of each part of the view, from where serving/reading.py finds its windows.
 
 An answer says where it was read, and why when that is not where it should have been. Nothing answers empty for an error.
 """
@@ -11,17 +6,20 @@ An answer says where it was read, and why when that is not where it should have 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from serving.cells import Row, Sums, rows
-from serving.questions import Plan, Question, plan, starts
+from serving.cells import Row, ordered
+from serving.columns import Columns, columns_of, joined
+from serving.questions import Plan, Question, plan, span_name, starts
+from serving.reading import Reading, is_final, read
 from serving.stores import Known, Stores
+from serving.trends import Past, from_cache, read_trend
 from topologies import accounting
-from topologies.sources import LATENESS_MS, SourceStatus
-from topologies.view import Window
+from topologies.sources import SourceStatus
+from topologies.view import Trend
 
 Clock = Callable[[], int]
 """The time now, epoch milliseconds."""
@@ -64,7 +62,7 @@ class Answer:
     """What was found. `rows` are keyed by `dimensions`; `timed`: each row has the start of its window.
 
     final: no event can change it any more. read: how many stored windows (of accounting: sources) each store gave.
-    span_ms: from and to (exclusive), None for now.
+    span_ms: from and to (exclusive), None for now. units: of the measures that have one. errors: the relative error of what is estimated.
     """
 
     view: str
@@ -78,6 +76,8 @@ class Answer:
     span_ms: tuple[int, int] | None = None
     read: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    units: Mapping[str, str] = field(default_factory=dict)
+    errors: Mapping[str, float] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """The answer as JSON has it: instants in ISO 8601 and, named `_ms`, in epoch milliseconds."""
@@ -94,6 +94,8 @@ class Answer:
             "to": iso(self.span_ms[1]) if self.span_ms else None,
             "dimensions": list(self.dimensions),
             "measures": list(self.measures),
+            "units": dict(self.units),
+            "errors": dict(self.errors),
             "cells": cells,
             "as_of": iso(standing.as_of_ms) if known_time else None,
             "as_of_ms": standing.as_of_ms if known_time else None,
@@ -117,31 +119,60 @@ def ask(stores: Stores, question: Question, clock: Clock = wall_clock_ms) -> Ans
     """The answer. Raises UsageError for what cannot be asked, ServerAway when a store that is needed does not answer."""
     planned = plan(question)
     known = stores.known()
-    window, statuses = planned.stored, known.best
+    if planned.view.trend is not None and planned.span_s:
+        return _ask_trend(stores, known, planned, planned.view.trend, clock)
+    window, statuses, columns = planned.stored, known.best, columns_of(planned)
     wanted = starts(planned, question, max((status.clock_ms for status in statuses), default=-1))
-    cached = [start_ms for start_ms in wanted if _is_cached(planned, start_ms, known, clock())]
-    stored = sorted(set(wanted) - set(cached))
-    sums = Sums(planned)
-    for start_ms in cached:
-        _add_cached(stores, sums, start_ms, alone=len(wanted) == 1)
-    final = stores.add_finals(sums, stored, known, alone=len(wanted) == 1) if stored and window.length_ms else set()
-    if partial := [start_ms for start_ms in stored if start_ms not in final]:
-        stores.add_packs(sums, partial, () if window.length_ms else known.ended)
-    answering = known.cached if cached else known.stored
+    readings = [read(stores, known, one, wanted, clock()) for one in columns]
+    rows = joined(columns, [one.shown(reading.sums.settled()) for one, reading in zip(columns, readings, strict=True)])
+    names = [name for one in columns for name in one.names]
+    cached = {start_ms for reading in readings for start_ms in reading.cached}
+    stored = {start_ms for reading in readings for start_ms in reading.stored}
+    partial = {start_ms for reading in readings for start_ms in set(reading.stored) - reading.final}
+    answering = known.cached if cached and not cached & stored else known.stored
     timed = bool(window.length_ms)
     return Answer(
         view=planned.view.name,
         window=planned.shown.name,
         dimensions=planned.dimensions,
-        measures=tuple(measure.name for measure in planned.view.measures),
-        rows=tuple(rows(sums)),
+        measures=tuple(names),
+        rows=tuple(ordered(rows, _ranked(planned, names), planned.top)),
         standing=Standing.of(known, answering.values(), clock()),
         timed=timed and planned.top is None,
-        final=all(_is_final(window, start_ms, statuses, known) for start_ms in wanted),
+        final=all(is_final(window, start_ms, statuses, known) for start_ms in wanted),
         span_ms=(wanted[0], wanted[-1] + window.length_ms) if timed else None,
-        read={"redis": len(cached), "final": len(final), "cassandra": len(partial)},
-        notes=_notes(planned, known, wanted, stored),
+        read={"redis": len(cached), "final": len(stored - partial), "cassandra": len(partial)},
+        notes=(*_notes(planned, known, wanted, readings[0]), *_older(columns, readings)),
+        units={name: unit for one in columns for name, unit in one.units.items()},
+        errors={name: error for one in columns for name, error in one.errors.items()},
     )
+
+
+def _ask_trend(stores: Stores, known: Known, planned: Plan, trend: Trend, clock: Clock) -> Answer:
+    """As of the oldest clock of the sources, in the store that the newest minute is read from."""
+    answering = known.cached if from_cache(planned, known, clock()) else known.stored
+    standing = Standing.of(known, answering.values(), clock())
+    past = Past.of(planned, trend, standing.as_of_ms)
+    rows, reading = read_trend(stores, known, planned, past, clock())
+    reckoned = f"score = {trend.count} ÷ max({trend.floor:g}, expected)"
+    doubts = _notes(replace(planned, top=None), known, sorted((*reading.cached, *reading.stored)), reading)
+    return Answer(
+        view=planned.view.name,
+        window=span_name(planned.span_s),
+        dimensions=planned.dimensions,
+        measures=past.columns,
+        rows=tuple(rows),
+        standing=standing,
+        span_ms=past.span_ms if standing.as_of_ms >= 0 else None,
+        read={"redis": len(reading.cached), "final": len(reading.final), "cassandra": len(reading.stored) - len(reading.final)},
+        notes=(reckoned, *doubts),
+    )
+
+
+def _ranked(planned: Plan, names: Sequence[str]) -> int:
+    """Which column orders the answer: the leaderboard's, else the first."""
+    board = planned.view.leaderboard
+    return names.index(board) if board in names else 0
 
 
 def ask_accounting(stores: Stores, clock: Clock = wall_clock_ms) -> Answer:
@@ -171,45 +202,23 @@ def _classes(status: SourceStatus) -> tuple[int, ...]:
     return status.received, status.applied, status.duplicate, status.late, status.dead
 
 
-def _is_cached(planned: Plan, start_ms: int, known: Known, now_ms: int) -> bool:
-    """Whether this window is to be read from Redis."""
-    window = planned.stored
-    if not window.cached or not known.cached or known.doubt(window, start_ms):
-        return False
-    if not window.length_ms:
-        return True
-    kept = now_ms < start_ms + window.length_ms + window.retention_s * 1000
-    return kept and not any(_is_final(window, start_ms, [status], known) for status in known.going(known.best))
-
-
-def _is_final(window: Window, start_ms: int, statuses: Collection[SourceStatus], known: Known) -> bool:
-    """Whether the watermarks of all these sources have passed the window's end + 15 min, or they have ended; the live window never is."""
-    passed = start_ms + window.length_ms + LATENESS_MS
-    return bool(statuses) and bool(window.length_ms) and all(status.watermark_ms >= passed for status in known.going(statuses))
-
-
-def _add_cached(stores: Stores, sums: Sums, start_ms: int, *, alone: bool) -> None:
-    """Adds a window's totals: of the leaderboard's first or of the one key asked for, when nothing else can be in the answer."""
-    planned = sums.plan
-    view, window, names = planned.view, planned.stored.name, planned.view.groupings[planned.grouping]
-    keys = None
-    if len(planned.fixed) == len(names):
-        keys = [tuple(planned.fixed[at] for at in range(len(names)))]
-    elif planned.top is not None and view.leaderboard and alone and not planned.fixed and len(planned.kept) == len(names):
-        keys = stores.best(view, window, start_ms, planned.grouping, planned.top)
-    sums.add_totals(start_ms, stores.totals(view, window, start_ms, planned.grouping, keys))
-
-
-def _notes(planned: Plan, known: Known, wanted: list[int], stored: list[int]) -> tuple[str, ...]:
+def _notes(planned: Plan, known: Known, wanted: Sequence[int], reading: Reading[Any]) -> tuple[str, ...]:
     notes = list(planned.notes)
     if planned.top is not None and len(wanted) > 1:
         notes.append(f"ranked over {len(wanted)} windows of a {planned.stored.name}")
     doubts = (known.doubt(planned.stored, start_ms) for start_ms in wanted)
     if planned.stored.cached and (doubt := next(filter(None, doubts), "")):
-        notes.append(f"{doubt}, so this is Cassandra's, up to a flush older" if stored else doubt)
+        notes.append(f"{doubt}, so this is Cassandra's, up to a flush older" if reading.stored else doubt)
     if known.away:
         notes.append(known.away)
     return tuple(notes)
+
+
+def _older(columns: Sequence[Columns[Any]], readings: Sequence[Reading[Any]]) -> tuple[str, ...]:
+    """What to say where a part is Cassandra's and the integers beside it are Redis'."""
+    cached = set(readings[0].cached)
+    older = [name for one, reading in zip(columns, readings, strict=True) if cached & set(reading.stored) for name in one.names]
+    return (f"{', '.join(older)}: Cassandra's, up to a flush older",) if older else ()
 
 
 def iso(epoch_ms: int) -> str:

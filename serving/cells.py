@@ -1,81 +1,90 @@
-"""Cells become the rows of an answer: summed over sources, filtered, projected, peaks taken, ranked. Pure."""
+"""Cells become the rows of an answer: merged over sources, filtered, projected, brought together over windows, ranked. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
-from serving.questions import Plan, additive
-from topologies.packs import PackedCell
+from serving.questions import Plan
 
 Key = tuple[str, ...]
 Values = tuple[int, ...]
+Shown = tuple[int | float | None, ...]
+"""What an answer shows of a cell; None where there is nothing to tell."""
+Place = tuple[int, Key]
+"""Start of the stored window (epoch ms) and kept dimension values."""
+Cell = TypeVar("Cell")
+Found = tuple[int, int, Key, Cell]
+"""A cell as it is stored: start of its window (epoch ms), its grouping, all its dimension values, what it holds."""
+Merge = Callable[[Cell, Cell], Cell]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of an answer: start of its window (epoch ms; 0 for live or for a whole span), dimension values, measures."""
+    """One line of an answer: start of its window (epoch ms; 0 for live or for a whole span), dimension values, what it shows of each."""
 
     start_ms: int
     key: Key
-    values: Values
+    values: Shown
+
+
+def added(first: Values, second: Values) -> Values:
+    """Two cells of integers as one."""
+    return tuple(map(int.__add__, first, second))
+
+
+def greatest(first: Values, second: Values) -> Values:
+    """The greater of each measure."""
+    return tuple(map(max, first, second))
 
 
 @dataclass
-class Sums:
-    """The sum of cells by (stored window start, kept dimension values)."""
+class Sums(Generic[Cell]):
+    """The cells of one part by place. `merged` makes one of two cells of the same window, `over` of two in different ones."""
 
     plan: Plan
-    cells: dict[tuple[int, Key], Values] = field(default_factory=dict)
+    merged: Merge[Cell]
+    over: Merge[Cell]
+    cells: dict[Place, Cell] = field(default_factory=dict)
 
-    def add(self, start_ms: int, key: Key, values: Values) -> None:
-        """Adds one cell of the plan's grouping, if it is asked for."""
+    def add(self, start_ms: int, key: Key, cell: Cell) -> None:
+        """Takes in one cell of the plan's grouping, if it is asked for."""
         plan = self.plan
         for position, value in plan.fixed.items():
             if key[position] != value:
                 return
         place = (start_ms, tuple(key[position] for position in plan.kept))
         before = self.cells.get(place)
-        self.cells[place] = values if before is None else tuple(map(int.__add__, before, values))
+        self.cells[place] = cell if before is None else self.merged(before, cell)
 
-    def add_pack(self, cells: Iterable[PackedCell], wanted: set[int]) -> None:
-        """Adds the cells of one source's pack that belong to the plan's grouping and to a wanted window start."""
-        for cell in cells:
-            if cell.grouping == self.plan.grouping and cell.start_ms in wanted:
-                self.add(cell.start_ms, cell.key, cell.values)
+    def take(self, found: Iterable[Found[Cell]], wanted: Collection[int]) -> None:
+        """Takes in those of one source's cells that belong to the plan's grouping and to a wanted window start."""
+        for start_ms, grouping, key, cell in found:
+            if grouping == self.plan.grouping and start_ms in wanted:
+                self.add(start_ms, key, cell)
 
-    def add_totals(self, start_ms: int, totals: Mapping[Key, Values]) -> None:
-        """Adds cells that are already summed over sources."""
-        for key, values in totals.items():
-            self.add(start_ms, key, values)
+    def settled(self) -> dict[Place, Cell]:
+        """The cells by the windows that the answer shows; with `top` by key alone, at 0."""
+        plan = self.plan
+        if plan.top is not None:
+            return self._moved(lambda _: 0)
+        return self._moved(plan.shown.start_of) if plan.shown is not plan.stored else self.cells
 
-
-def rows(sums: Sums) -> list[Row]:
-    """The answer's rows. In time, then by the ranked measure descending, then by key; with `top` the best so many
-    over the whole span: sums are added over its windows, others show their greatest."""
-    plan = sums.plan
-    found = {place: values for place, values in sums.cells.items() if any(values)}
-    if plan.shown is not plan.stored:
-        found = _greatest(found, plan.shown.start_of)
-    if plan.top is not None:
-        found = _added(found) if additive(plan.view) else _greatest(found, lambda _: 0)
-    ranked = plan.ranked
-    ordered = sorted(found.items(), key=lambda item: (item[0][0], -item[1][ranked], item[0][1]))
-    return [Row(start_ms, key, values) for (start_ms, key), values in ordered][: plan.top]
+    def _moved(self, start_of: Callable[[int], int]) -> dict[Place, Cell]:
+        moved: dict[Place, Cell] = {}
+        for (start_ms, key), cell in self.cells.items():
+            place = (start_of(start_ms), key)
+            before = moved.get(place)
+            moved[place] = cell if before is None else self.over(before, cell)
+        return moved
 
 
-def _greatest(cells: Mapping[tuple[int, Key], Values], start_of: Callable[[int], int]) -> dict[tuple[int, Key], Values]:
-    peaks: dict[tuple[int, Key], Values] = {}
-    for (start_ms, key), values in cells.items():
-        place = (start_of(start_ms), key)
-        before = peaks.get(place)
-        peaks[place] = values if before is None else tuple(map(max, before, values))
-    return peaks
+def ordered(shown: Mapping[Place, Shown], ranked: int, top: int | None) -> list[Row]:
+    """The answer's rows: in time, then by the ranked column descending (None last), then by key; with `top` the first so many."""
 
+    def rank(item: tuple[Place, Shown]) -> tuple[int, float, Key]:
+        value = item[1][ranked]
+        return item[0][0], float("inf") if value is None else -value, item[0][1]
 
-def _added(cells: Mapping[tuple[int, Key], Values]) -> dict[tuple[int, Key], Values]:
-    added: dict[tuple[int, Key], Values] = {}
-    for (_, key), values in cells.items():
-        before = added.get((0, key))
-        added[0, key] = values if before is None else tuple(map(int.__add__, before, values))
-    return added
+    return [Row(start_ms, key, values) for (start_ms, key), values in sorted(shown.items(), key=rank)][:top]

@@ -2,46 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from connectors.cassandra_finals import FinalRows, top_bucket
-from serving.cells import Sums
-from topologies.finals import BEST, Bases, cells_of
-from topologies.packs import BUCKETS, bucket_of, decode_pack
+from connectors.cassandra_finals import top_bucket
+from serving.cells import Cell, Sums
+from serving.columns import Columns
+from serving.questions import Plan
+from serving.stores import Known, Stores
+from topologies.finals import BEST, Bases
+from topologies.packs import BUCKETS, bucket_of
 
 
-def add_finals(finals: FinalRows, bases: Bases, sums: Sums, starts_ms: Sequence[int], *, alone: bool) -> set[int]:
-    """Adds the cells of those windows that have final rows; returns their starts. alone: nothing else can be in the answer, so its first
-    cells may come from a top list. Raises ServerAway or StoreError."""
-    plan = sums.plan
-    view, window = plan.view, plan.stored
+def take_final(
+    stores: Stores, known: Known, columns: Columns[Cell], sums: Sums[Cell], starts_ms: Sequence[int], *, alone: bool
+) -> frozenset[int]:
+    """Takes in the cells of those windows that have final rows; returns their starts. alone: no other window can be in the answer, so its
+    first rows may come from a top list. Raises ServerAway or StoreError."""
+    plan = columns.plan
     wanted: dict[int, set[int]] = {}
     for start_ms in starts_ms:
-        wanted.setdefault(window.pack_of(start_ms), set()).add(start_ms)
-    marks = finals.marks(view, window.name, min(wanted), max(wanted))
-    there = {
-        pack_ms: mark.upto
-        for pack_ms, mark in marks.items()
-        if pack_ms in wanted and (basis := bases.of(window, pack_ms)) is not None and basis.digest == mark.basis
-    }
-    best = alone and plan.top is not None and plan.top <= BEST and view.leaderboard is not None and _is_whole(sums)
-    first = plan.fixed.get(0)
-    if best:
-        buckets = [top_bucket(plan.grouping)]
-    elif first is not None or not view.groupings[plan.grouping]:
-        buckets = [bucket_of((first,) if first is not None else ())]
-    else:
-        buckets = list(range(BUCKETS))
-    packs = list(finals.packs(view, window.name, sorted(there), buckets))
+        wanted.setdefault(plan.stored.pack_of(start_ms), set()).add(start_ms)
+    there = _there(stores, plan, Bases(known.stored, known.ended), wanted)
+    listed = alone and _is_listed(plan)
+    buckets = [top_bucket(plan.grouping)] if listed else _buckets(plan)
+    packs = list(stores.finals.packs(plan.view, plan.stored.name, sorted(there), buckets)) if there else []
     renewed = {pack.pack_ms for pack in packs if pack.upto > there[pack.pack_ms]}
     for pack in packs:
         if pack.pack_ms not in renewed:
-            cells = decode_pack(pack.blob) if best else cells_of(pack.blob, plan.grouping, first)
-            sums.add_pack(cells, wanted[pack.pack_ms])
-    return {start_ms for pack_ms in there.keys() - renewed for start_ms in wanted[pack_ms]}
+            cells = columns.decoded(pack.blob) if listed else columns.decoded_final(pack.blob)
+            sums.take(cells, wanted[pack.pack_ms])
+    return frozenset(start_ms for pack_ms in there.keys() - renewed for start_ms in wanted[pack_ms])
 
 
-def _is_whole(sums: Sums) -> bool:
-    """Whether each cell of the grouping is a row of the answer."""
-    plan = sums.plan
-    return not plan.fixed and len(plan.kept) == len(plan.view.groupings[plan.grouping])
+def _there(stores: Stores, plan: Plan, bases: Bases, spans_ms: Collection[int]) -> dict[int, int]:
+    """Which of these spans have final rows of all that is known, and as of which version."""
+    digests = {pack_ms: basis.digest for pack_ms in spans_ms if (basis := bases.of(plan.stored, pack_ms)) is not None}
+    if not digests:
+        return {}
+    marks = stores.finals.marks(plan.view, plan.stored.name, min(digests), max(digests))
+    return {pack_ms: mark.upto for pack_ms, mark in marks.items() if digests.get(pack_ms) == mark.basis}
+
+
+def _is_listed(plan: Plan) -> bool:
+    """Whether the first cells of a window are the answer, and a top list has so many."""
+    view = plan.view
+    whole = not plan.fixed and len(plan.kept) == len(view.groupings[plan.grouping])
+    return whole and plan.top is not None and plan.top <= BEST and view.leaderboard is not None and len(view.parts) == 1
+
+
+def _buckets(plan: Plan) -> list[int]:
+    """Those that may hold what is asked for."""
+    if not plan.view.groupings[plan.grouping]:
+        return [bucket_of(())]
+    return [bucket_of((plan.fixed[0],))] if 0 in plan.fixed else list(range(BUCKETS))

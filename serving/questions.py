@@ -4,6 +4,7 @@ concurrents  by region=eu            the grouping (region) holds exactly that
 watch_time   by title=T              only (title, region) is kept: its measures are sums, so they are added over region
 watch_time   by region=eu  top 10    the best ten of what is left free: titles in eu
 concurrents  window hour             kept by the minute: an hour's value is the greatest of its minutes' sums
+trending     by region=eu  window 5m a span of the view's trend: the best ten of the grouping (region, title)
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from topologies.views import view_named
 MOST_MS: Final = 32_503_680_000_000
 MOST_WINDOWS: Final = 3_000
 """A question may span so many stored windows: two days of minutes, four months of hours."""
+TREND_TOP: Final = 10
+"""So many of a trend are shown when the question does not say."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class Question:
 class Plan:
     """How it is answered. `kept`: positions of the grouping's dimensions that the answer shows; `fixed`: position → value asked for.
 
-    `stored` is the window read; `shown` the one answered in: longer than `stored` when it is a peak of it.
+    `stored` is the window read; `shown` the one answered in: longer than `stored` when it is a peak of it. `span_s`: of a trend, how long
+    a span is asked for; 0 when the cells themselves are.
     """
 
     view: View
@@ -50,21 +54,22 @@ class Plan:
     shown: Window
     top: int | None
     notes: tuple[str, ...]
+    span_s: int = 0
 
     @property
     def dimensions(self) -> tuple[str, ...]:
         """Names of the dimensions in the answer."""
         return tuple(self.view.groupings[self.grouping][position] for position in self.kept)
 
-    @property
-    def ranked(self) -> int:
-        """Index of the measure that orders the answer."""
-        return self.view.ranked or 0
-
 
 def additive(view: View) -> bool:
-    """Whether the view's measures are sums over events, so that cells of different windows and dimensions may be added."""
-    return all(measure.sum_of or measure.count_of for measure in view.measures)
+    """Whether cells of different windows and dimensions may be merged: those of every part, a live view's viewers excepted."""
+    return view.is_part or all(measure.sum_of or measure.count_of for measure in view.measures)
+
+
+def span_name(span_s: int) -> str:
+    """How a trend's span is asked for: 5m, 1h."""
+    return f"{span_s // 3600}h" if span_s % 3600 == 0 else f"{span_s // 60}m"
 
 
 def plan(question: Question) -> Plan:
@@ -72,6 +77,9 @@ def plan(question: Question) -> Plan:
     view = view_named(question.view)
     if question.top is not None and question.top < 1:
         raise UsageError(f"top {question.top}: ask for one or more")
+    span_s = _span_s(view, question)
+    if span_s:
+        return _trend(view, question, span_s)
     grouping, kept, notes = _grouping(view, question.by, question.top is not None)
     names = view.groupings[grouping]
     fixed = {names.index(name): value for name, value in question.by.items() if value is not None}
@@ -79,6 +87,30 @@ def plan(question: Question) -> Plan:
     if shown is not stored:
         notes = (*notes, f"kept by the {stored.name}: each {shown.name} shows the greatest of its {stored.name}s' sums")
     return Plan(view, grouping, kept, fixed, stored, shown, question.top, notes)
+
+
+def _trend(view: View, question: Question, span_s: int) -> Plan:
+    """Ranked is what `by` leaves free, unless a grouping is by just that."""
+    exact = any(set(names) == set(question.by) for names in view.groupings)
+    grouping, kept, notes = _grouping(view, question.by, question.top is not None or not exact)
+    names = view.groupings[grouping]
+    fixed = {names.index(name): value for name, value in question.by.items() if value is not None}
+    minute = view.window(MINUTE.name)
+    return Plan(view, grouping, kept, fixed, minute, minute, question.top or TREND_TOP, notes, span_s)
+
+
+def _span_s(view: View, question: Question) -> int:
+    """Seconds of the trend's span that is asked for; 0 when the view's windows are, or it has no trend."""
+    if view.trend is None:
+        return 0
+    spanned = question.from_ms is not None or question.to_ms is not None
+    if question.window is None:
+        return 0 if spanned else view.trend.spans_s[0]
+    span_s = next((span_s for span_s in view.trend.spans_s if span_name(span_s) == question.window), 0)
+    if span_s and spanned:
+        windows = " or ".join(window.name for window in view.windows)
+        raise UsageError(f"a trend is as of now and takes no --from and --to; for what was counted then ask for --window {windows}")
+    return span_s
 
 
 def _grouping(view: View, by: Mapping[str, str | None], ranked: bool) -> tuple[int, tuple[int, ...], tuple[str, ...]]:
@@ -121,7 +153,9 @@ def _windows(view: View, question: Question) -> tuple[Window, Window]:
     if name is None:
         name = next((window.name for window in view.windows if window.length_ms or not spanned), view.windows[0].name)
     if name not in shown:
-        raise UsageError(f"{view.name} has no window {name!r}; it has {', '.join([*stored, *(n for n in shown if n not in stored)])}")
+        spans = [span_name(span_s) for span_s in view.trend.spans_s] if view.trend is not None else []
+        there = [*spans, *stored, *(name for name in shown if name not in stored)]
+        raise UsageError(f"{view.name} has no window {name!r}; it has {', '.join(there)}")
     if name == LIVE.name and spanned:
         raise UsageError("the live window is now and takes no --from and --to; ask for another window")
     return stored.get(name, MINUTE), shown[name]
@@ -135,7 +169,7 @@ def starts(plan: Plan, question: Question, newest_ms: int) -> list[int]:
         return [0]
     if question.from_ms is None and question.to_ms is None:
         last = max(0, newest_ms)
-        first = max(0, last - 59 * length) if plan.shown is MINUTE else last
+        first = max(0, last - 59 * length) if plan.shown.name == MINUTE.name else last
     else:
         last = question.to_ms - 1 if question.to_ms is not None else max(newest_ms, question.from_ms or 0)
         first = question.from_ms if question.from_ms is not None else max(0, last)

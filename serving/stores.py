@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
@@ -16,11 +16,10 @@ from connectors.cassandra_reader import CellRows
 from connectors.checkpoints import offsets_of
 from connectors.redis_reader import CellReader, Totals
 from connectors.source_notes import SourceNotes
-from serving.cells import Key, Sums
-from serving.finals import add_finals
+from serving.cells import Key
+from serving.questions import Plan
 from topologies.errors import ServerAway, StoreError
-from topologies.finals import Bases
-from topologies.packs import bucket_of, decode_pack
+from topologies.packs import bucket_of
 from topologies.settings import Settings
 from topologies.sources import SKEW_MS, SourceStatus
 from topologies.view import View, Window
@@ -97,7 +96,7 @@ class Stores:
             reader.close()
         self.__dict__.pop("_cassandra", None)
         self.__dict__.pop("_notes", None)
-        self.__dict__.pop("_finals", None)
+        self.__dict__.pop("finals", None)
         session = self.__dict__.pop("_session", None)
         if session is not None:
             close(session)
@@ -152,8 +151,9 @@ class Stores:
         return SourceNotes(self._session, self._settings.cassandra)
 
     @cached_property
-    def _finals(self) -> FinalRows:
-        return FinalRows(self._session, self._settings.cassandra, every_part())
+    def finals(self) -> FinalRows:
+        """Cassandra's final rows."""
+        return FinalRows(self._session, self._settings.cassandra)
 
     def totals(self, view: View, window: str, start_ms: int, grouping: int, keys: Sequence[Key] | None) -> Totals:
         """Redis' sums over sources; of these keys, or of all."""
@@ -163,18 +163,11 @@ class Stores:
         """The first keys of Redis' leaderboard."""
         return [key for key, _ in self._redis.top(view, window, start_ms, grouping, count)]
 
-    def add_finals(self, sums: Sums, starts_ms: Sequence[int], known: Known, *, alone: bool) -> set[int]:
-        """Adds the cells of those windows that have final rows of every source in `known`; returns their starts. alone: nothing else can
-        be in the answer. Raises ServerAway or StoreError."""
-        return add_finals(self._finals, Bases(known.stored, known.ended), sums, starts_ms, alone=alone)
-
-    def add_packs(self, sums: Sums, starts_ms: Sequence[int], without: Collection[str] = ()) -> None:
-        """Adds the cells of these windows from Cassandra, those of the sources `without` excepted. Raises ServerAway or StoreError."""
-        plan = sums.plan
-        wanted = set(starts_ms)
+    def packs(self, plan: Plan, starts_ms: Collection[int], without: Collection[str] = ()) -> Iterator[bytes]:
+        """Cassandra's packs that hold cells of these windows, of all sources but `without`. Raises ServerAway or StoreError."""
         pinned = plan.view.groupings[plan.grouping] == () or 0 in plan.fixed
         bucket = bucket_of((plan.fixed[0],) if plan.fixed else ()) if pinned else None
-        for pack_ms in sorted({plan.stored.pack_of(start_ms) for start_ms in wanted}):
+        for pack_ms in sorted({plan.stored.pack_of(start_ms) for start_ms in starts_ms}):
             for pack in self._cassandra.packs(plan.view, plan.stored.name, pack_ms, bucket):
                 if pack.source not in without:
-                    sums.add_pack(decode_pack(pack.blob), wanted)
+                    yield pack.blob

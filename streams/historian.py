@@ -56,7 +56,7 @@ class History:
         return cls(
             CellRows(session, settings, views),
             SourceNotes(session, settings),
-            FinalRows(session, settings, views),
+            FinalRows(session, settings),
             FinalStore(session, settings, views),
         )
 

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from serving.cells import Row, Sums, rows
+from serving.cells import Found, Row, Values, ordered
+from serving.columns import columns_of
 from serving.questions import Question, parse_instant, plan, starts
 from topologies.errors import UsageError
-from topologies.packs import PackedCell
 
 HOUR_MS = 3_600_000
+
+
+def answered(question: Question, *sources: list[Found[Values]]) -> list[Row]:
+    """The rows of a view of integers alone, of whose sources these are the cells; every start is wanted but the 120th second."""
+    (integers,) = columns_of(plan(question))
+    sums = integers.sums()
+    for cells in sources:
+        sums.take(cells, {start_ms for start_ms, _, _, _ in cells} - {120_000})
+    return ordered(integers.shown(sums.settled()), 0, question.top)
 
 
 def grouping(question: Question) -> tuple[str, ...]:
@@ -47,11 +56,30 @@ def test_a_top_ranks_what_is_left_free() -> None:
         (Question("concurrents", window="live", from_ms=1), "the live window is now"),
         (Question("watch_time", from_ms=5, to_ms=5), "the span is empty"),
         (Question("watch_time", top=0), "ask for one or more"),
+        (Question("trending", window="10m"), "no window '10m'; it has 5m, 1h, minute, day"),
+        (Question("trending", window="1h", from_ms=0), "a trend is as of now"),
     ],
 )
 def test_what_is_not_kept_is_refused_with_what_there_is(question: Question, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         plan(question)
+
+
+def test_a_trend_ranks_the_best_ten_of_the_last_five_minutes_unless_told_otherwise() -> None:
+    found = plan(Question("trending"))
+    assert (found.dimensions, found.span_s, found.top) == (("title",), 300, 10)
+    assert plan(Question("trending", window="1h", top=3)).span_s == 3600
+    in_eu = plan(Question("trending", {"region": "eu"}))
+    assert (in_eu.dimensions, in_eu.fixed) == (("region", "title"), {0: "eu"})
+    assert plan(Question("trending", {"title": "T"})).dimensions == ("title",)
+    regions = plan(Question("trending", {"region": None}))
+    assert (regions.dimensions, regions.notes) == (("region",), ("summed over title",))
+
+
+def test_what_a_trend_is_made_of_is_asked_by_its_windows() -> None:
+    assert plan(Question("trending", window="day")).span_s == 0
+    span = plan(Question("trending", from_ms=0, to_ms=60_000))
+    assert (span.span_s, span.stored.name) == (0, "minute")
 
 
 def test_without_a_span_the_window_of_the_newest_clock_is_read() -> None:
@@ -84,24 +112,20 @@ def test_a_span_without_window_is_answered_from_history() -> None:
 
 def test_the_peak_of_an_hour_is_the_greatest_of_its_minutes_sums() -> None:
     """Two sources peak in different minutes: the peak is of the sums, not the sum of the peaks."""
-    sums = Sums(plan(Question("concurrents", window="hour")))
-    wanted = {0, 60_000}
-    sums.add_pack([PackedCell(0, 3, (), (5,)), PackedCell(60_000, 3, (), (1,)), PackedCell(0, 1, ("eu",), (99,))], wanted)
-    sums.add_pack([PackedCell(0, 3, (), (1,)), PackedCell(60_000, 3, (), (7,)), PackedCell(120_000, 3, (), (90,))], wanted)
-    assert rows(sums) == [Row(0, (), (8,))]
+    one: list[Found[Values]] = [(0, 3, (), (5,)), (60_000, 3, (), (1,)), (0, 1, ("eu",), (99,))]
+    other: list[Found[Values]] = [(0, 3, (), (1,)), (60_000, 3, (), (7,)), (120_000, 3, (), (90,))]
+    assert answered(Question("concurrents", window="hour"), one, other) == [Row(0, (), (8,))]
 
 
 def test_ties_are_ordered_by_key_and_a_top_is_cut_after_them() -> None:
-    sums = Sums(plan(Question("concurrents", top=2)))
-    sums.add_totals(0, {("c",): (5,), ("a",): (5,), ("b",): (9,), ("z",): (0,)})
-    assert [row.key for row in rows(sums)] == [("b",), ("a",)]
+    cells: list[Found[Values]] = [(0, 0, ("c",), (5,)), (0, 0, ("a",), (5,)), (0, 0, ("b",), (9,)), (0, 0, ("z",), (0,))]
+    assert [row.key for row in answered(Question("concurrents", top=2), cells)] == [("b",), ("a",)]
 
 
 def test_a_top_over_a_span_adds_sums_over_its_windows() -> None:
-    sums = Sums(plan(Question("watch_time", {"title": None}, top=1)))
-    sums.add_pack([PackedCell(0, 0, ("a", "eu"), (5, 1, 1)), PackedCell(HOUR_MS, 0, ("a", "us"), (6, 0, 1))], {0, HOUR_MS})
-    sums.add_pack([PackedCell(0, 0, ("b", "eu"), (9, 1, 1))], {0, HOUR_MS})
-    assert rows(sums) == [Row(0, ("a",), (11, 1, 2))]
+    one: list[Found[Values]] = [(0, 0, ("a", "eu"), (5, 1, 1)), (HOUR_MS, 0, ("a", "us"), (6, 0, 1))]
+    other: list[Found[Values]] = [(0, 0, ("b", "eu"), (9, 1, 1))]
+    assert answered(Question("watch_time", {"title": None}, top=1), one, other) == [Row(0, ("a",), (11, 1, 2))]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,77 @@
+"""Where each window is read: what can still change from Redis, what is final from Cassandra.
+
+    a window is read from Redis      while it is kept there and final at no source, and Redis knows every source at least as far as
+                                     Cassandra does: an owner forgets what is final, and could not bring it back to a Redis that lost it
+    else from its final rows         where Cassandra has them, of every source that is known (serving/finals.py)
+    else from Cassandra              its packs, merged over sources; one Cassandra flush older (5 s, of a backfill 15 s)
+
+Of a view only its integers are kept in Redis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic
+
+from serving.cells import Cell, Sums
+from serving.columns import Columns
+from serving.finals import take_final
+from serving.questions import Plan
+from serving.stores import Known, Stores
+from topologies.sources import LATENESS_MS, SourceStatus
+from topologies.view import Window
+
+
+@dataclass(frozen=True)
+class Reading(Generic[Cell]):
+    """The cells of one part, and which starts of its windows were read where. `final`: those of the stored ones that had final rows."""
+
+    sums: Sums[Cell]
+    cached: tuple[int, ...]
+    stored: tuple[int, ...]
+    final: frozenset[int] = frozenset()
+
+
+def read(stores: Stores, known: Known, columns: Columns[Cell], starts_ms: Sequence[int], now_ms: int) -> Reading[Cell]:
+    """The cells of these windows. Raises ServerAway when a store that is needed does not answer."""
+    plan, sums = columns.plan, columns.sums()
+    cached = tuple(start_ms for start_ms in starts_ms if is_cached(plan, start_ms, known, now_ms))
+    stored = tuple(sorted(set(starts_ms) - set(cached)))
+    for start_ms in cached:
+        _add_cached(stores, sums, start_ms, alone=len(starts_ms) == 1)
+    final = take_final(stores, known, columns, sums, stored, alone=len(starts_ms) == 1) if stored and plan.stored.length_ms else frozenset()
+    if partial := set(stored) - final:
+        for pack in stores.packs(plan, partial, () if plan.stored.length_ms else known.ended):
+            sums.take(columns.decoded(pack), partial)
+    return Reading(sums, cached, stored, final)
+
+
+def is_cached(plan: Plan, start_ms: int, known: Known, now_ms: int) -> bool:
+    """Whether this window is to be read from Redis."""
+    window = plan.stored
+    if not window.cached or not known.cached or known.doubt(window, start_ms):
+        return False
+    if not window.length_ms:
+        return True
+    kept = now_ms < start_ms + window.length_ms + window.retention_s * 1000
+    return kept and not any(is_final(window, start_ms, [status], known) for status in known.going(known.best))
+
+
+def is_final(window: Window, start_ms: int, statuses: Collection[SourceStatus], known: Known) -> bool:
+    """Whether the watermarks of all these sources have passed the window's end + 15 min, or they have ended; the live window never is."""
+    passed = start_ms + window.length_ms + LATENESS_MS
+    return bool(statuses) and bool(window.length_ms) and all(status.watermark_ms >= passed for status in known.going(statuses))
+
+
+def _add_cached(stores: Stores, sums: Sums[Any], start_ms: int, *, alone: bool) -> None:
+    """Adds a window's totals: of the leaderboard's first or of the one key asked for, when nothing else can be in the answer."""
+    plan = sums.plan
+    view, window, names = plan.view, plan.stored.name, plan.view.groupings[plan.grouping]
+    keys = None
+    if len(plan.fixed) == len(names):
+        keys = [tuple(plan.fixed[at] for at in range(len(names)))]
+    elif plan.top is not None and view.leaderboard and len(view.parts) == 1 and alone and not plan.fixed and len(plan.kept) == len(names):
+        keys = stores.best(view, window, start_ms, plan.grouping, plan.top)
+    for key, values in stores.totals(view, window, start_ms, plan.grouping, keys).items():
+        sums.add(start_ms, key, values)
