@@ -26,7 +26,7 @@ def emit(document: object) -> None:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = (), title: str = "") -> None:
-    """A table on stdout; the columns named in `right` are numbers."""
+    """A table on stdout; the columns named in `right` are numbers. A dash stands where there is nothing to tell (None)."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -36,8 +36,14 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], right: Seque
     for header in headers:
         drawn.add_column(header, justify="right" if header in right else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*(Text(number(cell) if isinstance(cell, int | float) else str(cell)) for cell in row))
+        drawn.add_row(*(Text(_shown(cell)) for cell in row))
     console.print(drawn)
+
+
+def _shown(cell: object) -> str:
+    if cell is None:
+        return "-"
+    return number(cell) if isinstance(cell, int | float) else str(cell)
 
 
 def number(value: float) -> str:

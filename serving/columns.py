@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import Any, Final, Generic
 
 from serving.cells import Cell, Found, Place, Shown, Sums, Values, added, greatest
-from serving.questions import Plan, additive
+from serving.questions import Plan, additive, quantile_name
 from topologies.bins import RELATIVE_ERROR, middle_of
 from topologies.finals import cells_of
 from topologies.packs import PackedCell, decode_pack
@@ -107,7 +107,7 @@ class Quantiles(Numbers):
         self.plan = replace(plan, kept=(*plan.kept, last))
         self._quantiles = [Fraction(str(quantile)) for quantile in histogram.quantiles]
         count = f"{histogram.name}_count"
-        points = tuple(f"{histogram.name}_p{100 * quantile:g}".replace(".", "_") for quantile in histogram.quantiles)
+        points = tuple(f"{histogram.name}_{quantile_name(quantile)}" for quantile in histogram.quantiles)
         self.names = (count, *points)
         self.units = dict.fromkeys(points, histogram.unit) if histogram.unit else {}
         self.errors = {histogram.name: RELATIVE_ERROR}

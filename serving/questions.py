@@ -72,6 +72,11 @@ def span_name(span_s: int) -> str:
     return f"{span_s // 3600}h" if span_s % 3600 == 0 else f"{span_s // 60}m"
 
 
+def quantile_name(quantile: float) -> str:
+    """How a quantile is called: p50, p99, p99_9."""
+    return f"p{100 * quantile:g}".replace(".", "_")
+
+
 def plan(question: Question) -> Plan:
     """The plan. Raises UsageError, saying what there is instead, for what the view does not keep."""
     view = view_named(question.view)

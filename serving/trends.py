@@ -21,7 +21,7 @@ from serving.columns import Integers
 from serving.questions import Plan
 from serving.reading import Reading, is_cached, read
 from serving.stores import Known, Stores
-from topologies.measuring import ONE
+from topologies.decay import ONE
 from topologies.sources import SKEW_MS
 from topologies.view import DAY, MINUTE, Trend
 
@@ -62,14 +62,14 @@ class Past:
         return end - self.span_s * 1000, end
 
     def days(self) -> list[int]:
-        """Starts of the days that are read, T's the last."""
+        """Starts of the days that are read, T's the last; none when there is no T."""
         today, before = DAY.start_of(self.as_of_ms), -(-HALF_LIVES * self.half_life_s * 1000 // DAY.length_ms)
         return list(range(max(0, today - before * DAY.length_ms), today + 1, DAY.length_ms))
 
     def minutes(self, newest_ms: int) -> list[int]:
         """Starts of the minutes that are read: the span's, and those that sources ahead of T, as far as `newest_ms`, have in T's day."""
         first, end = self.span_ms
-        last = min(max(end - 1, newest_ms), self.days()[-1] + DAY.length_ms - 1)
+        last = min(max(end - 1, newest_ms), DAY.start_of(self.as_of_ms) + DAY.length_ms - 1)
         return list(range(max(0, first), last + 1, MINUTE.length_ms))
 
 

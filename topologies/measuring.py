@@ -10,15 +10,13 @@ from numpy.typing import NDArray
 
 from topologies.columns import INTEGER
 from topologies.compiled import Word, inlined, signed
+from topologies.decay import DAY_MINUTES, decay
 from topologies.events import TYPES
 from topologies.keys import find_key, plan
 from topologies.view import ANY, BIN_MARK, PLAYBACK_FAILURE, SESSION_FACTS, START_FAILURE, View
 
 SESSION_COLUMN: Final[dict[str, int]] = {name: at for at, name in enumerate((*SESSION_FACTS, "ts"))}
 """Rows of a session's integers: its facts, and its last event's ts."""
-DAY_MINUTES: Final = 1440
-ONE: Final = 1 << 16
-"""What an event at the beginning of a day counts for in a measure with a half-life."""
 
 SUM, TIMES, COUNT, KEPT = range(4)
 """Columns of MeasureArrays.how."""
@@ -137,11 +135,6 @@ def _how(view: View, columns: Mapping[str, int]) -> NDArray[np.int64]:
         times = columns[declared.times] if declared.times is not None else -1
         rows.append((columns[summed] if summed is not None else -1, times, counted, kept))
     return np.array(rows, dtype=np.int64).reshape(-1, 4)
-
-
-def decay(half_life_s: int) -> list[int]:
-    """What an event counts for in each minute of a day: 2^16 · 2^(minutes ÷ half-life), rounded."""
-    return [round(ONE * 2 ** (minute * 60 / half_life_s)) for minute in range(DAY_MINUTES)]
 
 
 def _weights(view: View) -> NDArray[np.int64]:

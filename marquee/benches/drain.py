@@ -101,7 +101,7 @@ def drained_sessions(settings: Settings, sessions: int, events: int, given: bool
 def _viewers(settings: Settings) -> int:
     """How many are watching, by the answer that users get."""
     with Stores(settings) as stores:
-        return sum(row.values[0] or 0 for row in ask(stores, Question(CONCURRENTS.name)).rows)
+        return sum(int(row.values[0] or 0) for row in ask(stores, Question(CONCURRENTS.name)).rows)
 
 
 def _measured(settings: Settings, directory: Path, cluster: LocalCluster | None, options: LoadOptions, runs: int) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from marquee.output import emit, instant, json_option, say, table
 @click.command()
 @click.argument("view")
 @click.option("--by", multiple=True, metavar="DIMENSION[=VALUE]", help="Cells of this value; without one, a row for each. Repeatable.")
-@click.option("--top", type=click.IntRange(min=1), help="The best so many by the view's leaderboard.")
-@click.option("--window", help="live, minute, hour or day; the view's first when not given.")
+@click.option("--top", type=click.IntRange(min=1), help="The best so many by the view's leaderboard; of a trend by its score.")
+@click.option("--window", help="live, minute, hour or day, or a trend's span (5m, 1h); the view's first when not given.")
 @click.option("--from", "from_text", metavar="T", help="From this instant: ISO 8601 (UTC unless it says otherwise) or epoch seconds.")
 @click.option("--to", "to_text", metavar="T", help="Up to this instant, which is not part of it.")
 @json_option
@@ -30,6 +30,7 @@ def query(
     """Ask a view. Numbers that can still change are called provisional.
 
     Live windows come from Redis, what is final from Cassandra; every answer says as of when, from how many sources, and how old it is.
+    A quantile is at most 1/64 (1.6 %) from the exact one; a rate is empty (in JSON null) where it would be divided by 0.
 
     \b
     Examples:
@@ -39,6 +40,11 @@ def query(
       marquee query concurrents --by region=eu --window minute --from 2026-01-31T20:00 --to 2026-01-31T21:00
       marquee query watch_time --by title=t00042 --window day
       marquee query watch_time --by region=eu --top 10 --json
+      marquee query trending                                  # the ten titles most above what their past leads to expect
+      marquee query trending --by region=eu --window 1h --top 20
+      marquee query trending --by title=t00042 --window day   # the plays themselves
+      marquee query quality --by cdn --top 5                  # the last hour: startup, rebuffering, bitrate, failures
+      marquee query quality --by region=eu --from 2026-01-31T20:00 --to 2026-01-31T20:15
       marquee query accounting
     """
     from serving.answers import ask, ask_accounting

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
 from marquee.output import emit, json_option, table
+from serving.questions import quantile_name, span_name
 from topologies import accounting
 from topologies.view import View
 from topologies.views import VIEWS
@@ -13,7 +16,7 @@ from topologies.views import VIEWS
 @click.command()
 @json_option
 def views(as_json: bool) -> None:
-    """List the views: what each is by, its windows and its measures.
+    """List the views: what each is by, its windows and its measures, with rates, quantiles and trends.
 
     \b
     Examples:
@@ -30,8 +33,21 @@ def views(as_json: bool) -> None:
 
 def _row(view: View) -> tuple[str, ...]:
     by = " | ".join(" × ".join(grouping) or "total" for grouping in view.groupings)
-    windows = ", ".join(window.name for window in view.windows)
-    return view.name, by, windows, ", ".join(measure.name for measure in view.measures), view.summary
+    windows = ", ".join([*_spans(view), *(window.name for window in view.windows)])
+    return view.name, by, windows, ", ".join(_measures(view)), view.summary
+
+
+def _spans(view: View) -> list[str]:
+    return [span_name(span_s) for span_s in view.trend.spans_s] if view.trend is not None else []
+
+
+def _measures(view: View) -> list[str]:
+    """What answers show of it, in their order; of a histogram its quantiles together."""
+    scored = ["expected", "score"] if view.trend is not None else []
+    binned = [f"{one.name} ({', '.join(quantile_name(quantile) for quantile in one.quantiles)})" for one in view.histograms]
+    visible = [measure.name for measure in view.measures if not measure.half_life_s]
+    others = [one.name for kind in (view.extremes, view.distincts) for one in kind]
+    return [*visible, *scored, *(rate.name for rate in view.rates), *binned, *others]
 
 
 def _document(view: View) -> dict[str, object]:
@@ -41,6 +57,12 @@ def _document(view: View) -> dict[str, object]:
         "groupings": [list(grouping) for grouping in view.groupings],
         "windows": [window.name for window in view.windows],
         "measures": [{"name": m.name, "summary": m.summary, "unit": m.unit} for m in view.measures],
+        "rates": [asdict(rate) for rate in view.rates],
+        "histograms": [asdict(histogram) for histogram in view.histograms],
+        "extremes": [asdict(extreme) for extreme in view.extremes],
+        "distincts": [asdict(distinct) for distinct in view.distincts],
+        "trend": asdict(view.trend) | {"spans": _spans(view)} if view.trend is not None else None,
+        "of": view.of,
         "leaderboard": view.leaderboard,
         "logic_version": view.logic_version,
     }

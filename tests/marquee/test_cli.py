@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.marquee.running import ENVIRONMENT, marquee, sentence
+from topologies.views import VIEWS
 
 COMMANDS = {
     *("audit", "bench", "chaos", "config", "dead", "demo", "doctor", "down", "late"),
@@ -135,7 +136,11 @@ def test_config_is_one_json_document_with_origins(tmp_path: Path) -> None:
 
 def test_views_lists_every_view(tmp_path: Path) -> None:
     document = json.loads(marquee(tmp_path, "views", "--json").stdout)
-    assert [view["view"] for view in document["views"]] == ["concurrents", "watch_time", "accounting"]
+    views = {view["view"]: view for view in document["views"]}
+    assert {*VIEWS, "accounting"} == set(views)
+    assert views["trending"]["trend"]["spans"] == ["5m", "1h"]
+    assert [rate["name"] for rate in views["quality"]["rates"]][:2] == ["rebuffer_pct", "bitrate_kbps"]
+    assert "startup (p50, p95, p99)" in marquee(tmp_path, "views").stdout
 
 
 def test_down_without_a_cluster_says_so(tmp_path: Path) -> None:

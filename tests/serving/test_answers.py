@@ -20,6 +20,7 @@ from connectors.redis import RedisKeys
 from connectors.redis_cache import CellCache
 from connectors.source_notes import SourceNotes
 from serving.answers import Answer, ask, ask_accounting, iso
+from serving.cells import Shown
 from serving.questions import Question
 from serving.stores import Stores
 from tests.topologies.packed import encode_pack
@@ -136,7 +137,7 @@ def without_cassandra(settings: Settings) -> Settings:
     return dataclasses.replace(settings, cassandra=dataclasses.replace(settings.cassandra, port=1))
 
 
-def found(answer: Answer) -> dict[tuple[str, ...], tuple[int, ...]]:
+def found(answer: Answer) -> dict[tuple[str, ...], Shown]:
     return {row.key: row.values for row in answer.rows}
 
 

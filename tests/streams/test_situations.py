@@ -68,7 +68,7 @@ class World:
 
     def watched_ms(self, title: str) -> int:
         rows = self.ask(Question("watch_time", {"title": title, "region": "eu"}, window="day")).rows
-        return sum(row.values[0] for row in rows)
+        return sum(int(row.values[0] or 0) for row in rows)
 
     def readiness(self) -> tuple[int, dict[str, Any]]:
         ready = self.workers.ready(len(self.workers) - 1)
