@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence, Set
 
 from connectors.cassandra_finals import top_bucket
 from serving.cells import Cell, Sums
@@ -22,25 +22,27 @@ def take_final(
     wanted: dict[int, set[int]] = {}
     for start_ms in starts_ms:
         wanted.setdefault(plan.stored.pack_of(start_ms), set()).add(start_ms)
-    there = _there(stores, plan, Bases(known.stored, known.ended), wanted)
+    bases = Bases(known.stored, known.ended)
+    digests = {pack_ms: basis.digest for pack_ms in wanted if (basis := bases.of(plan.stored, pack_ms)) is not None}
+    if not digests:
+        return frozenset()
+    marks = stores.finals.marks(plan.view, plan.stored.name, min(digests), max(digests))
+    there = {pack_ms: mark.upto for pack_ms, mark in marks.items() if digests.get(pack_ms) == mark.basis}
     listed = alone and _is_listed(plan)
     buckets = [top_bucket(plan.grouping)] if listed else _buckets(plan)
-    packs = list(stores.finals.packs(plan.view, plan.stored.name, sorted(there), buckets)) if there else []
+    packs = list(stores.finals.packs(plan.view, plan.stored.name, sorted(there), buckets))
     renewed = {pack.pack_ms for pack in packs if pack.upto > there[pack.pack_ms]}
     for pack in packs:
         if pack.pack_ms not in renewed:
             cells = columns.decoded(pack.blob) if listed else columns.decoded_final(pack.blob)
             sums.take(cells, wanted[pack.pack_ms])
-    return frozenset(start_ms for pack_ms in there.keys() - renewed for start_ms in wanted[pack_ms])
+    empty = _empty(stores, plan, digests.keys() - marks.keys())
+    return frozenset(start_ms for pack_ms in (there.keys() - renewed) | empty for start_ms in wanted[pack_ms])
 
 
-def _there(stores: Stores, plan: Plan, bases: Bases, spans_ms: Collection[int]) -> dict[int, int]:
-    """Which of these spans have final rows of all that is known, and as of which version."""
-    digests = {pack_ms: basis.digest for pack_ms in spans_ms if (basis := bases.of(plan.stored, pack_ms)) is not None}
-    if not digests:
-        return {}
-    marks = stores.finals.marks(plan.view, plan.stored.name, min(digests), max(digests))
-    return {pack_ms: mark.upto for pack_ms, mark in marks.items() if digests.get(pack_ms) == mark.basis}
+def _empty(stores: Stores, plan: Plan, spans_ms: Set[int]) -> Set[int]:
+    """Those of these final spans in which nothing ever was: nobody makes final rows of nothing."""
+    return spans_ms - stores.spans(plan.view, plan.stored.name) if spans_ms else spans_ms
 
 
 def _is_listed(plan: Plan) -> bool:

@@ -150,6 +150,10 @@ class Stores:
     def _notes(self) -> SourceNotes:
         return SourceNotes(self._session, self._settings.cassandra)
 
+    def spans(self, view: View, window: str) -> set[int]:
+        """Starts of the pack spans in which any source has ever had a cell. Raises ServerAway or StoreError."""
+        return set(self._cassandra.pack_spans(view, window))
+
     @cached_property
     def finals(self) -> FinalRows:
         """Cassandra's final rows."""
