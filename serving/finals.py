@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 
 from connectors.cassandra_finals import top_bucket
 from serving.cells import Cell, Sums
@@ -40,7 +40,7 @@ def take_final(
     return frozenset(start_ms for pack_ms in (there.keys() - renewed) | empty for start_ms in wanted[pack_ms])
 
 
-def _empty(stores: Stores, plan: Plan, spans_ms: Set[int]) -> Set[int]:
+def _empty(stores: Stores, plan: Plan, spans_ms: set[int]) -> set[int]:
     """Those of these final spans in which nothing ever was: nobody makes final rows of nothing."""
     return spans_ms - stores.spans(plan.view, plan.stored.name) if spans_ms else spans_ms
 
