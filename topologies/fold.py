@@ -45,6 +45,7 @@ from topologies.session_rows import (
     SAMPLES,
 )
 from topologies.sessions import SessionTable
+from topologies.sketch_cells import SketchCells
 from topologies.sources import Source, SourceStatus
 from topologies.sparse_cells import SparseCells
 from topologies.view import LIVE, View, Window
@@ -81,6 +82,7 @@ class PartitionState:
         self.dimensions = _dimensions(self.views, live)
         """The live view's first."""
         self._asked = _asked(self.views)
+        self._hashed = frozenset(view.distinct.of for view in self.views if view.distinct is not None)
         self.dictionaries = {dimension: Dictionary(KNOWN_TEXTS.get(dimension)) for dimension in self.dimensions}
         self.sessions = SessionTable()
         self.live = LiveCells(live, self.dimensions, self.dictionaries) if live is not None else None
@@ -88,7 +90,7 @@ class PartitionState:
             made(view, windows, self.dimensions, self.dictionaries)
             for view in self.views
             if view is not live
-            for made, windows in ((TumblingCells, _long(view)), (SparseCells, _short(view)))
+            for made, windows in _tables(view)
             if windows
         ]
 
@@ -115,7 +117,7 @@ class PartitionState:
             raise SourceError(f"{self.source}: a batch from offset {block.first_offset} does not follow the state at {self.offset}")
         refused: list[Refused] = []
         if len(block):
-            rows = RowReader(self.dimensions, self.dictionaries, self._asked).read(block)
+            rows = RowReader(self.dimensions, self.dictionaries, self._asked, self._hashed).read(block)
             classes, outcomes = self._admit(rows)
             weights = (classes == APPLIED).view(np.int8)
             for cells in self.tumbling:
@@ -207,6 +209,13 @@ class PartitionState:
 
 
 _NO_LIVE_VIEW: Final = no_live_view()
+
+
+def _tables(view: View) -> tuple[tuple[type[TumblingCells | SparseCells], tuple[Window, ...]], ...]:
+    """Which tables keep the view's cells, in which of its windows."""
+    if view.distinct is not None:
+        return ((SketchCells, view.windows),)
+    return (TumblingCells, _long(view)), (SparseCells, _short(view))
 
 
 def _long(view: View) -> tuple[Window, ...]:

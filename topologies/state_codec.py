@@ -188,6 +188,7 @@ def _signature(views: Sequence[View]) -> list[Any]:
             [list(grouping) for grouping in view.groupings],
             [window.name for window in view.windows],
             [_signed(measure) for measure in view.measures],
+            *([list(view.distinct.of)] if view.distinct is not None else []),
         ]
         for view in views
     ]

@@ -21,7 +21,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final, Literal
+from itertools import pairwise
+from typing import Any, Final, Literal
 
 from topologies.bins import BINNED
 from topologies.errors import DeclarationError
@@ -38,6 +39,8 @@ SESSION_FACTS: Final = ("sessions", "ended", "closed", "complete", "exits_before
 """What a session that has ended, or was closed by silence, adds to a view of sessions (topologies.spells)."""
 SESSION_DIMENSIONS: Final = ("title", "device")
 """A session stands under those of its event of the greatest sequence number."""
+IDENTITIES: Final = (("account", "profile"), ("account",), ("account", "session"))
+"""What a distinct count may be of."""
 MAX_DIMENSIONS: Final = 4
 """So many dimensions, and a bin, fit a cell's key."""
 KEY_SEPARATOR: Final = "\x1f"
@@ -202,7 +205,7 @@ class View:
         `view.measure`."""
         if self.is_part:
             return (self,)
-        bare = replace(self, histograms=(), distincts=(), extremes=(), rates=(), trend=None)
+        bare = replace(self, **_NOTHING) if self.measures else self
         parts = [bare] if self.measures else []
         for histogram in self.histograms:
             by = tuple((*grouping, histogram.of + BIN_MARK) for grouping in self.groupings)
@@ -220,7 +223,7 @@ class View:
 
     def _part(self, bare: View, name: str, **fields: object) -> View:
         windows = tuple(replace(window, cached=False) for window in self.windows)
-        return replace(bare, name=f"{self.name}.{name}", windows=windows, leaderboard=None, **fields)  # type: ignore[arg-type]
+        return replace(bare, name=f"{self.name}.{name}", windows=windows, leaderboard=None, **{**_NOTHING, **fields})
 
     def part(self, name: str) -> View:
         """The part of that measure's name."""
@@ -252,6 +255,10 @@ class View:
             if window.name == name:
                 return window
         raise DeclarationError(f"view {self.name} has no window {name!r}; it has {', '.join(w.name for w in self.windows)}")
+
+
+_NOTHING: Final[dict[str, Any]] = {"histograms": (), "distincts": (), "extremes": (), "rates": (), "trend": None}
+"""What a part has none of."""
 
 
 def parts_of(views: Iterable[View]) -> tuple[View, ...]:
@@ -334,10 +341,13 @@ def _check_others(view: View) -> None:
                 f"view {view.name}: {extreme.of!r} of a {view.of} is not kept; choose from {', '.join(SUMMABLE)}, position_s"
             )
     for distinct in view.distincts:
-        if distinct.of not in (("account", "profile"), ("account",), ("account", "session")) or view.of == "session":
+        if distinct.of not in IDENTITIES or view.of == "session":
             raise DeclarationError(
                 f"view {view.name}: different {distinct.of} cannot be counted; there are account, account and profile, account and session"
             )
+    lengths = sorted(window.length_ms for window in view.windows)
+    if view.distincts and any(wide % narrow for narrow, wide in pairwise(lengths) if narrow):
+        raise DeclarationError(f"view {view.name}: a distinct count needs windows of which each is a multiple of the next shorter one")
     if LIVE in view.windows and (view.histograms or view.extremes or view.distincts or any(m.sum_of or m.count_of for m in view.measures)):
         raise DeclarationError(f"view {view.name}: the live window holds viewers and nothing else; declare the rest in a view of its own")
     names = {measure.name for measure in view.measures}

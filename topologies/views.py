@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
+from topologies.audience import AUDIENCE
 from topologies.concurrents import CONCURRENTS
 from topologies.errors import UsageError
 from topologies.quality import QUALITY
@@ -10,7 +11,7 @@ from topologies.trending import TRENDING
 from topologies.view import View, parts_of
 from topologies.watch_time import WATCH_TIME
 
-VIEWS: Final[dict[str, View]] = {view.name: view for view in (CONCURRENTS, WATCH_TIME, TRENDING, QUALITY)}
+VIEWS: Final[dict[str, View]] = {view.name: view for view in (CONCURRENTS, WATCH_TIME, TRENDING, QUALITY, AUDIENCE)}
 
 
 def view_named(name: str) -> View:
