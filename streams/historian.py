@@ -85,8 +85,7 @@ class Historian:
 
     def __init__(self, views: Sequence[View], opened: Callable[[], History], worker: str, share: float = SHARE) -> None:
         """`opened` is called when there is time, and blocks. worker: its name, from which the order follows in which spans are taken."""
-        merged = [view for view in views if view.distinct is None]  # sketches have no final rows yet
-        self._windows = [(view, window) for view in merged for window in view.windows if window.length_ms]
+        self._windows = [(view, window) for view in views for window in view.windows if window.length_ms]
         self._opened = opened
         self._history: History | None = None
         self._order = random.Random(worker)

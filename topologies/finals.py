@@ -18,8 +18,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from topologies.errors import DeclarationError
 from topologies.packs import PackColumns, PackedCell, decode_columns, encode_columns, join, split
+from topologies.sketch_packs import PackedSketch, decode_sketches, encode_sketches
+from topologies.sketches import Coupons, union
 from topologies.sources import LATENESS_MS, SourceStatus
 from topologies.view import KEY_SEPARATOR, View, Window
 
@@ -78,12 +79,20 @@ class Bases:
 
 
 def merge(view: View, packs: Sequence[bytes]) -> bytes:
-    """The pack of what these packs of a part, one a source, hold together: its cells by grouping, key and start, so that the order of the
-    packs does not matter. Raises StoreError for a pack that cannot be read."""
+    """The pack of what these packs of a part, one a source, hold together: its cells by grouping, key and start (sketches as
+    topologies.sketch_packs orders them), so that the order of the packs does not matter. Raises StoreError for one that cannot be read."""
     if view.distinct is not None:
-        raise DeclarationError(f"{view.name}: sketches have no final rows yet")
+        return _united(packs)
     held = [columns for pack in packs if pack and len((columns := decode_columns(pack)).index)]
     return encode_columns(_merged(view, held)) if held else b""
+
+
+def _united(packs: Sequence[bytes]) -> bytes:
+    held: dict[tuple[int, int, tuple[str, ...]], list[Coupons]] = {}
+    for pack in packs:
+        for sketch in decode_sketches(pack):
+            held.setdefault((sketch.start_ms, sketch.grouping, sketch.key), []).append(sketch.coupons)
+    return encode_sketches([PackedSketch(*place, union(coupons)) for place, coupons in held.items()]) if held else b""
 
 
 def _merged(view: View, packs: Sequence[PackColumns]) -> PackColumns:

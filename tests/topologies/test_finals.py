@@ -6,15 +6,19 @@ import dataclasses
 import random
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.topologies.logs import examples
 from tests.topologies.packed import encode_pack
+from topologies.audience import AUDIENCE
 from topologies.errors import StoreError
 from topologies.finals import BEST, PASSED, Bases, Basis, cells_of, merge, top_packs
 from topologies.packs import PackedCell, decode_pack
+from topologies.sketch_packs import PackedSketch, encode_sketches
+from topologies.sketches import RANK_BITS, Coupons
 from topologies.sources import LATENESS_MS, Source, SourceStatus
 from topologies.view import HOUR, LIVE, MINUTE, Extreme, Measure, View
 
@@ -94,6 +98,23 @@ def test_the_last_is_of_the_greatest_time_then_place_in_the_session(sources: lis
     merged = merge(KEPT.part("newest"), packs)
     assert by_name(decode_pack(merged)) == {name: max(held) for name, held in together(sources).items()}
     assert merge(KEPT.part("newest"), packs[::-1]) == merged
+
+
+@given(st.lists(st.dictionaries(st.tuples(KEYS, st.sampled_from([0, HOUR_MS])), st.sets(st.integers(0, 5000), min_size=1)), max_size=4))
+@examples(60)
+def test_sketches_are_united(sources: list[dict[tuple[tuple[str, ...], int], set[int]]]) -> None:
+    def coupons(registers: set[int]) -> Coupons:
+        return np.array(sorted(register << RANK_BITS | 1 + register % 7 for register in registers), dtype=np.uint32)
+
+    def packed(cells: dict[tuple[tuple[str, ...], int], set[int]]) -> bytes:
+        return encode_sketches([PackedSketch(start, 0, key, coupons(held)) for (key, start), held in cells.items()]) if cells else b""
+
+    expected: dict[tuple[tuple[str, ...], int], set[int]] = {}
+    for cells in sources:
+        for place, held in cells.items():
+            expected[place] = expected.get(place, set()) | held
+    assert merge(AUDIENCE.part("viewers"), [packed(cells) for cells in sources]) == packed(expected)
+    assert merge(AUDIENCE.part("viewers"), [packed(cells) for cells in reversed(sources)]) == packed(expected)
 
 
 @given(packs_of(2, 9), KEYS)
