@@ -1,5 +1,5 @@
 """Cassandra, the memory of views: its tables, and how it is reached. Made by cassandra_schema.py, written by cassandra_store.py
-and checkpoints.py, read by cassandra_reader.py.
+and checkpoints.py, read by cassandra_reader.py; its final rows are written and read by cassandra_finals.py, which draws them.
 
     cells_{view}_{logic}   ((window, pack_ms, bucket), source) → upto, pack
                            all cells of a source that share window, pack span and bucket (topologies/packs.py), as of offset `upto`

@@ -20,10 +20,18 @@ _CELLS: Final = """(
     window text, pack_ms bigint, bucket int, source text, upto bigint, pack blob,
     PRIMARY KEY ((window, pack_ms, bucket), source)
 ) WITH"""
+_FINALS: Final = """(
+    window text, pack_ms bigint, bucket int, upto bigint, pack blob,
+    PRIMARY KEY ((window, pack_ms, bucket))
+) WITH"""
 _NEWEST_FIRST: Final = "AND gc_grace_seconds = 600 AND"  # a deleted checkpoint that comes back is only an older one
 TABLES: Final = {
     "spans": """(
         view_name text, logic int, window text, pack_ms bigint,
+        PRIMARY KEY ((view_name, logic, window), pack_ms)
+    ) WITH""",
+    "finals": """(
+        view_name text, logic int, window text, pack_ms bigint, upto bigint, basis text, sources text,
         PRIMARY KEY ((view_name, logic, window), pack_ms)
     ) WITH""",
     "sources": """(
@@ -70,7 +78,8 @@ def ensure_schema(session: Session, settings: CassandraSettings, views: Sequence
                 f"CREATE KEYSPACE IF NOT EXISTS {settings.keyspace} WITH replication = {{'class': 'NetworkTopologyStrategy', {replicas}}}",
             )
         there = _present(session, "SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s", settings.keyspace)
-        for table, definition in {**TABLES, **{view.table: _CELLS for view in views}}.items():
+        packs = {view.table: _CELLS for view in views} | {view.final_table: _FINALS for view in views}
+        for table, definition in {**TABLES, **packs}.items():
             if table not in there:
                 name = f"{settings.keyspace}.{table}"
                 identity = uuid.uuid5(_NAMESPACE, name)

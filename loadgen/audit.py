@@ -1,6 +1,7 @@
 """The independent auditor: recounts the raw log with DuckDB and compares with the ledger, every cell that is served, and every letter.
 
     what the stores serve, each source exactly as of its own offset   audit_stores
+    final rows against the cells that they were made of               audit_finals
     the raw log up to there, from Kafka into Parquet                  audit_log
     the letters of what is in no view                                 audit_letters
     a source at a time: records judged      audit_sql, audit_strict   → rows
@@ -27,7 +28,17 @@ from typing import Final
 import duckdb
 
 from connectors.kafka import matching_topics
-from loadgen import audit_admission, audit_bins, audit_compare, audit_ledger, audit_letters, audit_sketches, audit_sql, audit_views
+from loadgen import (
+    audit_admission,
+    audit_bins,
+    audit_compare,
+    audit_finals,
+    audit_ledger,
+    audit_letters,
+    audit_sketches,
+    audit_sql,
+    audit_views,
+)
 from loadgen.audit_ledger import RunTally
 from loadgen.audit_log import CopiedLog, LogEnd, copy_log, log_ends
 from loadgen.audit_report import (
@@ -150,9 +161,11 @@ def _read_stores(going: _Audit) -> list[LogEnd]:
         for view in going.views:
             going.tallies[view.family].add("redis totals", *counts[view.name])
         going.differences.extend(wrong)
+        finals = stores.load_finals()
         going.stored = stores.load_cassandra(going.on_progress)
         going.checkpoints = stores.checkpoints(going.cached.keys() | going.stored.keys())
         going.losses, going.ended = stores.losses(), stores.ended()
+        going.differences += audit_finals.compare(going.database, going.views, finals, going.stored, going.ended, going.tallies)
     return ends
 
 

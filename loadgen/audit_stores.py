@@ -13,12 +13,14 @@ import duckdb
 import pyarrow as pa
 
 from connectors.cassandra import close, connect
+from connectors.cassandra_finals import FinalRows
 from connectors.cassandra_reader import CellRows
 from connectors.cassandra_schema import ensure_schema
 from connectors.checkpoints import offsets_of
 from connectors.redis import BOARD_FEWEST
 from connectors.redis_reader import CellReader, WindowLook
 from connectors.source_notes import SourceNotes
+from loadgen import audit_finals
 from loadgen.audit_report import Difference
 from topologies.errors import StoreError
 from topologies.settings import Settings
@@ -54,6 +56,7 @@ class ServedStores:
         self._session = connect(settings.cassandra)
         ensure_schema(self._session, settings.cassandra, views)
         self._cassandra = CellRows(self._session, settings.cassandra, views)
+        self._finals = FinalRows(self._session, settings.cassandra)
         self._settings = settings
         self._notes = SourceNotes(self._session, settings.cassandra)
         database.execute(
@@ -117,6 +120,17 @@ class ServedStores:
                 cells = ((pack.view, pack.window, cell) for pack in look.packs for cell in decode_cells(pack.blob))
                 self._insert("cassandra", text, ((v, w, c.start_ms, c.grouping, KEY_SEPARATOR.join(c.key), c.values) for v, w, c in cells))
         return statuses
+
+    def load_finals(self) -> audit_finals.Spans:
+        """Bring the final rows; returns the spans that they are of. Before load_cassandra: so it knows every source that they are of."""
+        spans: audit_finals.Spans = {}
+        for view in self._views.values():
+            for window in view.windows if view.distinct is None else ():
+                marks = self._finals.marks(view, window.name)
+                for store, buckets in audit_finals.buckets_of(view).items():
+                    self._insert(store, "", audit_finals.read(self._finals, view, window, marks, buckets))
+                spans |= {(view.name, window.name, pack_ms): mark.basis for pack_ms, mark in marks.items()}
+        return spans
 
     def wrong_totals(self) -> tuple[dict[str, tuple[int, int]], list[Difference]]:
         """By view: how many totals and ranks of Redis were compared with the sums of its sources' cells, and how many differ; and which."""

@@ -134,6 +134,7 @@ def _ask(stores: Stores, planned: Plan, question: Question, clock: Clock) -> Ans
     names = [name for one in columns for name in one.names]
     cached = {start_ms for reading in readings for start_ms in reading.cached}
     stored = {start_ms for reading in readings for start_ms in reading.stored}
+    partial = {start_ms for reading in readings for start_ms in set(reading.stored) - reading.final}
     answering = known.cached if cached and not cached & stored else known.stored
     timed = bool(window.length_ms)
     return Answer(
@@ -146,7 +147,7 @@ def _ask(stores: Stores, planned: Plan, question: Question, clock: Clock) -> Ans
         timed=timed and planned.top is None,
         final=all(is_final(window, start_ms, statuses, known) for start_ms in wanted),
         span_ms=(wanted[0], wanted[-1] + window.length_ms) if timed else None,
-        read={"redis": len(cached), "cassandra": len(stored)},
+        read={"redis": len(cached), "final": len(stored - partial), "cassandra": len(partial)},
         notes=(*(note for one in columns for note in one.notes), *_notes(planned, known, wanted, readings[0]), *_older(columns, readings)),
         units={name: unit for one in columns for name, unit in one.units.items()},
         errors={name: error for one in columns for name, error in one.errors.items()},
@@ -169,7 +170,7 @@ def _ask_trend(stores: Stores, known: Known, planned: Plan, trend: Trend, clock:
         rows=tuple(rows),
         standing=standing,
         span_ms=past.span_ms if standing.as_of_ms >= 0 else None,
-        read={"redis": len(reading.cached), "cassandra": len(reading.stored)},
+        read={"redis": len(reading.cached), "final": len(reading.final), "cassandra": len(reading.stored) - len(reading.final)},
         notes=(reckoned, *doubts),
     )
 

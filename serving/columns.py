@@ -20,7 +20,8 @@ from typing import Any, Final, Generic
 from serving.cells import Cell, Found, Place, Shown, Sums, Values, added, greatest
 from serving.questions import Plan, additive, quantile_name
 from topologies.bins import RELATIVE_ERROR, middle_of
-from topologies.packs import decode_pack
+from topologies.finals import cells_of
+from topologies.packs import PackedCell, decode_pack
 from topologies.sketch_packs import decode_sketches
 from topologies.sketches import STANDARD_ERROR, Coupons, estimate, union
 from topologies.view import Distinct, Extreme, Histogram, Measure, Rate, View
@@ -51,6 +52,10 @@ class Columns(ABC, Generic[Cell]):
     def decoded(self, pack: bytes) -> Iterator[Found[Cell]]:
         """The cells of a pack of Cassandra. Raises StoreError if the bytes are no whole pack."""
 
+    def decoded_final(self, pack: bytes) -> Iterator[Found[Cell]]:
+        """At least those cells of a final pack that are asked for; raises as `decoded`."""
+        return self.decoded(pack)
+
     @abstractmethod
     def merged(self, first: Cell, second: Cell) -> Cell:
         """One cell of two of the same window: of two sources, or of two values of a dimension that is left out."""
@@ -68,7 +73,10 @@ class Numbers(Columns[Values]):
     """Cells of integers, as topologies.packs has them."""
 
     def decoded(self, pack: bytes) -> Iterator[Found[Values]]:
-        return ((cell.start_ms, cell.grouping, cell.key, cell.values) for cell in decode_pack(pack))
+        return map(_found, decode_pack(pack))
+
+    def decoded_final(self, pack: bytes) -> Iterator[Found[Values]]:
+        return map(_found, cells_of(pack, self.plan.grouping, self.plan.fixed.get(0)))
 
     def merged(self, first: Values, second: Values) -> Values:
         return added(first, second)
@@ -200,6 +208,10 @@ def quantiles_of(bins: Mapping[int, int], quantiles: Sequence[Fraction]) -> list
                 found.append(middle_of(number))
                 break
     return found
+
+
+def _found(cell: PackedCell) -> Found[Values]:
+    return cell.start_ms, cell.grouping, cell.key, cell.values
 
 
 def _at(measures: Sequence[Measure], names: Sequence[str]) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
     a window is read from Redis      while it is kept there and final at no source, and Redis knows every source at least as far as
                                      Cassandra does: an owner forgets what is final, and could not bring it back to a Redis that lost it
+    else from its final rows         where Cassandra has them, of every source that is known (serving/finals.py)
     else from Cassandra              its packs, merged over sources; one Cassandra flush older (5 s, of a backfill 15 s)
 
 Of a view only its integers are kept in Redis.
@@ -15,6 +16,7 @@ from typing import Any, Generic
 
 from serving.cells import Cell, Sums
 from serving.columns import Columns
+from serving.finals import take_final
 from serving.questions import Plan
 from serving.stores import Known, Stores
 from topologies.sources import LATENESS_MS, SourceStatus
@@ -23,11 +25,12 @@ from topologies.view import Window
 
 @dataclass(frozen=True)
 class Reading(Generic[Cell]):
-    """The cells of one part, and which starts of its windows were read where."""
+    """The cells of one part, and which starts of its windows were read where. `final`: those of the stored ones that had final rows."""
 
     sums: Sums[Cell]
     cached: tuple[int, ...]
     stored: tuple[int, ...]
+    final: frozenset[int] = frozenset()
 
 
 def read(stores: Stores, known: Known, columns: Columns[Cell], starts_ms: Sequence[int], now_ms: int) -> Reading[Cell]:
@@ -37,10 +40,11 @@ def read(stores: Stores, known: Known, columns: Columns[Cell], starts_ms: Sequen
     stored = tuple(sorted(set(starts_ms) - set(cached)))
     for start_ms in cached:
         _add_cached(stores, sums, start_ms, alone=len(starts_ms) == 1)
-    if stored:
-        for pack in stores.packs(plan, stored, () if plan.stored.length_ms else known.ended):
-            sums.take(columns.decoded(pack), set(stored))
-    return Reading(sums, cached, stored)
+    final = take_final(stores, known, columns, sums, stored, alone=len(starts_ms) == 1) if stored and plan.stored.length_ms else frozenset()
+    if partial := set(stored) - final:
+        for pack in stores.packs(plan, partial, () if plan.stored.length_ms else known.ended):
+            sums.take(columns.decoded(pack), partial)
+    return Reading(sums, cached, stored, final)
 
 
 def is_cached(plan: Plan, start_ms: int, known: Known, now_ms: int) -> bool:

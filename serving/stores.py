@@ -12,6 +12,7 @@ from typing import Final, Self
 from cassandra.cluster import Session
 
 from connectors.cassandra import close, connect
+from connectors.cassandra_finals import FinalRows
 from connectors.cassandra_reader import CellRows
 from connectors.checkpoints import offsets_of
 from connectors.pointers import Pointer, Pointers
@@ -130,6 +131,7 @@ class Stores:
         self.__dict__.pop("_cassandra", None)
         self.__dict__.pop("_notes", None)
         self.__dict__.pop("_rows", None)
+        self.__dict__.pop("finals", None)
         session = self.__dict__.pop("_session", None)
         if session is not None and self._lender is None:
             close(session)
@@ -218,6 +220,15 @@ class Stores:
     @cached_property
     def _notes(self) -> SourceNotes:
         return SourceNotes(self._session, self._settings.cassandra)
+
+    def spans(self, view: View, window: str) -> set[int]:
+        """Starts of the pack spans in which any source has ever had a cell. Raises ServerAway or StoreError."""
+        return set(self._cassandra.pack_spans(view, window))
+
+    @cached_property
+    def finals(self) -> FinalRows:
+        """Cassandra's final rows."""
+        return FinalRows(self._session, self._settings.cassandra)
 
     def totals(self, view: View, window: str, start_ms: int, grouping: int, keys: Sequence[Key] | None) -> Totals:
         """Redis' sums over sources; of these keys, or of all."""

@@ -111,6 +111,9 @@ STORE_UP: Final = _read("marquee_store_up", "1 while the store takes flushes, 0 
 CACHE_REWRITES: Final = _counter(
     "marquee_cache_rewrites", "times that Redis had lost something of a source, all of which was written again", *PLACE
 )
+FINALS_WRITTEN: Final = _counter(
+    "marquee_finals_written", "pack spans, each of one part of a view, whose final rows this worker wrote into Cassandra"
+)
 
 # -- the group --------------------------------------------------------------------------------------------------------------------
 REBALANCES: Final = _counter("marquee_rebalances", "times that partitions were assigned to this worker anew")

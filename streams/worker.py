@@ -27,6 +27,7 @@ from streams.endpoint import Endpoint
 from streams.flush import CacheFlush, Cycle, DurableFlush, cache_due, near_end, store_due
 from streams.handover import Handover
 from streams.health import Health
+from streams.historian import Historian, History
 from streams.letters import Letters
 from streams.logs import at, set_up
 from streams.observing import Running, log_end, observe
@@ -163,6 +164,7 @@ class Worker:
         unobserve = observe(self._health, self.running, {"redis": caching, "cassandra": storing, "checkpoints": checkpointing})
         looks = (partial(live_ids, self._settings), partial(require_partitions, self._settings))
         caretaker = Caretaker(self._settings.worker.region, owners.all, stores.cache, stores.notes, *looks)
+        historian = Historian(self._views, partial(History.opened, stores.session, self._settings.cassandra, self._views), worker)
         tasks: list[asyncio.Task[Any]] = []
         try:
             await unless(stop, app.start())
@@ -173,6 +175,7 @@ class Worker:
                 watchdog.run(),
                 self._watch_topics(app, owners, handover),
                 caretaker.run(),
+                historian.run(),
                 app.wait_until_stopped(),
             )
             stopping = asyncio.create_task(stop.wait())

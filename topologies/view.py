@@ -239,6 +239,11 @@ class View:
         return f"cells_{self.name.replace('.', '__')}_{self.logic_version}"
 
     @property
+    def final_table(self) -> str:
+        """Name of its table of final packs, one of its parts'."""
+        return f"final_{self.name.replace('.', '__')}_{self.logic_version}"
+
+    @property
     def ranked(self) -> int | None:
         """Which of its measures, from 0, the leaderboard ranks; None without one."""
         return None if self.leaderboard is None else [measure.name for measure in self.measures].index(self.leaderboard)

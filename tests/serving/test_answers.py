@@ -146,7 +146,7 @@ async def test_what_is_live_is_summed_over_sources_from_redis(world: World) -> N
     await world.both(world.status(1, clock_ms=NOW - 500), [live("a", 2), live("c", 9)])
     answer = world.ask(Question("concurrents", top=2))
     assert [(row.key, row.values) for row in answer.rows] == [(("c",), (9,)), (("a",), (7,))]
-    assert answer.read == {"redis": 1, "cassandra": 0}
+    assert answer.read == {"redis": 1, "final": 0, "cassandra": 0}
     assert (answer.standing.as_of_ms, answer.standing.lag_s) == (NOW - 500, 2.0)
     assert (answer.standing.heard, answer.standing.known, answer.standing.complete) == (2, 2, 1.0)
     assert not answer.final
@@ -162,7 +162,7 @@ async def test_without_redis_the_answer_is_cassandras_and_says_so(world: World) 
     await world.both(world.status(0), [live("a", 5)])
     answer = world.ask(Question("concurrents", top=1), without_redis(world.settings))
     assert found(answer) == {("a",): (5,)}
-    assert answer.read == {"redis": 0, "cassandra": 1}
+    assert answer.read == {"redis": 0, "final": 0, "cassandra": 1}
     assert any("Redis at" in note and "does not answer" in note for note in answer.notes)
 
 
@@ -194,10 +194,10 @@ async def test_a_window_that_every_watermark_has_passed_is_final_and_cassandras(
     old = NOON - 2 * HOUR_MS
     await world.both(world.status(0), [watched("a", "eu", 7, old), watched("a", "eu", 5)])
     answer = world.ask(Question("watch_time", from_ms=old, to_ms=old + HOUR_MS))
-    assert (answer.final, answer.read) == (True, {"redis": 0, "cassandra": 1})
+    assert (answer.final, answer.read) == (True, {"redis": 0, "final": 0, "cassandra": 1})
     assert found(answer) == {("a", "eu"): (7, 1, 1)}
     now = world.ask(Question("watch_time"))
-    assert (now.final, now.read) == (False, {"redis": 1, "cassandra": 0})
+    assert (now.final, now.read) == (False, {"redis": 1, "final": 0, "cassandra": 0})
     assert found(now) == {("a", "eu"): (5, 1, 1)}
 
 
@@ -279,8 +279,8 @@ async def test_a_topic_made_anew_leaves_what_was_watched_and_takes_its_viewers_w
 
     await world.forget(gone.source)  # Redis loses it: what it counted comes from Cassandra, and the viewers now from Redis all the same
     answer = world.ask(viewers)
-    assert (found(answer), answer.read) == ({("t",): (2,)}, {"redis": 1, "cassandra": 0})
+    assert (found(answer), answer.read) == ({("t",): (2,)}, {"redis": 1, "final": 0, "cassandra": 0})
     assert answer.notes == ()
     answer = world.ask(dataclasses.replace(hours, from_ms=NOON, to_ms=NOON + HOUR_MS))
-    assert (found(answer), answer.read) == ({("t", "eu"): (10_000, 2, 2)}, {"redis": 0, "cassandra": 1})
+    assert (found(answer), answer.read) == ({("t", "eu"): (10_000, 2, 2)}, {"redis": 0, "final": 0, "cassandra": 1})
     assert answer.final is False

@@ -1,0 +1,115 @@
+"""Final rows against the cells that each source has in Cassandra: what they were made of, summed once more, in SQL.
+
+A final row counts while it is of every source that is known, which is when readers take it; one that lacks a source is of the past, and
+one that is not there yet comes. They are in table `served` as stores FINAL and TOP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final
+
+import duckdb
+
+from connectors.cassandra_finals import FinalRows, Mark, top_bucket
+from loadgen.audit_report import Difference, ViewTally
+from topologies.finals import BEST, Bases
+from topologies.packs import BUCKETS, decode_pack
+from topologies.sources import SourceStatus
+from topologies.view import KEY_SEPARATOR, View, Window
+
+FINAL: Final = "cassandra final"
+TOP: Final = "cassandra top"
+_EVERY: Final = "(all sources)"
+_KEPT: Final = 1_000
+
+_WRONG: Final = """
+SELECT start_ms, grouping, key, e."values", s."values" FROM {expected} e
+FULL JOIN (SELECT start_ms, grouping, key, "values" FROM served JOIN spans ON start_ms - start_ms % $pack_ms = first_ms
+           WHERE store = $store AND "view" = $view AND "window" = $window) s USING (start_ms, grouping, key)
+WHERE e."values" IS DISTINCT FROM s."values"
+"""
+
+Spans = dict[tuple[str, str, int], str]
+"""Of view, window and span: the digest of what its final rows are made of."""
+FinalCell = tuple[str, str, int, int, str, tuple[int, ...]]
+"""View, window, start, grouping, key, values."""
+
+
+def buckets_of(view: View) -> dict[str, list[int]]:
+    """By store, which buckets of the final rows it is."""
+    return {FINAL: list(range(BUCKETS)), TOP: [top_bucket(grouping) for grouping in range(len(view.groupings))]}
+
+
+def read(finals: FinalRows, view: View, window: Window, marks: dict[int, Mark], buckets: Sequence[int]) -> Iterator[FinalCell]:
+    """The cells of the final rows of a part in one of its windows. Whose rows are just made anew goes out of `marks`. Raises ServerAway or
+    StoreError."""
+    for pack in finals.packs(view, window.name, sorted(marks), buckets):
+        if pack.pack_ms in marks and pack.upto > marks[pack.pack_ms].upto:
+            del marks[pack.pack_ms]
+        for cell in decode_pack(pack.blob):
+            yield view.name, window.name, cell.start_ms, cell.grouping, KEY_SEPARATOR.join(cell.key), cell.values
+
+
+def compare(
+    database: duckdb.DuckDBPyConnection,
+    views: tuple[View, ...],
+    spans: Spans,
+    statuses: Mapping[str, SourceStatus],
+    ended: Collection[str],
+    tallies: dict[str, ViewTally],
+) -> list[Difference]:
+    """Compare the final rows of `spans` with the cells of all sources, which table `served` has as of `statuses`; counts into `tallies`,
+    returns what is wrong."""
+    bases, found = Bases(statuses, ended), list[Difference]()
+    for view in views:
+        for window in view.windows:
+            current = [
+                pack_ms
+                for (name, of, pack_ms), digest in spans.items()
+                if (name, of) == (view.name, window.name) and (basis := bases.of(window, pack_ms)) is not None and basis.digest == digest
+            ]
+            if current:
+                found += _compare(database, view, window, current, tallies[view.family])
+    return found
+
+
+def _compare(database: duckdb.DuckDBPyConnection, view: View, window: Window, current: list[int], tally: ViewTally) -> Iterator[Difference]:
+    database.execute("CREATE OR REPLACE TEMP TABLE spans AS SELECT unnest($spans) AS first_ms", {"spans": current})
+    name = {"view": view.name, "window": window.name, "pack_ms": window.pack_ms}
+    merged = _merged(view)
+    database.execute(
+        f"""CREATE OR REPLACE TEMP TABLE expected AS
+        SELECT start_ms, grouping, key, {merged} AS "values" FROM served JOIN spans ON start_ms - start_ms % $pack_ms = first_ms
+        WHERE store = 'cassandra' AND "view" = $view AND "window" = $window GROUP BY start_ms, grouping, key
+        HAVING list_max("values") <> 0 OR list_min("values") <> 0""",
+        name,
+    )
+    yield from _wrong(database, "expected", {**name, "store": FINAL}, tally)
+    if view.ranked is not None:
+        best = f"""(SELECT * FROM expected
+            QUALIFY row_number() OVER (PARTITION BY start_ms, grouping ORDER BY "values"[{view.ranked + 1}] DESC, key) <= {BEST})"""
+        yield from _wrong(database, best, {**name, "store": TOP}, tally)
+
+
+def _merged(view: View) -> str:
+    """SQL that makes one cell of a part of the cells that sources have of it. A kept value stands as value + 1, so that 0 is none."""
+    if view.extreme is not None and view.extreme.keep == "last":
+        return 'max("values")'  # ts, seq and value, compared in this order
+    if view.extreme is not None:
+        return f'[coalesce({view.extreme.keep}(nullif("values"[1], 0)), 0)]'
+    sums = [f'sum("values"[{at}])::BIGINT' for at in range(1, len(view.measures) + 1)]
+    return f"[{', '.join(sums)}]"
+
+
+def _wrong(database: duckdb.DuckDBPyConnection, expected: str, name: dict[str, object], tally: ViewTally) -> Iterator[Difference]:
+    [(cells,)] = database.execute(f"SELECT count(*) FROM {expected} e").fetchall()
+    wrong = database.execute(_WRONG.format(expected=expected), name).fetchall()
+    store = str(name["store"])
+    tally.add(store, cells, len(wrong))
+    for start_ms, grouping, key, made, served in sorted(wrong, key=lambda row: row[:3])[:_KEPT]:
+        yield Difference(str(name["view"]), str(name["window"]), start_ms, grouping, key, _EVERY, store, _tuple(made), _tuple(served))
+
+
+def _tuple(values: list[int] | None) -> tuple[int, ...] | None:
+    return None if values is None else tuple(values)

@@ -1,0 +1,179 @@
+"""The historian: makes the final rows of every span that is final (topologies/finals.py), beside everything else and slowly.
+
+Every worker has one, and none asks another: each takes what lacks final rows, in an order of its own, and looks again whether they are
+there before it makes them. Two that make the same write the same.
+
+    sources, ended     → which spans are final, and of what they are made
+    spans, finals      → which of those lack final rows, or have them of fewer sources
+    a span at a time   → its packs, a bucket at a time, merged; then the top lists; written; marked
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, ParamSpec, Self, TypeVar
+
+from cassandra.cluster import Session
+
+from connectors.cassandra_finals import FinalRows, FinalStore, Mark, top_bucket
+from connectors.cassandra_reader import CellRows
+from connectors.source_notes import SourceNotes
+from streams import metrics
+from streams.metered import CpuMeter
+from topologies.errors import ServerAway, StoreError
+from topologies.finals import PASSED, Bases, Basis, merge, top_packs
+from topologies.settings import CassandraSettings
+from topologies.view import View, Window
+
+log = logging.getLogger(__name__)
+SHARE: Final = 0.02
+"""Of one core. The fold comes first, and history has time: nothing is read wrongly before its final rows are there."""
+EVERY_S: Final = 30.0
+"""So long after the start, and after having found nothing to do, it looks again."""
+SPANS_A_ROUND: Final = 100
+"""Then it looks anew at what is known of the sources."""
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True)
+class History:
+    """What a historian reads and writes."""
+
+    rows: CellRows
+    notes: SourceNotes
+    finals: FinalRows
+    store: FinalStore
+
+    @classmethod
+    def opened(cls, session: Session, settings: CassandraSettings, views: Sequence[View]) -> Self:
+        """Blocks while statements are prepared. Raises ServerAway or StoreError."""
+        return cls(
+            CellRows(session, settings, views),
+            SourceNotes(session, settings),
+            FinalRows(session, settings),
+            FinalStore(session, settings, views),
+        )
+
+    def bases(self) -> Bases:
+        """What is known of the sources. The ended ones are read first: one that has ended since is not, and holds its spans back."""
+        ended = self.notes.ended()
+        return Bases(self.rows.statuses(), ended)
+
+
+@dataclass(frozen=True)
+class Span:
+    """Final rows that are to be made: a part's, in one of its windows, from `pack_ms` on, of `basis`."""
+
+    view: View
+    window: Window
+    pack_ms: int
+    basis: Basis
+
+    @property
+    def name(self) -> tuple[str, str, int]:
+        return self.view.name, self.window.name, self.pack_ms
+
+
+class Historian:
+    """One of a worker, over the parts that it computes."""
+
+    def __init__(self, views: Sequence[View], opened: Callable[[], History], worker: str, share: float = SHARE) -> None:
+        """`opened` is called when there is time, and blocks. worker: its name, from which the order follows in which spans are taken."""
+        self._windows = [(view, window) for view in views for window in view.windows if window.length_ms]
+        self._opened = opened
+        self._history: History | None = None
+        self._order = random.Random(worker)
+        self._share = share
+        self._done: dict[tuple[str, str, int], str] = {}
+        """Of each span that has its final rows, the digest of their basis."""
+        self._said = ""
+
+    async def run(self) -> None:
+        """Until cancelled. A server that is away is asked again."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            try:
+                while await self.round():
+                    self._said = ""
+            except (ServerAway, StoreError) as error:
+                self._say(str(error))
+
+    async def round(self) -> int:
+        """Make some of the final rows that are lacking; how many spans got theirs. Raises ServerAway or StoreError."""
+        if self._history is None:
+            self._history = await self._step(self._opened)
+        bases = await self._step(self._history.bases)
+        lacking = [span for view, window in self._windows for span in await self._step(self._lacking, self._history, bases, view, window)]
+        self._order.shuffle(lacking)
+        made = 0
+        for span in lacking[:SPANS_A_ROUND]:
+            try:
+                made += await self._make(self._history, span)
+            except StoreError as error:  # of this span: a pack that cannot be read is no reason to leave the others
+                self._say(f"final rows of {' '.join(map(str, span.name))}: {error}")
+        return made
+
+    async def _step(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The call's result, from another thread; then as long a rest as the share asks for."""
+        meter = CpuMeter()
+        try:
+            return await meter.in_thread(call, *args, **kwargs)
+        finally:
+            await asyncio.sleep(meter.spent_s * (1 / self._share - 1))
+
+    def _lacking(self, history: History, bases: Bases, view: View, window: Window) -> list[Span]:
+        """The final spans of this part and window that are not known to have their final rows."""
+        spans = [
+            Span(view, window, pack_ms, basis)
+            for pack_ms in history.rows.pack_spans(view, window.name)
+            if (basis := bases.of(window, pack_ms)) is not None
+        ]
+        unknown = [span for span in spans if self._done.get(span.name) != span.basis.digest]
+        if unknown:
+            marks = history.finals.marks(view, window.name, unknown[0].pack_ms, unknown[-1].pack_ms)
+            self._done |= {(view.name, window.name, pack_ms): mark.basis for pack_ms, mark in marks.items()}
+        return [span for span in unknown if self._done.get(span.name) != span.basis.digest]
+
+    async def _make(self, history: History, span: Span) -> bool:
+        """Make a span's final rows, unless somebody has; whether they are there now by our doing."""
+        view, window, pack_ms, basis = span.view, span.window.name, span.pack_ms, span.basis
+        mark = (await self._step(history.finals.marks, view, window, pack_ms, pack_ms)).get(pack_ms)
+        if mark is not None and mark.basis == basis.digest:
+            return False
+        holders = await self._step(history.store.holders, view, window, pack_ms)
+        sources = basis.told({source for held in holders.values() for source in held})
+        if mark is None or mark.sources != sources:
+            packs: dict[int, bytes] = {}
+            for bucket in sorted(holders):
+                merged = await self._step(_merged, history, span, bucket)
+                if merged is None:
+                    return False
+                packs[bucket] = merged
+            if view.ranked is not None:
+                best = await self._step(top_packs, view, list(packs.values()))
+                packs |= {top_bucket(grouping): best.get(grouping, b"") for grouping in range(len(view.groupings))}
+            await self._step(history.store.write, view, window, pack_ms, basis.version, packs)
+        await self._step(history.store.mark, view, window, pack_ms, Mark(basis.version, basis.digest, sources))
+        self._done[span.name] = basis.digest
+        metrics.FINALS_WRITTEN.inc()
+        return True
+
+    def _say(self, sentence: str) -> None:
+        if sentence != self._said:
+            self._said = sentence
+            log.warning("writing history: %s", sentence)
+
+
+def _merged(history: History, span: Span, bucket: int) -> bytes | None:
+    """The final pack of a bucket; None if a source that ended has gone on beyond where the basis has it."""
+    stands = dict(span.basis.sources)
+    packs = [pack for pack in history.rows.packs(span.view, span.window.name, span.pack_ms, bucket) if pack.source in stands]
+    if any(pack.upto > stands[pack.source] != PASSED for pack in packs):
+        return None
+    return merge(span.view, [pack.blob for pack in packs])

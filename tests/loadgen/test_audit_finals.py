@@ -1,0 +1,107 @@
+"""The auditor makes final rows from the sources' cells once more, and tells which are not so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import duckdb
+import pytest
+
+from loadgen.audit_finals import FINAL, TOP, Spans, compare
+from loadgen.audit_report import Difference, ViewTally
+from topologies.finals import Bases
+from topologies.sources import LATENESS_MS, Source, SourceStatus
+from topologies.view import HOUR, Extreme, Measure, View, parts_of
+
+H = 3_600_000
+SEEN = View(
+    name="seen",
+    summary="sums, ranked, and what is kept",
+    groupings=(("title",),),
+    windows=(HOUR,),
+    measures=(Measure("watched_ms", "watched", sum_of="watched_ms"), Measure("plays", "plays", count_of="play_start")),
+    leaderboard="watched_ms",
+    extremes=(Extreme("least", "the least", "min", "stall_ms"), Extreme("newest", "the last", "last", "position_s")),
+)
+PARTS = parts_of([SEEN])
+FIRST, SECOND = (Source("local", "viewing-events", "AAAAAAAAAAAAAAAAAAAAAA", number) for number in (0, 1))
+STATUSES = {str(source): SourceStatus(source, 9, 0, 2 * H + LATENESS_MS, 0, 0, 0, 0, 0) for source in (FIRST, SECOND)}
+Cell = tuple[str, str, str, str, tuple[int, ...]]
+"""Store, source, view, key, values: of the hour from H on."""
+
+
+@pytest.fixture
+def database() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as opened:
+        opened.execute(
+            'CREATE TABLE served (store VARCHAR, source VARCHAR, "view" VARCHAR, "window" VARCHAR, start_ms BIGINT, '
+            'grouping INTEGER, key VARCHAR, "values" BIGINT[])'
+        )
+        yield opened
+
+
+def partials() -> list[Cell]:
+    return [
+        ("cassandra", str(FIRST), "seen", "a", (5, 1)),
+        ("cassandra", str(SECOND), "seen", "a", (2, 0)),
+        ("cassandra", str(SECOND), "seen", "b", (9, 1)),
+        ("cassandra", str(FIRST), "seen.least", "a", (4,)),
+        ("cassandra", str(SECOND), "seen.least", "a", (3,)),
+        ("cassandra", str(FIRST), "seen.newest", "a", (10, 2, 7)),
+        ("cassandra", str(SECOND), "seen.newest", "a", (10, 3, 1)),
+    ]
+
+
+def finals() -> list[Cell]:
+    return [
+        (FINAL, "", "seen", "a", (7, 1)),
+        (FINAL, "", "seen", "b", (9, 1)),
+        (TOP, "", "seen", "a", (7, 1)),
+        (TOP, "", "seen", "b", (9, 1)),
+        (FINAL, "", "seen.least", "a", (3,)),
+        (FINAL, "", "seen.newest", "a", (10, 3, 1)),
+    ]
+
+
+def compared(database: duckdb.DuckDBPyConnection, cells: Sequence[Cell], digest: str = "") -> tuple[ViewTally, list[Difference]]:
+    """Of final rows that are of every source, or of what `digest` says."""
+    for store, source, view, key, values in cells:
+        database.execute("INSERT INTO served VALUES (?, ?, ?, 'hour', ?, 0, ?, ?)", [store, source, view, H, key, list(values)])
+    basis = Bases(STATUSES, ()).of(HOUR, H)
+    assert basis is not None
+    spans: Spans = {(part.name, "hour", H): digest or basis.digest for part in PARTS}
+    tallies = {"seen": ViewTally()}
+    return tallies["seen"], compare(database, PARTS, spans, STATUSES, (), tallies)
+
+
+def test_right_final_rows_are_counted_and_none_is_wrong(database: duckdb.DuckDBPyConnection) -> None:
+    tally, wrong = compared(database, [*partials(), *finals()])
+    assert (tally.by_store, tally.wrong, wrong) == ({FINAL: 4, TOP: 2}, 0, [])
+
+
+@pytest.mark.parametrize("at", range(6))
+def test_each_wrong_cell_is_found(database: duckdb.DuckDBPyConnection, at: int) -> None:
+    cells = finals()
+    store, source, view, key, values = cells[at]
+    cells[at] = (store, source, view, key, (values[0] + 1, *values[1:]))
+    tally, wrong = compared(database, [*partials(), *cells])
+    assert tally.wrong == 1
+    assert [(one.store, one.view, one.key, one.expected, one.served) for one in wrong] == [(store, view, key, values, cells[at][4])]
+
+
+def test_a_cell_too_many_and_one_that_is_missing_are_found(database: duckdb.DuckDBPyConnection) -> None:
+    _, wrong = compared(database, [*partials(), *finals()[1:], (FINAL, "", "seen", "c", (1, 0))])
+    assert [(one.key, one.expected, one.served) for one in wrong] == [("a", (7, 1), None), ("c", None, (1, 0))]
+
+
+def test_final_rows_that_lack_a_source_are_of_the_past(database: duckdb.DuckDBPyConnection) -> None:
+    tally, wrong = compared(database, [*partials(), (FINAL, "", "seen", "a", (5, 1))], digest="of the first alone")
+    assert (tally.cells, wrong) == (0, [])
+
+
+def test_a_top_list_has_a_hundred_and_ties_go_by_key(database: duckdb.DuckDBPyConnection) -> None:
+    of_source = [("cassandra", str(FIRST), "seen", f"t{title:03}", (1, 0)) for title in range(101)]
+    final = [(FINAL, "", "seen", key, values) for _, _, _, key, values in of_source]
+    best = [(TOP, "", "seen", key, values) for _, _, _, key, values in of_source[1:]]
+    _, wrong = compared(database, [*of_source, *final, *best])
+    assert [(one.store, one.key, one.expected) for one in wrong] == [(TOP, "t000", (1, 0)), (TOP, "t100", None)]

@@ -1,0 +1,204 @@
+"""Final rows are a function of the sources that they are made of, whoever makes them and in whatever order."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.topologies.logs import examples
+from tests.topologies.packed import encode_pack
+from topologies.audience import AUDIENCE
+from topologies.errors import StoreError
+from topologies.finals import BEST, PASSED, Bases, Basis, cells_of, merge, top_packs
+from topologies.packs import PackedCell, decode_pack
+from topologies.sketch_packs import PackedSketch, encode_sketches
+from topologies.sketches import RANK_BITS, Coupons
+from topologies.sources import LATENESS_MS, Source, SourceStatus
+from topologies.view import HOUR, LIVE, MINUTE, Extreme, Measure, View
+
+HOUR_MS = 3_600_000
+SUMS = View(
+    name="summed",
+    summary="two measures",
+    groupings=(("title", "region"), ("title",)),
+    windows=(HOUR,),
+    measures=(Measure("plays", "plays", count_of="play_start"), Measure("stall_ms", "stalled", sum_of="stall_ms")),
+    leaderboard="plays",
+)
+KEPT = dataclasses.replace(
+    SUMS,
+    extremes=(
+        Extreme("most", "the most", "max", "watched_ms"),
+        Extreme("least", "the least", "min", "watched_ms"),
+        Extreme("newest", "the last", "last", "position_s"),
+    ),
+)
+TITLES = st.sampled_from(["a", "a b", "b", "Ω", "a\x01"])
+KEYS: st.SearchStrategy[tuple[str, ...]] = st.one_of(st.tuples(TITLES, st.sampled_from(["eu", "us"])), st.tuples(TITLES))
+
+
+def packs_of(measures: int, most: int) -> st.SearchStrategy[list[list[PackedCell]]]:
+    """The cells of some sources, each cell once in a source; as the fold leaves them, none of zeros."""
+    values = st.tuples(*[st.integers(0, most)] * measures).filter(any)
+    cells = st.dictionaries(st.tuples(KEYS, st.sampled_from([0, HOUR_MS])), values, max_size=12)
+    return st.lists(cells.map(_cells), min_size=1, max_size=4)
+
+
+def _cells(held: dict[tuple[tuple[str, ...], int], tuple[int, ...]]) -> list[PackedCell]:
+    return [PackedCell(start, 2 - len(key), key, values) for (key, start), values in held.items()]
+
+
+def by_name(cells: Sequence[PackedCell]) -> dict[tuple[int, tuple[str, ...], int], tuple[int, ...]]:
+    return {(cell.grouping, cell.key, cell.start_ms): cell.values for cell in cells}
+
+
+def together(sources: list[list[PackedCell]]) -> dict[tuple[int, tuple[str, ...], int], list[tuple[int, ...]]]:
+    """What the sources have of each cell."""
+    found: dict[tuple[int, tuple[str, ...], int], list[tuple[int, ...]]] = {}
+    for cells in sources:
+        for name, values in by_name(cells).items():
+            found.setdefault(name, []).append(values)
+    return found
+
+
+@given(packs_of(2, 2**40))
+@examples(80)
+def test_sums_are_added_and_the_order_of_the_sources_changes_no_byte(sources: list[list[PackedCell]]) -> None:
+    packs = [encode_pack(cells) if cells else b"" for cells in sources]
+    merged = merge(SUMS, packs)
+    assert by_name(decode_pack(merged)) == {name: tuple(map(sum, zip(*held, strict=True))) for name, held in together(sources).items()}
+    shuffled = [encode_pack(random.Random(1).sample(cells, len(cells))) for cells in reversed(sources) if cells]
+    assert merge(SUMS, shuffled) == merged
+    assert merge(SUMS, [merged]) == merged
+
+
+@given(packs_of(1, 5))
+@examples(80)
+def test_the_least_and_the_greatest_are_kept_and_none_is_neither(sources: list[list[PackedCell]]) -> None:
+    packs = [encode_pack(cells) for cells in sources if cells]
+    for name, kept in (("most", max), ("least", min)):
+        merged = by_name(decode_pack(merge(KEPT.part(name), packs)))
+        assert merged == {place: kept(held) for place, held in together(sources).items()}
+    cell = PackedCell(0, 0, ("a", "eu"), (0,))
+    none, some = encode_pack([cell]), encode_pack([dataclasses.replace(cell, values=(4,))])
+    assert decode_pack(merge(KEPT.part("least"), [none, some]))[0].values == (4,)
+    assert merge(KEPT.part("least"), [none, none]) == b""
+
+
+@given(packs_of(3, 3))
+@examples(80)
+def test_the_last_is_of_the_greatest_time_then_place_in_the_session(sources: list[list[PackedCell]]) -> None:
+    packs = [encode_pack(cells) for cells in sources if cells]
+    merged = merge(KEPT.part("newest"), packs)
+    assert by_name(decode_pack(merged)) == {name: max(held) for name, held in together(sources).items()}
+    assert merge(KEPT.part("newest"), packs[::-1]) == merged
+
+
+@given(st.lists(st.dictionaries(st.tuples(KEYS, st.sampled_from([0, HOUR_MS])), st.sets(st.integers(0, 5000), min_size=1)), max_size=4))
+@examples(60)
+def test_sketches_are_united(sources: list[dict[tuple[tuple[str, ...], int], set[int]]]) -> None:
+    def coupons(registers: set[int]) -> Coupons:
+        return np.array(sorted(register << RANK_BITS | 1 + register % 7 for register in registers), dtype=np.uint32)
+
+    def packed(cells: dict[tuple[tuple[str, ...], int], set[int]]) -> bytes:
+        return encode_sketches([PackedSketch(start, 0, key, coupons(held)) for (key, start), held in cells.items()]) if cells else b""
+
+    expected: dict[tuple[tuple[str, ...], int], set[int]] = {}
+    for cells in sources:
+        for place, held in cells.items():
+            expected[place] = expected.get(place, set()) | held
+    assert merge(AUDIENCE.part("viewers"), [packed(cells) for cells in sources]) == packed(expected)
+    assert merge(AUDIENCE.part("viewers"), [packed(cells) for cells in reversed(sources)]) == packed(expected)
+
+
+@given(packs_of(2, 9), KEYS)
+@examples(80)
+def test_what_is_asked_of_a_final_pack_is_what_it_holds(sources: list[list[PackedCell]], key: tuple[str, ...]) -> None:
+    merged = merge(SUMS, [encode_pack(cells) for cells in sources if cells])
+    cells = decode_pack(merged)
+    for grouping in (0, 1, 2):
+        assert cells_of(merged, grouping, None) == [cell for cell in cells if cell.grouping == grouping]
+        assert cells_of(merged, grouping, key[0]) == [cell for cell in cells if cell.grouping == grouping and cell.key[0] == key[0]]
+
+
+def test_a_top_list_has_the_best_of_each_window_in_order_ties_by_key() -> None:
+    rng = random.Random(3)
+    spread = [PackedCell(start, 1, (f"t{title:03}",), (rng.randrange(40), 1)) for start in (0, HOUR_MS) for title in range(300)]
+    few = [PackedCell(0, 0, ("t", region), (1, 0)) for region in ("us", "eu")]
+    packs = [merge(SUMS, [encode_pack(spread[at::3] + few[at : at + 1])]) for at in range(3)]
+    lists = top_packs(SUMS, [*packs, b""])
+    assert lists == top_packs(SUMS, packs[::-1])
+    ranked = sorted(spread, key=lambda cell: (cell.start_ms, -cell.values[0], cell.key))
+    assert decode_pack(lists[1]) == ranked[:BEST] + ranked[300 : 300 + BEST]
+    assert decode_pack(lists[0]) == few[::-1]
+    assert top_packs(dataclasses.replace(SUMS, leaderboard=None), packs) == {}
+
+
+def test_a_broken_pack_is_an_error_and_not_a_smaller_sum() -> None:
+    pack = encode_pack([PackedCell(0, 0, ("a", "eu"), (1, 2))])
+    with pytest.raises(StoreError, match="cannot be read"):
+        merge(SUMS, [pack, pack[:-1]])
+
+
+# -- when a span is final, and of what ------------------------------------------------------------------------------------
+
+
+def known(*sources: tuple[str, int, int]) -> dict[str, SourceStatus]:
+    """Statuses by text: topic id, offset, watermark."""
+    found = [Source("local", "viewing-events", name, 0) for name, _, _ in sources]
+    return {
+        str(source): SourceStatus(source, offset, watermark + 60_000, watermark, 0, 0, 0, 0, 0)
+        for source, (_, offset, watermark) in zip(found, sources, strict=True)
+    }
+
+
+def of(basis: Basis | None) -> dict[str, int]:
+    assert basis is not None
+    return {text.split(":")[1]: offset for text, offset in basis.sources}
+
+
+PAST = 2 * HOUR_MS + LATENESS_MS
+"""The watermark that makes the hour from HOUR_MS on final."""
+
+
+def test_a_span_is_final_when_every_source_has_passed_its_end() -> None:
+    assert of(Bases(known(("a", 5, PAST), ("b", 7, PAST + 1)), ()).of(HOUR, HOUR_MS)) == {"a": PASSED, "b": PASSED}
+    assert Bases(known(("a", 5, PAST), ("b", 7, PAST - 1)), ()).of(HOUR, HOUR_MS) is None
+    assert Bases({}, ()).of(HOUR, HOUR_MS) is None
+    assert Bases(known(("a", 5, PAST)), ()).of(LIVE, 0) is None
+
+
+def test_a_span_of_minutes_is_final_with_its_last_minute() -> None:
+    passed = HOUR_MS + MINUTE.pack_ms + LATENESS_MS
+    assert Bases(known(("a", 5, passed - 1)), ()).of(MINUTE, HOUR_MS) is None
+    assert of(Bases(known(("a", 5, passed)), ()).of(MINUTE, HOUR_MS)) == {"a": PASSED}
+
+
+def test_a_source_that_comes_later_makes_it_provisional_and_then_another_basis() -> None:
+    before = Bases(known(("a", 5, PAST)), ()).of(HOUR, HOUR_MS)
+    assert Bases(known(("a", 6, PAST + 9), ("b", 1, 0)), ()).of(HOUR, HOUR_MS) is None
+    after = Bases(known(("a", 6, PAST + 9), ("b", 4, PAST)), ()).of(HOUR, HOUR_MS)
+    again = Bases(known(("a", 50, PAST + 99)), ()).of(HOUR, HOUR_MS)
+    assert before is not None
+    assert after is not None
+    assert again is not None
+    assert before.digest == again.digest != after.digest
+    assert before.version < after.version
+
+
+def test_a_source_that_ended_holds_nothing_back_and_counts_as_it_stood() -> None:
+    statuses, ended = known(("a", 5, PAST), ("b", 7, 0)), {str(Source("local", "viewing-events", "b", 0))}
+    basis = Bases(statuses, ended).of(HOUR, HOUR_MS)
+    assert of(basis) == {"a": PASSED, "b": 7}
+    assert basis is not None
+    assert basis.told(ended) == f"{next(iter(ended))}@7"
+    stored_since = Bases(known(("a", 5, PAST), ("b", 8, 0)), ended).of(HOUR, HOUR_MS)
+    assert stored_since is not None
+    assert stored_since.digest != basis.digest
+    assert stored_since.version > basis.version

@@ -1,0 +1,208 @@
+"""Final rows: what all sources together held in a pack span that no event can change any more. Pure.
+
+A span is final when the watermark of every source that has not ended has passed its end + 15 min. Its final packs are the sources' packs,
+merged: one a bucket, and one more a grouping of a view with a leaderboard, which has the best cells. They are a function of their basis:
+the sources, and of one that ended before its watermark got there, the offset at which it stood. A source that comes later makes another
+basis, so whoever reads compares bases, and nobody has to say that a final row is one no longer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_left
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topologies.packs import PackColumns, PackedCell, decode_columns, encode_columns, join, split
+from topologies.sketch_packs import PackedSketch, decode_sketches, encode_sketches
+from topologies.sketches import Coupons, union
+from topologies.sources import LATENESS_MS, SourceStatus
+from topologies.view import KEY_SEPARATOR, View, Window
+
+BEST: Final = 100
+"""So many cells of a window and grouping stand in a top list; for more, all are read."""
+_BEHIND_SEPARATOR: Final = bytes([ord(KEY_SEPARATOR) + 1])
+PASSED: Final = -1
+_NONE: Final = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What final rows are made of: every source that is known, by its text, ascending, with PASSED, or with the offset at which one stood
+    that ended before its watermark had passed the span.
+
+    `version` is greater the more is known: sources are never forgotten, and their offsets grow.
+    """
+
+    sources: tuple[tuple[str, int], ...]
+    version: int
+
+    @cached_property
+    def digest(self) -> str:
+        """Equal where the final rows are made of the same."""
+        return hashlib.sha256(self.told(dict(self.sources)).encode()).hexdigest()[:32]
+
+    def told(self, among: Collection[str]) -> str:
+        """Those of its sources that are among these, as text."""
+        return " ".join(text if offset == PASSED else f"{text}@{offset}" for text, offset in self.sources if text in among)
+
+
+class Bases:
+    """The basis of each span, as far as the sources' statuses in Cassandra tell."""
+
+    def __init__(self, statuses: Mapping[str, SourceStatus], ended: Collection[str]) -> None:
+        """statuses: of every source by its text. ended: those whose topic is no more; what they counted stays."""
+        known = sorted(statuses.items())
+        self._known = [(text, status.watermark_ms, status.offset, text in ended) for text, status in known]
+        self._version = sum(status.offset + 1 for status in statuses.values())
+        self._made: dict[tuple[tuple[str, int], ...], Basis] = {}
+
+    def of(self, window: Window, pack_ms: int) -> Basis | None:
+        """The basis of the final rows of that span; None while it is not final, and where no source is known."""
+        passed_ms = pack_ms + window.pack_ms + LATENESS_MS
+        sources: list[tuple[str, int]] = []
+        for text, watermark_ms, offset, ended in self._known:
+            if watermark_ms < passed_ms and not ended:
+                return None
+            sources.append((text, PASSED if watermark_ms >= passed_ms else offset))
+        if not sources or not window.length_ms:
+            return None
+        return self._made.setdefault(tuple(sources), Basis(tuple(sources), self._version))
+
+
+# -- packs of several sources into one -----------------------------------------------------------------------------------
+
+
+def merge(view: View, packs: Sequence[bytes]) -> bytes:
+    """The pack of what these packs of a part, one a source, hold together: its cells by grouping, key and start (sketches as
+    topologies.sketch_packs orders them), so that the order of the packs does not matter. Raises StoreError for one that cannot be read."""
+    if view.distinct is not None:
+        return _united(packs)
+    held = [columns for pack in packs if pack and len((columns := decode_columns(pack)).index)]
+    return encode_columns(_merged(view, held)) if held else b""
+
+
+def _united(packs: Sequence[bytes]) -> bytes:
+    held: dict[tuple[int, int, tuple[str, ...]], list[Coupons]] = {}
+    for pack in packs:
+        for sketch in decode_sketches(pack):
+            held.setdefault((sketch.start_ms, sketch.grouping, sketch.key), []).append(sketch.coupons)
+    return encode_sketches([PackedSketch(*place, union(coupons)) for place, coupons in held.items()]) if held else b""
+
+
+def _merged(view: View, packs: Sequence[PackColumns]) -> PackColumns:
+    """One cell of all that share grouping, key and start; none whose measures are all 0."""
+    keys = sorted({key for pack in packs for key in _keys(pack)})
+    places = {key: place for place, key in enumerate(keys)}
+    index = np.concatenate([np.array([places[key] for key in _keys(pack)], dtype=np.int64)[pack.index] for pack in packs])
+    starts = np.concatenate([pack.starts for pack in packs])
+    values = np.concatenate([pack.values for pack in packs])
+    order = np.lexsort((starts, index))
+    index, starts, values = index[order], starts[order], values[order]
+    firsts = _firsts(index, starts)
+    index, starts, values = index[firsts], starts[firsts], _reduced(view, values, firsts)
+    held = values.any(axis=1)
+    used, index = np.unique(index[held], return_inverse=True)
+    chosen = [keys[place] for place in used.tolist()]
+    return PackColumns([key for _, key in chosen], np.array([grouping for grouping, _ in chosen]), index, starts[held], values[held])
+
+
+def _keys(pack: PackColumns) -> list[tuple[int, bytes]]:
+    return list(zip(pack.groupings.tolist(), pack.keys, strict=True))
+
+
+def _reduced(view: View, values: NDArray[np.int64], firsts: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Each run of rows that begins at one of `firsts` as one row, by the kind of the part (topologies.measuring: a kept value stands
+    as value + 1, 0 being none)."""
+    kept: NDArray[np.int64]
+    if view.extreme is None:
+        kept = np.add.reduceat(values, firsts)
+    elif view.extreme.keep == "max":
+        kept = np.maximum.reduceat(values, firsts)
+    elif view.extreme.keep == "min":
+        kept = np.minimum.reduceat(np.where(values == 0, _NONE, values), firsts)
+        kept[kept == _NONE] = 0
+    else:
+        runs = np.repeat(np.arange(len(firsts)), np.diff(np.append(firsts, len(values))))
+        order = np.lexsort((*values.T[::-1], runs))
+        kept = values[order][np.append(firsts[1:], len(values)) - 1]
+    return kept
+
+
+def _firsts(major: NDArray[np.int64], minor: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Where a run of equal pairs begins."""
+    return np.flatnonzero(np.append(True, (major[1:] != major[:-1]) | (minor[1:] != minor[:-1])))
+
+
+def cells_of(pack: bytes, grouping: int, first: str | None) -> list[PackedCell]:
+    """The cells of a grouping in a final pack, those of one first dimension value if it is given. The others are not even decoded: a month
+    of a title's hours is a handful of cells in each of 720 packs. Raises StoreError for a pack that cannot be read."""
+    if not pack:
+        return []
+    columns = decode_columns(pack)
+    begin, end = np.searchsorted(columns.groupings, [grouping, grouping + 1]).tolist()
+    if first is not None:
+        text = first.encode()
+        begin = bisect_left(columns.keys, text, begin, end)
+        end = bisect_left(columns.keys, text + _BEHIND_SEPARATOR, begin, end)
+    bounds = np.searchsorted(columns.index, [begin, end])
+    cells = _cells(columns, np.arange(*bounds))
+    return cells if first is None else [cell for cell in cells if cell.key[0] == first]
+
+
+# -- top lists -----------------------------------------------------------------------------------------------------------
+
+
+def top_packs(view: View, packs: Sequence[bytes]) -> dict[int, bytes]:
+    """Of a view with a leaderboard, given all final packs of a span: by grouping the pack of each window's best cells, in the order of
+    their rank, which falls with the ranked measure; of equal ones the lesser key comes first."""
+    if view.ranked is None:
+        return {}
+    found: dict[int, dict[int, list[PackedCell]]] = {}
+    for pack in packs:
+        for cell in _best_of(decode_columns(pack), view.ranked) if pack else ():
+            found.setdefault(cell.grouping, {}).setdefault(cell.start_ms, []).append(cell)
+    return {grouping: _listed(windows, view.ranked) for grouping, windows in found.items()}
+
+
+def _best_of(columns: PackColumns, ranked: int) -> list[PackedCell]:
+    """The best of each window and grouping in one final pack, whose keys stand in their order."""
+    groupings = columns.groupings[columns.index].astype(np.int64)
+    order = np.lexsort((columns.index, -columns.values[:, ranked], columns.starts, groupings))
+    groupings, starts = groupings[order], columns.starts[order]
+    firsts = _firsts(groupings, starts)
+    places = np.arange(len(order)) - np.repeat(firsts, np.diff(np.append(firsts, len(order))))
+    return _cells(columns, order[places < BEST])
+
+
+def _cells(columns: PackColumns, chosen: NDArray[np.intp]) -> list[PackedCell]:
+    keys, starts, values = columns.index[chosen].tolist(), columns.starts[chosen].tolist(), columns.values[chosen].tolist()
+    return [
+        PackedCell(start, int(columns.groupings[key]), split(columns.keys[key]), tuple(measures))
+        for key, start, measures in zip(keys, starts, values, strict=True)
+    ]
+
+
+def _listed(windows: Mapping[int, list[PackedCell]], ranked: int) -> bytes:
+    cells = [cell for _, held in sorted(windows.items()) for cell in sorted(held, key=lambda cell: (-cell.values[ranked], cell.key))[:BEST]]
+    return pack_of(cells)
+
+
+def pack_of(cells: Sequence[PackedCell]) -> bytes:
+    """The pack of these cells, of one grouping or of several, in their order."""
+    places: dict[tuple[int, bytes], int] = {}
+    index = [places.setdefault((cell.grouping, join(cell.key)), len(places)) for cell in cells]
+    return encode_columns(
+        PackColumns(
+            [key for _, key in places],
+            np.array([grouping for grouping, _ in places], dtype=np.int64),
+            np.array(index, dtype=np.int64),
+            np.array([cell.start_ms for cell in cells], dtype=np.int64),
+            np.array([cell.values for cell in cells], dtype=np.int64),
+        )
+    )
