@@ -185,8 +185,7 @@ class SparseCells:
         if not len(cells):
             return
         marks, begins = np.unique(self._marks[cells], return_index=True)
-        for mark, part in zip(marks.tolist(), np.split(cells, begins[1:]), strict=True):
-            yield mark, part
+        yield from zip(marks.tolist(), np.split(cells, begins[1:]), strict=True)
 
     def _window_of(self, mark: int) -> tuple[int, int]:
         """Place of the mark's window, and its start."""
