@@ -21,7 +21,7 @@ from loadgen import audit_admission, audit_sql, audit_views
 from loadgen.audit_log import SCHEMA
 from loadgen.audit_strict import TYPES
 from tests.loadgen.audit_walk import T0, Cell, Record
-from tests.loadgen.own_views import OWN
+from tests.loadgen.own_views import OWN, OWN_SESSIONS
 from topologies.compiled import PADDING
 from topologies.fold import PartitionState, RecordBlock
 from topologies.sketch_packs import decode_cells
@@ -29,7 +29,7 @@ from topologies.sources import Source
 from topologies.view import KEY_SEPARATOR, View, parts_of
 from topologies.views import VIEWS
 
-PARTS = parts_of((*VIEWS.values(), OWN))
+PARTS = parts_of((*VIEWS.values(), OWN, OWN_SESSIONS))
 Log = list[tuple[int, int, bytes | None]]  # offset, timestamp, value
 
 
@@ -141,7 +141,7 @@ def recounted(
     return audit_views.status_at(database, end), cells
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32), length=st.sampled_from([1, 20, 200, 1_000]), blocks=st.integers(1, 7))
 def test_the_recount_and_the_fold_agree(
     database: duckdb.DuckDBPyConnection, tmp_path_factory: pytest.TempPathFactory, seed: int, length: int, blocks: int
