@@ -8,9 +8,9 @@ Measured (270-byte events): 5 µs of CPU a record in SQL, 10 µs in the strict j
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
@@ -18,23 +18,25 @@ import pyarrow as pa
 from loadgen import audit_strict
 from loadgen.audit_strict import HIGHEST, OPTIONAL, OPTIONAL_STRINGS, REQUIRED, REQUIRED_STRINGS
 
+FIELDS: Final = ("type", *REQUIRED, *OPTIONAL)
+
+
+def column_of(field: str) -> str:
+    """The column of `rows` that has this field; `kind` there is what the record is."""
+    return "title_kind" if field == "kind" else field
+
+
 COLUMNS: Final = {
     "kind": "VARCHAR",
     "reason": "VARCHAR",
-    "type": "VARCHAR",
-    "session": "VARCHAR",
-    "account": "VARCHAR",
-    "seq": "BIGINT",
-    "ts": "BIGINT",
-    "title": "VARCHAR",
-    "region": "VARCHAR",
-    "device": "VARCHAR",
-    "watched_ms": "BIGINT",
-    "stall_ms": "BIGINT",
-    "fatal": "BOOLEAN",
+    **{column_of(name): "BIGINT" if name in HIGHEST else "BOOLEAN" if name == "fatal" else "VARCHAR" for name in FIELDS},
 }
 """Columns of `rows` besides n (where it stands in the log: position_of), rts (record timestamp, ms) and mine (whether its record is the
 audited run's)."""
+ALWAYS: Final = frozenset(
+    ("kind", "reason", "type", "session", "account", "seq", "ts", "title", "region", "device", "watched_ms", "stall_ms", "fatal")
+)
+"""Those that admission, the ledger and who is live need; the others are only there when they are asked for: 0.1 µs a record each."""
 
 ROWS_A_RECORD: Final = 65_536
 """No record has more rows."""
@@ -45,7 +47,7 @@ def position_of(offset: int) -> int:
     return offset * ROWS_A_RECORD
 
 
-_FETCHED: Final = ("v", "type", *REQUIRED, *OPTIONAL)
+_FETCHED: Final = ("v", *FIELDS)
 _WORD: Final = r'"[ !#-Z\]-z|}~]+"'
 _NUMBER: Final = r"(?:0|[1-9][0-9]{0,14})"
 
@@ -74,11 +76,18 @@ def _token(name: str) -> str:
 
 
 def _string(name: str) -> str:
-    return f"substr({_token(name)}, 2, length({_token(name)}) - 2)"
+    token = f"nullif({_token(name)}, 'null')" if name in OPTIONAL else _token(name)
+    return f"substr({token}, 2, length({token}) - 2)"
 
 
 def _integer(name: str) -> str:
     return f"nullif({_token(name)}, 'null')::BIGINT"
+
+
+def _value(name: str) -> str:
+    if name in HIGHEST:
+        return _integer(name)
+    return f"(nullif({_token(name)}, 'null') = 'true')" if name == "fatal" else _string(name)
 
 
 def _surely_valid() -> str:
@@ -90,7 +99,9 @@ def _surely_valid() -> str:
     return " AND ".join(["j IS NOT NULL", "list_count(j) = len(json_keys(t))", *required, *lengths, *ranges])
 
 
-_JUDGE: Final = f"""
+def _judge(columns: Sequence[str]) -> str:
+    values = ", ".join(f'{_value(name)} AS "{column_of(name)}"' for name in FIELDS if column_of(name) in columns)
+    return f"""
 CREATE OR REPLACE TABLE judged AS
 WITH texts AS (
   SELECT "offset" * {ROWS_A_RECORD} AS n, record_ts AS rts, coalesce(starts_with(hex(key), $tag), false) AS mine, value,
@@ -102,12 +113,7 @@ WITH texts AS (
 ), sure AS (
   SELECT *, CASE WHEN t = '{_TICK}' THEN 'tick' WHEN {_surely_valid()} THEN 'event' END AS kind FROM fetched
 )
-SELECT n, rts, mine, kind, NULL::VARCHAR AS reason,
-  {_string("type")} AS "type", {_string("session")} AS "session", {_string("account")} AS account,
-  {_integer("seq")} AS seq, {_integer("ts")} AS ts,
-  {_string("title")} AS title, {_string("region")} AS region, {_string("device")} AS device,
-  {_integer("watched_ms")} AS watched_ms, {_integer("stall_ms")} AS stall_ms, (nullif({_token("fatal")}, 'null') = 'true') AS fatal,
-  CASE WHEN kind IS NULL THEN value END AS odd
+SELECT n, rts, mine, kind, NULL::VARCHAR AS reason, {values}, CASE WHEN kind IS NULL THEN value END AS odd
 FROM sure
 """
 
@@ -134,31 +140,32 @@ SELECT * REPLACE (coalesce(verdict, CASE WHEN v = 1 AND "type" = 'tick' THEN 'ti
 FROM read_parquet($files)
 """
 
-_STRICT_SCHEMA: Final = pa.schema(
-    [("n", pa.int64()), ("rts", pa.int64()), ("mine", pa.bool_())]
-    + [(name, {"VARCHAR": pa.string(), "BIGINT": pa.int64(), "BOOLEAN": pa.bool_()}[kind]) for name, kind in COLUMNS.items()]
-)
+_PYTHON: Final = {"VARCHAR": pa.string(), "BIGINT": pa.int64(), "BOOLEAN": pa.bool_()}
 
 
-def load_rows(database: duckdb.DuckDBPyConnection, files: list[Path], tag: bytes | None, arrow: list[Path] | None = None) -> int:
-    """Make table `rows` of one source's extracted log: n, rts, mine and COLUMNS, a row an event. Returns how many the strict judge saw.
+def load_rows(
+    database: duckdb.DuckDBPyConnection,
+    files: list[Path],
+    tag: bytes | None,
+    arrow: Sequence[Path] = (),
+    asked: Iterable[str] = COLUMNS,
+) -> int:
+    """Make table `rows` of one source's extracted log: n, rts, mine and of COLUMNS those of ALWAYS and those asked for, a row an event.
 
-    `files` and `arrow` are loadgen.audit_log's. `tag` starts the keys of the audited run's records; None: no run.
+    Returns how many the strict judge saw. `files` and `arrow` are loadgen.audit_log's. `tag` starts the keys of the audited run's
+    records; None: no run.
     """
+    wanted = ALWAYS.union(asked)
+    columns = [name for name in COLUMNS if name in wanted]
     listed = [str(path) for path in files]
     key = tag.hex().upper() if tag else "no run"
-    database.execute(_JUDGE, {"files": listed, "tag": key})
-    names = ", ".join(f'"{name}"' for name in ("n", "rts", "mine", *COLUMNS))
+    database.execute(_judge(columns), {"files": listed, "tag": key})
+    names = ", ".join(f'"{name}"' for name in ("n", "rts", "mine", *columns))
     database.execute(f"CREATE OR REPLACE TABLE strict_rows AS SELECT {names} FROM judged LIMIT 0")
-    asked = 0
-    for batch in database.cursor().sql("SELECT n, rts, mine, odd FROM judged WHERE kind IS NULL").to_arrow_reader(10_000):
-        strict = _strict(batch)
-        database.register("strict_batch", strict)
-        database.execute(f"INSERT INTO strict_rows SELECT {names} FROM strict_batch")
-        database.unregister("strict_batch")
-        asked += strict.num_rows
+    odd = database.cursor().sql("SELECT n, rts, mine, odd FROM judged WHERE kind IS NULL").to_arrow_reader(10_000)
+    asked_of = _judge_strictly(database, columns, ((batch, map(audit_strict.judge, batch.column(3).to_pylist())) for batch in odd))
     if arrow:
-        asked += _load_arrow(database, [str(path) for path in arrow], key, names)
+        asked_of += _load_arrow(database, [str(path) for path in arrow], key, columns)
     database.execute(f"""
         DROP TABLE IF EXISTS rows;
         DELETE FROM judged WHERE kind IS NULL;
@@ -167,39 +174,41 @@ def load_rows(database: duckdb.DuckDBPyConnection, files: list[Path], tag: bytes
         ALTER TABLE judged RENAME TO rows;
         DROP TABLE strict_rows;
     """)
-    return asked
+    return asked_of
 
 
-def _load_arrow(database: duckdb.DuckDBPyConnection, files: list[str], key: str, names: str) -> int:
+def _load_arrow(database: duckdb.DuckDBPyConnection, files: list[str], key: str, columns: Sequence[str]) -> int:
     """Add the rows of Arrow records to `strict_rows`; those of which SQL is not sure are judged one by one."""
     database.execute(_JUDGE_ROWS, {"files": files, "tag": key})
-    taken = names.replace('"rts"', "record_ts").replace('"kind"', "verdict")
+    there = {"kind": "verdict", "title_kind": "kind"}
+    taken = ", ".join(f'"{there.get(name, name)}"' for name in ("n", "record_ts", "mine", *columns))
     database.execute(f"INSERT INTO strict_rows SELECT {taken} FROM judged_rows WHERE verdict IS NOT NULL")
     fetched = ", ".join(f'"{name}"' for name in _FETCHED)
-    asked = 0
-    odd = database.cursor().sql(f"SELECT n, record_ts, mine, {fetched} FROM judged_rows WHERE verdict IS NULL")
-    for batch in odd.to_arrow_reader(10_000):
-        places = zip(*(batch.column(at).to_pylist() for at in range(3)), strict=True)
-        verdicts = (audit_strict.judge_fields(fields) for fields in batch.select(list(_FETCHED)).to_pylist())
-        strict = _table_of(zip(places, verdicts, strict=True))
-        database.register("strict_batch", strict)
-        database.execute(f"INSERT INTO strict_rows SELECT {names} FROM strict_batch")
-        database.unregister("strict_batch")
-        asked += strict.num_rows
+    odd = database.cursor().sql(f"SELECT n, record_ts, mine, {fetched} FROM judged_rows WHERE verdict IS NULL").to_arrow_reader(10_000)
+    documents = ((batch, batch.select(list(_FETCHED)).to_pylist()) for batch in odd)
+    asked_of = _judge_strictly(database, columns, ((batch, map(audit_strict.judge_fields, rows)) for batch, rows in documents))
     database.execute("DROP TABLE judged_rows")
-    return asked
+    return asked_of
 
 
-def _strict(batch: pa.RecordBatch) -> pa.Table:
-    values = batch.column(3).to_pylist()
-    places = zip(*(batch.column(at).to_pylist() for at in range(3)), strict=True)
-    return _table_of(zip(places, map(audit_strict.judge, values), strict=True))
+def _judge_strictly(
+    database: duckdb.DuckDBPyConnection, columns: Sequence[str], batches: Iterable[tuple[pa.RecordBatch, Iterable[audit_strict.Verdict]]]
+) -> int:
+    """Add to `strict_rows` what the strict judge says of these, whose first columns are n, rts and mine. Returns how many they are."""
+    schema = pa.schema(
+        [("n", pa.int64()), ("rts", pa.int64()), ("mine", pa.bool_()), *((each, _PYTHON[COLUMNS[each]]) for each in columns)]
+    )
+    asked_of = 0
+    for batch, verdicts in batches:
+        places = zip(*(batch.column(at).to_pylist() for at in range(3)), strict=True)
+        rows = [_row(place, verdict) for place, verdict in zip(places, verdicts, strict=True)]
+        database.register("strict_batch", pa.Table.from_pylist(rows, schema=schema))
+        database.execute("INSERT INTO strict_rows SELECT * FROM strict_batch")
+        database.unregister("strict_batch")
+        asked_of += len(rows)
+    return asked_of
 
 
-def _table_of(judged_rows: Iterable[tuple[tuple[int, int, bool], audit_strict.Verdict]]) -> pa.Table:
-    rows = []
-    for (n, rts, mine), verdict in judged_rows:
-        fields = verdict.fields or {}
-        judged = {"n": n, "rts": rts, "mine": mine, "kind": verdict.kind, "reason": verdict.reason}
-        rows.append({name: fields.get(name) for name in COLUMNS} | judged)
-    return pa.Table.from_pylist(rows, schema=_STRICT_SCHEMA)
+def _row(place: tuple[int, int, bool], verdict: audit_strict.Verdict) -> dict[str, Any]:
+    fields = {column_of(name): value for name, value in (verdict.fields or {}).items()}
+    return {**fields, **dict(zip(("n", "rts", "mine"), place, strict=True)), "kind": verdict.kind, "reason": verdict.reason}

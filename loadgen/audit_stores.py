@@ -23,8 +23,8 @@ from connectors.source_notes import SourceNotes
 from loadgen import audit_finals
 from loadgen.audit_report import Difference
 from topologies.errors import StoreError
-from topologies.packs import decode_pack
 from topologies.settings import Settings
+from topologies.sketch_packs import decode_cells
 from topologies.sources import Source, SourceStatus
 from topologies.view import KEY_SEPARATOR, View
 from topologies.views import every_part
@@ -117,7 +117,7 @@ class ServedStores:
             on_progress(f"reading what Cassandra serves: topic {number} of {len(topics)}")
             for text, look in self._cassandra.source_packs(texts).items():
                 statuses[text] = look.status
-                cells = ((pack.view, pack.window, cell) for pack in look.packs for cell in decode_pack(pack.blob))
+                cells = ((pack.view, pack.window, cell) for pack in look.packs for cell in decode_cells(pack.blob))
                 self._insert("cassandra", text, ((v, w, c.start_ms, c.grouping, KEY_SEPARATOR.join(c.key), c.values) for v, w, c in cells))
         return statuses
 
@@ -125,7 +125,7 @@ class ServedStores:
         """Bring the final rows; returns the spans that they are of. Before load_cassandra: so it knows every source that they are of."""
         spans: audit_finals.Spans = {}
         for view in self._views.values():
-            for window in view.windows if view.distinct is None else ():
+            for window in view.windows:
                 marks = self._finals.marks(view, window.name)
                 for store, buckets in audit_finals.buckets_of(view).items():
                     self._insert(store, "", audit_finals.read(self._finals, view, window, marks, buckets))

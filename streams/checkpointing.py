@@ -68,7 +68,8 @@ class CheckpointFlush:
 
     async def _written(self, owner: PartitionOwner, meter: CpuMeter) -> tuple[float, int] | None:
         """Seconds that the fold stood still, and bytes; None if the state was spoiled meanwhile."""
-        await self._aside(meter, self._room.reserve, len(owner.state.sessions.rows()))
+        table = owner.state.sessions
+        await self._aside(meter, self._room.reserve, len(table.rows()), len(table.spell_rows()))
         async with owner.storing:
             begun = time.perf_counter()
             snapshot = dump_state(owner.state, self._room)

@@ -37,6 +37,7 @@ from topologies.session_rows import (
     was_seen,
 )
 from topologies.sources import LATENESS_MS, SKEW_MS
+from topologies.spells import SpellArrays, attend, begin_spell, end_life, has_telling_room, take_back
 
 SEQ_JUMP: Final = 10_000
 """A sequence number more than this above its session's highest is dead (design §4)."""
@@ -47,7 +48,7 @@ REASONS: Final = {DEAD_AHEAD: "ahead", DEAD_JUMP: "seq_jump"}
 _COUNTER_OF: Final = np.array([RECEIVED, APPLIED_COUNT, DUPLICATE_COUNT, LATE_COUNT, DEAD_COUNT, DEAD_COUNT, DEAD_COUNT], dtype=np.int64)
 
 # why the kernel stopped
-DONE, NEED_ROWS, NEED_KEYS, NEED_ISLANDS, NEED_SAMPLES = range(5)
+DONE, NEED_ROWS, NEED_KEYS, NEED_ISLANDS, NEED_SAMPLES, NEED_TELLINGS = range(6)
 
 _SEED: Final = np.uint64(0x243F6A8885A308D3)
 _BY_TYPE: Final = np.array([STATE_OF_TYPE.get(name, Tells.NOTHING) for name in TYPES], dtype=np.int8)
@@ -139,7 +140,7 @@ def _class(batch: Batch, at: Word, counters: np.ndarray, kind: Word) -> None:
 
 
 @inlined
-def _room(table: SessionArrays, live: LiveArrays) -> Word:
+def _room(table: SessionArrays, live: LiveArrays, spells: SpellArrays) -> Word:
     """DONE if any one event can be applied, else what must grow."""
     if not has_row(table):
         return NEED_ROWS
@@ -147,11 +148,13 @@ def _room(table: SessionArrays, live: LiveArrays) -> Word:
         return NEED_KEYS
     if table.counters[ISLAND_ROWS] + ISLANDS_AN_EVENT > table.islands.shape[0]:
         return NEED_ISLANDS
+    if not has_telling_room(spells):
+        return NEED_TELLINGS
     return DONE
 
 
 @inlined
-def _new_life(batch: Batch, at: Word, slot: Word, seq: Word, ts: Word, watermark: Word, table: SessionArrays) -> Word:
+def _new_life(batch: Batch, at: Word, slot: Word, seq: Word, ts: Word, watermark: Word, table: SessionArrays, spells: SpellArrays) -> Word:
     """The row of a session that is not known, with this event as its first: a new one, or that of what it was before.
 
     What it was before is in no live cell: it was last fresh 13 minutes ago or more, and the clock has passed whole minutes since.
@@ -160,13 +163,16 @@ def _new_life(batch: Batch, at: Word, slot: Word, seq: Word, ts: Word, watermark
     if number < 0:
         number = take_row(table)
         table.lookup[slot] = number + 1
+    else:
+        end_life(number, table, spells)
+    begin_spell(number, ts, spells)
     begin(table.rows[number], batch.ids[at, 0], batch.ids[at, 1], seq, ts)
     forget_some(watermark, table)
     return number
 
 
 @inlined
-def _admit_event(batch: Batch, at: Word, table: SessionArrays, live: LiveArrays) -> Word:
+def _admit_event(batch: Batch, at: Word, table: SessionArrays, live: LiveArrays, spells: SpellArrays) -> Word:
     """Class one event, in the order of the rules, and move its session. DONE, or what must grow before it can be."""
     counters, rows = table.counters, table.rows
     rts = batch.timestamps[at]
@@ -183,7 +189,7 @@ def _admit_event(batch: Batch, at: Word, table: SessionArrays, live: LiveArrays)
     if known and seq > rows[number, HIGHEST] + SEQ_JUMP:
         _class(batch, at, counters, DEAD_JUMP)
         return DONE
-    lack = _room(table, live)
+    lack = _room(table, live, spells)
     if lack != DONE:
         return lack
     if not move_clock(clock, table, live):
@@ -199,27 +205,29 @@ def _admit_event(batch: Batch, at: Word, table: SessionArrays, live: LiveArrays)
         if seq <= row[HIGHEST] - SEQ_WINDOW:
             _class(batch, at, counters, LATE)
             return DONE
+        take_back(number, watermark, table, spells)
         remember(row, table.islands, counters, seq)
         row[LAST_TS] = max(row[LAST_TS], ts)
     else:
-        number = _new_life(batch, at, slot, seq, ts, watermark, table)
+        number = _new_life(batch, at, slot, seq, ts, watermark, table, spells)
     _class(batch, at, counters, APPLIED)
     counters[MAX_TS] = max(counters[MAX_TS], ts)
     batch.outcomes[at] = _outcome(batch.integers, at, rows[number])
     follow(number, seq, ts, rts, batch.tells[at], batch.dims, at, table, live)
+    attend(number, batch.integers, batch.dims, at, table, spells)
     return DONE
 
 
 @lean
-def admit(first: Word, batch: Batch, table: SessionArrays, live: LiveArrays) -> tuple[Word, Word]:
+def admit(first: Word, batch: Batch, table: SessionArrays, live: LiveArrays, spells: SpellArrays) -> tuple[Word, Word]:
     """Class each record from `first` on and move the sessions. Returns (records done, why it stopped); call again when what it names
     has grown. Stopping and going on changes nothing: an event is done, or has at most moved the clock on its way."""
     for at in range(first, batch.kinds.shape[0]):
         kind = batch.kinds[at]
         lack = signed(DONE)
-        look_ahead(batch.ids, at, table.lookup, table.rows)
+        look_ahead(batch.ids, at, table.lookup, table.rows, spells.rows)
         if kind == EVENT:
-            lack = _admit_event(batch, at, table, live)
+            lack = _admit_event(batch, at, table, live, spells)
         elif kind == MALFORMED:
             _class(batch, at, table.counters, DEAD_MALFORMED)
         elif kind == TICK_ROW:

@@ -25,8 +25,14 @@ def _bin(value: Word) -> Word:
     return signed(1 << EXACT_BITS) + doubling * signed(STEPS) + (value >> signed(1)) - signed(STEPS)
 
 
+@inlined
+def bin_number(value: Word) -> Word:
+    """The number of a value's bin; 0 for none, a value below 0."""
+    return _bin(value) + 1 if value >= 0 else signed(0)
+
+
 @lean
 def number_bins(kinds: np.ndarray, values: np.ndarray, numbers: np.ndarray) -> None:
     """numbers i32[n]: of each event's value its bin + 1; 0 for none (a value below 0), and for what is no event. kinds u8[n]."""
     for at in range(values.shape[0]):
-        numbers[at] = _bin(values[at]) + 1 if kinds[at] == EVENT and values[at] >= 0 else signed(0)
+        numbers[at] = bin_number(values[at]) if kinds[at] == EVENT else signed(0)

@@ -22,6 +22,7 @@ from topologies.admission import (
     NEED_KEYS,
     NEED_ROWS,
     NEED_SAMPLES,
+    NEED_TELLINGS,
     REASONS,
     Batch,
     admit,
@@ -48,7 +49,8 @@ from topologies.sessions import SessionTable
 from topologies.sketch_cells import SketchCells
 from topologies.sources import Source, SourceStatus
 from topologies.sparse_cells import SparseCells
-from topologies.view import LIVE, View, Window
+from topologies.spells import SPELL_DIMENSIONS, TELLINGS, close_silent
+from topologies.view import LIVE, SESSION_DIMENSIONS, View, Window
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,14 @@ class PartitionState:
         """The live view's first."""
         self._asked = _asked(self.views)
         self._hashed = frozenset(view.distinct.of for view in self.views if view.distinct is not None)
-        self.dictionaries = {dimension: Dictionary(KNOWN_TEXTS.get(dimension)) for dimension in self.dimensions}
-        self.sessions = SessionTable()
+        of_sessions = any(view.of == "session" for view in self.views)
+        known = dict.fromkeys((*self.dimensions, *(SPELL_DIMENSIONS if of_sessions else ())))
+        self.dictionaries = {dimension: Dictionary(KNOWN_TEXTS.get(dimension)) for dimension in known}
+        places = {name: self.dimensions.index(name) for name in SESSION_DIMENSIONS} if of_sessions else {}
+        self.sessions = SessionTable(**places)
         self.live = LiveCells(live, self.dimensions, self.dictionaries) if live is not None else None
         self.tumbling = [
-            made(view, windows, self.dimensions, self.dictionaries)
+            made(view, windows, self.dimensions if view.of == "event" else SPELL_DIMENSIONS, self.dictionaries)
             for view in self.views
             if view is not live
             for made, windows in _tables(view)
@@ -121,7 +126,8 @@ class PartitionState:
             classes, outcomes = self._admit(rows)
             weights = (classes == APPLIED).view(np.int8)
             for cells in self.tumbling:
-                cells.fold(weights, rows.integers, outcomes, rows.dims)
+                if cells.view.of == "event":
+                    cells.fold(weights, rows.integers, outcomes, rows.dims)
             self._sweep()
             refused = _refused(classes, rows)
         self.offset = block.next_offset
@@ -136,11 +142,13 @@ class PartitionState:
         batch = Batch(rows.kinds, rows.timestamps, rows.integers, rows.ids, rows.tells, rows.dims, classes, outcomes)
         done, lack = 0, NEED_ROWS
         while lack != DONE:
-            done, lack = admit(done, batch, self.sessions.arrays, self._live_arrays())
+            done, lack = admit(done, batch, self.sessions.arrays, self._live_arrays(), self.sessions.spells)
             if lack == NEED_ROWS:
                 self.sessions.make_room()
             elif lack == NEED_ISLANDS:
                 self.sessions.make_island_room()
+            elif lack == NEED_TELLINGS:
+                self._fold_tellings()
             elif self.live is not None and lack == NEED_KEYS:
                 self.live.grow_keys()
             elif self.live is not None and lack == NEED_SAMPLES:
@@ -150,6 +158,20 @@ class PartitionState:
     def _sweep(self) -> None:
         if self.sessions.counters[CLOCK] >= 0:
             sweep(int(self.sessions.counters[CLOCK]), self.sessions.arrays, self._live_arrays())
+        while not close_silent(self.sessions.arrays, self.sessions.spells):
+            self._fold_tellings()
+        self._fold_tellings()
+
+    def _fold_tellings(self) -> None:
+        """Have the views of sessions know what they were told."""
+        spells = self.sessions.spells
+        count = int(spells.waiting[0])
+        if not count:
+            return
+        for cells in self.tumbling:
+            if cells.view.of == "session":
+                cells.fold(spells.weights[:count], spells.facts, _NO_OUTCOMES[:count], spells.dims)
+        spells.waiting[0] = 0
 
     # -- flushes ------------------------------------------------------------------------------------------------
 
@@ -209,6 +231,7 @@ class PartitionState:
 
 
 _NO_LIVE_VIEW: Final = no_live_view()
+_NO_OUTCOMES: Final = np.zeros(TELLINGS, dtype=np.int8)
 
 
 def _tables(view: View) -> tuple[tuple[type[TumblingCells | SparseCells], tuple[Window, ...]], ...]:
@@ -232,7 +255,7 @@ def _asked(views: Sequence[View]) -> frozenset[str]:
     """The integers of events that these views are made of."""
     measures = [measure for view in views if view.of == "event" for measure in view.measures]
     fields = {field for measure in measures for field in (measure.sum_of, measure.times) if field}
-    return frozenset(fields | {"position_s"} if any(view.of == "session" for view in views) else fields)
+    return frozenset(fields | {"position_s", "runtime_s"} if any(view.of == "session" for view in views) else fields)
 
 
 def _live_view(views: Sequence[View]) -> View | None:
@@ -246,7 +269,10 @@ def _dimensions(views: Sequence[View], live: View | None) -> tuple[str, ...]:
     followed = sorted(live.dimensions) if live is not None else []
     if live is not None and len(followed) > LIVE_DIMENSIONS:
         raise DeclarationError(f"view {live.name}: a live view may be by {LIVE_DIMENSIONS} dimensions; {', '.join(followed)} are more")
-    others = sorted({dimension for view in views for dimension in view.dimensions} - set(followed))
+    asked = {dimension for view in views if view.of == "event" for dimension in view.dimensions}
+    if any(view.of == "session" for view in views):
+        asked |= set(SESSION_DIMENSIONS)
+    others = sorted(asked - set(followed))
     return (*followed, *others)
 
 

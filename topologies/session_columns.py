@@ -33,15 +33,20 @@ from topologies.session_rows import (
     STARTED,
     STATE,
     STATE_SEQ,
+    TOLD,
     forgettable,
 )
+from topologies.spells import FIRST_TS, NO_SPELLS, PLACE, RUN, RUNS, RUNTIME, RUNTIME_BITS
 
-COLUMNS: Final = 10 + LIVE_DIMENSIONS
+SPELL_COLUMNS: Final = 8
+COLUMNS: Final = 10 + LIVE_DIMENSIONS + SPELL_COLUMNS
+_SPELL: Final = COLUMNS - SPELL_COLUMNS
 
 
 @dataclass(frozen=True)
 class SessionColumns:
-    """n sessions. widths u8[COLUMNS]: bytes of each column. ids i64[n, 2]; planes u8[sum(widths) × n]; `base_ms`: times count from here."""
+    """n sessions. widths u8[COLUMNS]: bytes of each column; fewer columns if fewer were known when they were written. ids i64[n, 2];
+    planes u8[sum(widths) × n]; `base_ms`: times count from here."""
 
     base_ms: int
     widths: NDArray[np.uint8]
@@ -79,10 +84,36 @@ def _values(row: np.ndarray, base_ms: Word, values: np.ndarray) -> None:
     values[5] = unsigned(highest - row[STATE_SEQ])
     values[6] = unsigned(row[STATE])
     values[7] = unsigned(highest - row[DIMS_SEQ])
-    values[8] = unsigned(row[FLAGS] & (COUNTED | STARTED))
+    values[8] = unsigned(row[FLAGS] & (COUNTED | STARTED | TOLD))
     values[9] = unsigned(row[ISLANDS])
     for place in range(LIVE_DIMENSIONS):
         values[10 + place] = unsigned(row[DIMS + place])
+
+
+@inlined
+def _spell_values(row: np.ndarray, spell: np.ndarray, values: np.ndarray) -> None:
+    """What a spell is beside its session's row; `_restore_spell` is the inverse."""
+    values[_SPELL] = unsigned(row[LAST_TS] - spell[FIRST_TS])
+    values[_SPELL + 1] = unsigned(0)
+    if spell[RUNTIME] > 0:
+        values[_SPELL + 1] = unsigned(row[HIGHEST] + 2 - (spell[RUNTIME] >> signed(RUNTIME_BITS)))
+    values[_SPELL + 2] = unsigned(spell[RUNTIME] & signed((1 << RUNTIME_BITS) - 1))
+    values[_SPELL + 3] = unsigned(spell[PLACE] >> signed(32))
+    values[_SPELL + 4] = unsigned(spell[PLACE] & signed(0xFFFFFFFF))
+    values[_SPELL + 5] = unsigned(spell[RUN] >> signed(32))
+    values[_SPELL + 6] = unsigned(spell[RUN] & signed(0xFFFFFFFF)) - values[_SPELL + 5]
+    values[_SPELL + 7] = unsigned(spell[RUNS])
+
+
+@inlined
+def _restore_spell(values: np.ndarray, row: np.ndarray, spell: np.ndarray) -> None:
+    spell[FIRST_TS] = row[LAST_TS] - signed(values[_SPELL])
+    spell[RUNTIME] = 0
+    if values[_SPELL + 1] != 0:
+        spell[RUNTIME] = (row[HIGHEST] + 2 - signed(values[_SPELL + 1])) << signed(RUNTIME_BITS) | signed(values[_SPELL + 2])
+    spell[PLACE] = signed(values[_SPELL + 3]) << signed(32) | signed(values[_SPELL + 4])
+    spell[RUN] = signed(values[_SPELL + 5]) << signed(32) | signed(values[_SPELL + 5] + values[_SPELL + 6])
+    spell[RUNS] = signed(values[_SPELL + 7])
 
 
 @inlined
@@ -105,7 +136,7 @@ def _restore(values: np.ndarray, base_ms: Word, row: np.ndarray) -> None:
 
 
 @lean
-def _survey(rows: np.ndarray, watermark: Word, base_ms: Word, values: np.ndarray, used: np.ndarray) -> Word:
+def _survey(rows: np.ndarray, spells: np.ndarray, watermark: Word, base_ms: Word, values: np.ndarray, used: np.ndarray) -> Word:
     """How many sessions are to be kept; `used`: the bits that their values have."""
     kept = 0
     for number in range(rows.shape[0]):
@@ -113,15 +144,16 @@ def _survey(rows: np.ndarray, watermark: Word, base_ms: Word, values: np.ndarray
             continue
         kept += 1
         _values(rows[number], base_ms, values)
+        if spells.shape[0] > 0:
+            _spell_values(rows[number], spells[number], values)
         for column in range(COLUMNS):
             used[column] |= values[column]
     return kept
 
 
 @lean
-def _into_columns(
-    rows: np.ndarray, watermark: Word, base_ms: Word, values: np.ndarray, widths: np.ndarray, ids: np.ndarray, planes: np.ndarray
-) -> None:
+def _into_columns(rows: np.ndarray, spells: np.ndarray, watermark: Word, base_ms: Word, values: np.ndarray, widths: np.ndarray,
+                  ids: np.ndarray, planes: np.ndarray) -> None:  # fmt: skip
     count = ids.shape[0]
     kept = 0
     for number in range(rows.shape[0]):
@@ -130,6 +162,8 @@ def _into_columns(
         ids[kept, 0] = rows[number, ID_1]
         ids[kept, 1] = rows[number, ID_2]
         _values(rows[number], base_ms, values)
+        if spells.shape[0] > 0:
+            _spell_values(rows[number], spells[number], values)
         at = kept
         for column in range(COLUMNS):
             word = values[column]
@@ -141,11 +175,12 @@ def _into_columns(
 
 
 @lean
-def _into_rows(base_ms: Word, values: np.ndarray, widths: np.ndarray, ids: np.ndarray, planes: np.ndarray, rows: np.ndarray) -> None:
+def _into_rows(base_ms: Word, values: np.ndarray, widths: np.ndarray, ids: np.ndarray, planes: np.ndarray, rows: np.ndarray,
+               spells: np.ndarray) -> None:  # fmt: skip
     count = ids.shape[0]
     for number in range(count):
         at = number
-        for column in range(COLUMNS):
+        for column in range(widths.shape[0]):
             word = unsigned(0)
             for byte in range(widths[column]):
                 word |= unsigned(planes[at]) << unsigned(8 * byte)
@@ -154,21 +189,24 @@ def _into_rows(base_ms: Word, values: np.ndarray, widths: np.ndarray, ids: np.nd
         rows[number, ID_1] = ids[number, 0]
         rows[number, ID_2] = ids[number, 1]
         _restore(values, base_ms, rows[number])
+        if spells.shape[0] > 0:
+            _restore_spell(values, rows[number], spells[number])
 
 
-def into_columns(rows: NDArray[np.int64], watermark_ms: int) -> SessionColumns:
-    """The columns of a table's rows, without those that can be forgotten at that watermark. Holds no lock of the interpreter."""
+def into_columns(rows: NDArray[np.int64], watermark_ms: int, spells: NDArray[np.int64] = NO_SPELLS) -> SessionColumns:
+    """The columns of a table's rows, and of their spells if there are any, without those that can be forgotten at that watermark. Holds
+    no lock of the interpreter."""
     values = np.zeros(COLUMNS, dtype=np.uint64)
     used = np.zeros(COLUMNS, dtype=np.uint64)
-    kept = _survey(rows, watermark_ms, watermark_ms, values, used)
+    kept = _survey(rows, spells, watermark_ms, watermark_ms, values, used)
     widths = np.array([(int(bits).bit_length() + 7) // 8 for bits in used], dtype=np.uint8)
     ids = np.empty((kept, 2), dtype=np.int64)
     planes = np.empty(int(widths.sum()) * kept, dtype=np.uint8)
-    _into_columns(rows, watermark_ms, watermark_ms, values, widths, ids, planes)
+    _into_columns(rows, spells, watermark_ms, watermark_ms, values, widths, ids, planes)
     return SessionColumns(watermark_ms, widths, ids, planes)
 
 
-def into_rows(columns: SessionColumns, rows: NDArray[np.int64]) -> None:
-    """Fill in the first n of `rows`, which are zero. Holds no lock of the interpreter."""
+def into_rows(columns: SessionColumns, rows: NDArray[np.int64], spells: NDArray[np.int64] = NO_SPELLS) -> None:
+    """Fill in the first n of `rows`, and of `spells`, which are zero. Holds no lock of the interpreter."""
     values = np.zeros(COLUMNS, dtype=np.uint64)
-    _into_rows(columns.base_ms, values, columns.widths, columns.ids, columns.planes, rows)
+    _into_rows(columns.base_ms, values, columns.widths, columns.ids, columns.planes, rows, spells)

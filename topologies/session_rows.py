@@ -20,12 +20,12 @@ SEQ_WINDOW: Final = 64
 # words of a session's row
 ID_1, ID_2, SEEN, HIGHEST, CLEAN_FROM, LAST_TS, FRESH_AT, STATE_SEQ, STATE, DIMS_SEQ, FLAGS, NEXT, ISLANDS, DIMS = range(14)
 WORDS: Final = 16
-ROW_BYTES: Final = WORDS * 8
 LIVE_DIMENSIONS: Final = WORDS - DIMS
 """So many dimensions of a session can be followed."""
 
-# FLAGS: it is counted in its live cells; it stands in the expiry wheel; the row is nobody's; its first frame was applied
-COUNTED, WHEELED, FREE, STARTED = 1, 2, 4, 8
+# FLAGS: it is counted in its live cells; it stands in the expiry wheel; the row is nobody's; its first frame was applied; it is over, and
+# the cells of sessions were told; it stands in the wheel of silence
+COUNTED, WHEELED, FREE, STARTED, TOLD, WATCHED = 1, 2, 4, 8, 16, 32
 
 # words of the table's hand: the row that it looks at next; first free row + 1 (the next one is its NEXT)
 LOOKED_AT, FIRST_FREE = range(2)
@@ -42,7 +42,7 @@ AHEAD: Final = 12
 """So many events ahead a session's row is asked for, and its place in the lookup twice as many: memory answers within that time."""
 
 ISLANDS_AN_EVENT: Final = 40
-"""An event makes fewer islands than this: every second number of a window of 64, and one more."""
+"""An event makes fewer islands than this: every second number of a window of 64, one more, and one of content (topologies.spells)."""
 
 
 class SessionArrays(NamedTuple):
@@ -128,7 +128,8 @@ def forget_some(watermark: Word, table: SessionArrays) -> None:
             number = signed(0)
         hand[LOOKED_AT] = number + 1
         row = rows[number]
-        if not row[FLAGS] & (WHEELED | FREE) and forgettable(row, watermark):
+        # what is in the wheel of silence was not found to be over yet
+        if not row[FLAGS] & (WHEELED | FREE | WATCHED) and forgettable(row, watermark):
             _unfind(number, table.lookup, rows)
             row[FLAGS] = FREE
             row[ISLANDS] = 0
@@ -137,8 +138,8 @@ def forget_some(watermark: Word, table: SessionArrays) -> None:
 
 
 @inlined
-def look_ahead(ids: np.ndarray, at: Word, lookup: np.ndarray, rows: np.ndarray) -> None:
-    """Have what the events after `at` need of the table on its way: the place in `lookup` first, then the row that it names.
+def look_ahead(ids: np.ndarray, at: Word, lookup: np.ndarray, rows: np.ndarray, spells: np.ndarray) -> None:
+    """Have what the events after `at` need of the table on its way: the place in `lookup` first, then the rows that it names.
 
     What a row that is no event has in `ids` may be anything.
     """
@@ -152,12 +153,14 @@ def look_ahead(ids: np.ndarray, at: Word, lookup: np.ndarray, rows: np.ndarray) 
         if number >= 0:
             prefetch(rows, number * WORDS)
             prefetch(rows, number * WORDS + WORDS // 2)
+            if spells.shape[0] > 0:
+                prefetch(spells, number * spells.shape[1])
 
 
 @inlined
 def begin(row: np.ndarray, id_1: Word, id_2: Word, seq: Word, ts: Word) -> None:
-    """A new life of the session, with `seq` as its only event. Its place in the wheel stays."""
-    wheeled = row[FLAGS] & WHEELED
+    """A new life of the session, with `seq` as its only event. Its places in the wheels stay."""
+    wheeled = row[FLAGS] & (WHEELED | WATCHED)
     following = row[NEXT]
     row[:] = 0
     row[ID_1] = id_1

@@ -23,7 +23,7 @@ from topologies.sparse_cells import NEED_CELLS, SparseCells
 from topologies.view import View, Window
 
 _RECENT: Final = 1 << 16
-"""What is known to be in its sketch already, so much of it: 1 MiB a partition."""
+"""What is known to be in its sketch already, so much of it: 2 MiB a partition."""
 
 
 class SketchCells(SparseCells):
@@ -46,7 +46,7 @@ class SketchCells(SparseCells):
         self._words = np.concatenate([words, np.zeros(len(words) // 2 + 2 * self._spare, dtype=np.uint32)])
         self._used = np.array([len(words)], dtype=np.int64)
         self._free = free
-        self._recent = np.zeros((_RECENT, 2), dtype=np.int64)
+        self._recent = np.zeros((_RECENT, 4), dtype=np.int64)
 
     @property
     def nbytes(self) -> int:

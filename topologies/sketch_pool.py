@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from topologies.cells import BOTH, DONE, NEED_KEYS
 from topologies.compiled import Word, inlined, lean, mix, signed, trailing_zeros, unsigned
-from topologies.measuring import MeasureArrays, find_cell_key
+from topologies.keys import find_key
+from topologies.measuring import MeasureArrays, key_words
 from topologies.sketch_packs import SPARSE_MOST
 from topologies.sketches import HIGHEST_RANK, PRECISION, RANK_BITS, REGISTERS
 from topologies.sparse_cells import NEED_CELLS, PoolArrays, find_cell
@@ -26,15 +27,14 @@ DENSE_WORDS: Final = 1 << DENSE
 SIZES: Final = DENSE + 1
 NEED_WORDS: Final = 4
 _RANK: Final = (1 << RANK_BITS) - 1
-_KNOWN_BITS: Final = RANK_BITS + PRECISION
+_COUPON_BITS: Final = RANK_BITS + PRECISION
 
 
 class BlockArrays(NamedTuple):
     """The blocks as kernels take them.
 
     column: the row of `integers` that has the hashes. words u32[words]. used i64[1]: words below are blocks. free i64[SIZES]: first word of
-    the first block of a size that was left, + 1; its first word tells the next. recent i64[2^k, 2]: (key + 1) << 20 | coupon, and mark, of
-    what a sketch of the first window is known to have.
+    the first block of a size that was left, + 1; its first word tells the next. recent i64[2^k, 4]: what was brought in lately.
     """
 
     column: int
@@ -151,6 +151,24 @@ def _add(cell: Word, coupon: Word, values: np.ndarray, blocks: BlockArrays) -> W
     return True
 
 
+@inlined
+def _was_told(words: tuple[Word, Word, Word], start: Word, coupon: Word, recent: np.ndarray) -> Word:
+    """Whether the coupon was brought in lately under this key, into the window that starts then; from now on it was.
+
+    All of it fits three words: a first word has 40 bits, a third one of at most four dimensions 32, and minutes of every valid time too.
+    """
+    told = (words[0] << signed(_COUPON_BITS)) | coupon
+    when = words[2] | ((start // 60_000 + 1) << signed(32))
+    spread = unsigned(words[1]) * unsigned(0x9E3779B97F4A7C15) ^ unsigned(when) * unsigned(0xC2B2AE3D27D4EB4F)
+    slot = mix(unsigned(told) ^ spread) & unsigned(recent.shape[0] - 1)
+    if recent[slot, 0] == told and recent[slot, 1] == words[1] and recent[slot, 2] == when:
+        return True
+    recent[slot, 0] = told
+    recent[slot, 1] = words[1]
+    recent[slot, 2] = when
+    return False
+
+
 @lean
 def fold_hashes(
     first: Word, weights: np.ndarray, integers: np.ndarray, dims: np.ndarray, measures: MeasureArrays, pool: PoolArrays, blocks: BlockArrays
@@ -161,7 +179,7 @@ def fold_hashes(
     ones around it already.
     """
     groupings, windows = measures.plan.shape[0], pool.lengths.shape[0]
-    mask = unsigned(blocks.recent.shape[0] - 1)
+    start = signed(-1) << signed(62)
     for at in range(first, weights.shape[0]):
         if weights[at] == 0:
             continue
@@ -173,16 +191,14 @@ def fold_hashes(
         if blocks.used[0] + groupings * windows * DENSE_WORDS > blocks.words.shape[0]:
             return signed(at), signed(NEED_WORDS)
         ts = integers[measures.ts, at]
+        if not 0 <= ts - start < pool.lengths[0]:
+            start = ts - ts % pool.lengths[0]
         coupon = coupon_of(integers[blocks.column, at])
         for grouping in range(groupings):
-            key = find_cell_key(dims, at, grouping, measures, pool.lookup, pool.words, pool.used)
-            told = ((key + 1) << signed(_KNOWN_BITS)) | coupon
-            mark = ts - ts % pool.lengths[0]
-            slot = mix(unsigned(told) ^ unsigned(mark)) & mask
-            if blocks.recent[slot, 0] == told and blocks.recent[slot, 1] == mark:
+            words = key_words(dims, at, grouping, measures)
+            if _was_told(words, start, coupon, blocks.recent):
                 continue
-            blocks.recent[slot, 0] = told
-            blocks.recent[slot, 1] = mark
+            key = find_key(pool.lookup, pool.words, pool.used, words[0], words[1], words[2])
             for window in range(windows):
                 cell = find_cell(key, ts - ts % pool.lengths[window] + window, pool)
                 if not _add(cell, coupon, pool.values, blocks):

@@ -29,6 +29,7 @@ from topologies.fold import PartitionState
 from topologies.session_columns import SessionColumns, into_columns
 from topologies.session_rows import SAMPLES, WORDS
 from topologies.sources import Source
+from topologies.spells import SPELL_WORDS
 from topologies.view import Measure, View
 
 MAGIC: Final = b"MQST"
@@ -52,27 +53,31 @@ class Snapshot:
     document: dict[str, Any]
     rows: NDArray[np.int64]
     """The sessions' rows, those that can be forgotten among them."""
+    spells: NDArray[np.int64]
+    """Theirs, none where no view is of sessions."""
 
 
 class SnapshotRoom:
-    """Memory for one snapshot's rows at a time, kept from one to the next.
+    """Memory for one snapshot's rows and spells at a time, kept from one to the next.
 
     Copying into memory that was used before takes 25 ms for 1 M sessions, into fresh memory 25-230 ms: its pages have to be found first.
     """
 
     def __init__(self) -> None:
-        self._rows = np.zeros((0, WORDS), dtype=np.int64)
+        self._rooms = {words: np.zeros((0, words), dtype=np.int64) for words in (WORDS, SPELL_WORDS)}
 
-    def reserve(self, sessions: int) -> None:
+    def reserve(self, sessions: int, spells: int = 0) -> None:
         """Have room for so many and some more; not on the thread of the fold. Room of four times that is given back."""
-        if not sessions <= len(self._rows) <= 4 * sessions + _ROOM_AT_LEAST:
-            self._rows = np.full((sessions + sessions // 4 + _ROOM_AT_LEAST, WORDS), -1, dtype=np.int64)
+        for words, count in ((WORDS, sessions), (SPELL_WORDS, spells)):
+            if not count <= len(self._rooms[words]) <= 4 * count + _ROOM_AT_LEAST:
+                self._rooms[words] = np.full((count + count // 4 + _ROOM_AT_LEAST, words), -1, dtype=np.int64)
 
     def copy(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """A copy of them, good until the next is made here."""
-        if len(rows) > len(self._rows):
+        """A copy of them, rows or spells, good until the next is made here."""
+        kept = self._rooms[rows.shape[1]]
+        if len(rows) > len(kept):
             return rows.copy()
-        room = self._rows[: len(rows)]
+        room = kept[: len(rows)]
         np.copyto(room, rows)
         return room
 
@@ -94,12 +99,13 @@ def dump_state(state: PartitionState, room: SnapshotRoom | None = None) -> Snaps
         "tumbling": {cells.name: cells.dump() for cells in state.tumbling},
         "live": state.live.dump(samples) if state.live is not None else None,
     }
-    return Snapshot(state.offset, table.watermark_ms(), document, (room or SnapshotRoom()).copy(table.rows()))
+    room = room or SnapshotRoom()
+    return Snapshot(state.offset, table.watermark_ms(), document, room.copy(table.rows()), room.copy(table.spell_rows()))
 
 
 def pack_state(snapshot: Snapshot) -> bytes:
     """What is stored. Nearly all of it runs without the interpreter's lock, so that the fold goes on meanwhile."""
-    sessions = into_columns(snapshot.rows, snapshot.watermark_ms)
+    sessions = into_columns(snapshot.rows, snapshot.watermark_ms, snapshot.spells)
     columns = {"base_ms": sessions.base_ms, "widths": sessions.widths, "planes": sessions.planes}
     # identities are random: compressing them would take as long as all the rest and save nothing
     ids = [sessions.ids.dtype.str, list(sessions.ids.shape), _PLAIN, sessions.ids.reshape(-1).view(np.uint8).data]

@@ -6,12 +6,13 @@ from typing import Final
 from topologies.audience import AUDIENCE
 from topologies.concurrents import CONCURRENTS
 from topologies.errors import UsageError
+from topologies.playbacks import SESSIONS
 from topologies.quality import QUALITY
 from topologies.trending import TRENDING
 from topologies.view import View, parts_of
 from topologies.watch_time import WATCH_TIME
 
-VIEWS: Final[dict[str, View]] = {view.name: view for view in (CONCURRENTS, WATCH_TIME, TRENDING, QUALITY, AUDIENCE)}
+VIEWS: Final[dict[str, View]] = {view.name: view for view in (CONCURRENTS, WATCH_TIME, TRENDING, QUALITY, SESSIONS, AUDIENCE)}
 
 
 def view_named(name: str) -> View:

@@ -76,7 +76,7 @@ async def _measured(settings: Settings, log: LiveSessions, repeat: int) -> dict[
 
 async def _written_and_restored(store: CassandraCheckpoints, notes: SourceNotes, state: PartitionState, repeat: int) -> dict[str, Any]:
     room, figures, payload = SnapshotRoom(), [], b""
-    room.reserve(len(state.sessions.rows()))
+    room.reserve(len(state.sessions.rows()), len(state.sessions.spell_rows()))
     for _ in range(repeat):
         begun, cpu_s = time.perf_counter(), time.process_time()
         snapshot = dump_state(state, room)

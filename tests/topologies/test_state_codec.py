@@ -9,6 +9,7 @@ import mmap
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cramjam
 import msgspec
@@ -21,13 +22,14 @@ from tests.topologies.logs import BY_THREE, SOURCE, T0, Record, apply, event, ex
 from topologies.concurrents import CONCURRENTS
 from topologies.errors import CheckpointError
 from topologies.fold import PartitionState
-from topologies.session_rows import ISLAND_ROWS
+from topologies.playbacks import SESSIONS
+from topologies.session_rows import ISLAND_ROWS, STARTED
 from topologies.sessions import SessionTable
 from topologies.state_codec import MAGIC, SCHEMA, SnapshotRoom, dump_state, load_state, pack_state
 from topologies.view import DAY, HOUR, LIVE, MINUTE, Measure, View
 from topologies.watch_time import WATCH_TIME
 
-VIEWS = (CONCURRENTS, WATCH_TIME, BY_THREE)
+VIEWS = (CONCURRENTS, WATCH_TIME, BY_THREE, *SESSIONS.parts)
 STATE = folded(VIEWS, walked(random_steps(11, 300)))
 PAYLOAD = pack_state(dump_state(STATE))
 
@@ -151,6 +153,13 @@ def test_restored_arrays_can_be_written() -> None:
     assert restored.sessions.counters.dtype == np.int64
 
 
+def _without_starts(state: PartitionState) -> dict[str, Any]:
+    """What a state is but for whether its sessions had a first frame, which the first schemas did not say and no view of theirs asked."""
+    found = state.canonical()
+    sessions: dict[tuple[int, int], tuple[Any, ...]] = found["sessions"]
+    return {**found, "sessions": {who: (*words[:6], words[6] & ~STARTED, *words[7:]) for who, words in sessions.items()}}
+
+
 def test_a_checkpoint_of_the_first_schema_is_still_read() -> None:
     """checkpoint_schema_1.zst was written by the version before the second schema, half way between two flushes."""
     watching = View(
@@ -162,10 +171,10 @@ def test_a_checkpoint_of_the_first_schema_is_still_read() -> None:
     kept = msgspec.msgpack.decode(bytes(cramjam.zstd.decompress(packed)))
     records = [Record(*record) for record in kept["records"]]
     truth, restored = folded(views, records[: kept["upto"]]), load_state(kept["checkpoint"], SOURCE, views)
-    assert restored.canonical() == truth.canonical()
+    assert _without_starts(restored) == _without_starts(truth)
     assert restored.sessions.counters[ISLAND_ROWS] == 45
     apply(truth, records[kept["upto"] :])
     apply(restored, records[kept["upto"] :])
-    assert restored.canonical() == truth.canonical()
+    assert _without_starts(restored) == _without_starts(truth)
     packs, _ = load_state(kept["checkpoint"], SOURCE, views).take_packs()
     assert {(pack.view.name, pack.window.name) for pack in packs} >= {("watching", "live"), ("time", "hour")}
