@@ -14,7 +14,8 @@ import duckdb
 from connectors.cassandra_finals import FinalRows, Mark, top_bucket
 from loadgen.audit_report import Difference, ViewTally
 from topologies.finals import BEST, Bases
-from topologies.packs import BUCKETS, decode_pack
+from topologies.packs import BUCKETS
+from topologies.sketch_packs import decode_cells
 from topologies.sources import SourceStatus
 from topologies.view import KEY_SEPARATOR, View, Window
 
@@ -22,6 +23,8 @@ FINAL: Final = "cassandra final"
 TOP: Final = "cassandra top"
 _EVERY: Final = "(all sources)"
 _KEPT: Final = 1_000
+_TOLD: Final = 16
+"""So many of a cell's integers, of which a sketch has thousands."""
 
 _WRONG: Final = """
 SELECT start_ms, grouping, key, e."values", s."values" FROM {expected} e
@@ -47,7 +50,7 @@ def read(finals: FinalRows, view: View, window: Window, marks: dict[int, Mark], 
     for pack in finals.packs(view, window.name, sorted(marks), buckets):
         if pack.pack_ms in marks and pack.upto > marks[pack.pack_ms].upto:
             del marks[pack.pack_ms]
-        for cell in decode_pack(pack.blob):
+        for cell in decode_cells(pack.blob):
             yield view.name, window.name, cell.start_ms, cell.grouping, KEY_SEPARATOR.join(cell.key), cell.values
 
 
@@ -77,14 +80,7 @@ def compare(
 def _compare(database: duckdb.DuckDBPyConnection, view: View, window: Window, current: list[int], tally: ViewTally) -> Iterator[Difference]:
     database.execute("CREATE OR REPLACE TEMP TABLE spans AS SELECT unnest($spans) AS first_ms", {"spans": current})
     name = {"view": view.name, "window": window.name, "pack_ms": window.pack_ms}
-    merged = _merged(view)
-    database.execute(
-        f"""CREATE OR REPLACE TEMP TABLE expected AS
-        SELECT start_ms, grouping, key, {merged} AS "values" FROM served JOIN spans ON start_ms - start_ms % $pack_ms = first_ms
-        WHERE store = 'cassandra' AND "view" = $view AND "window" = $window GROUP BY start_ms, grouping, key
-        HAVING list_max("values") <> 0 OR list_min("values") <> 0""",
-        name,
-    )
+    database.execute(f"CREATE OR REPLACE TEMP TABLE expected AS {_united() if view.distinct is not None else _added(view)}", name)
     yield from _wrong(database, "expected", {**name, "store": FINAL}, tally)
     if view.ranked is not None:
         best = f"""(SELECT * FROM expected
@@ -92,14 +88,27 @@ def _compare(database: duckdb.DuckDBPyConnection, view: View, window: Window, cu
         yield from _wrong(database, best, {**name, "store": TOP}, tally)
 
 
-def _merged(view: View) -> str:
-    """SQL that makes one cell of a part of the cells that sources have of it. A kept value stands as value + 1, so that 0 is none."""
-    if view.extreme is not None and view.extreme.keep == "last":
-        return 'max("values")'  # ts, seq and value, compared in this order
-    if view.extreme is not None:
-        return f'[coalesce({view.extreme.keep}(nullif("values"[1], 0)), 0)]'
+_PARTIALS: Final = """FROM served JOIN spans ON start_ms - start_ms % $pack_ms = first_ms
+WHERE store = 'cassandra' AND "view" = $view AND "window" = $window"""
+
+
+def _added(view: View) -> str:
+    """SQL of one cell of all that sources have of it. A kept value stands as value + 1, so that 0 is none."""
     sums = [f'sum("values"[{at}])::BIGINT' for at in range(1, len(view.measures) + 1)]
-    return f"[{', '.join(sums)}]"
+    merged = f"[{', '.join(sums)}]"
+    if view.extreme is not None and view.extreme.keep == "last":
+        merged = 'max("values")'  # ts, seq and value, compared in this order
+    elif view.extreme is not None:
+        merged = f'[coalesce({view.extreme.keep}(nullif("values"[1], 0)), 0)]'
+    return f"""SELECT start_ms, grouping, key, {merged} AS "values" {_PARTIALS} GROUP BY start_ms, grouping, key
+        HAVING list_max("values") <> 0 OR list_min("values") <> 0"""
+
+
+def _united() -> str:
+    """SQL of the same of sketches: of each register (coupon ÷ 64) the greatest."""
+    coupons = f'SELECT start_ms, grouping, key, unnest("values") AS coupon {_PARTIALS}'
+    greatest = f"SELECT start_ms, grouping, key, max(coupon) AS coupon FROM ({coupons}) GROUP BY start_ms, grouping, key, coupon // 64"
+    return f'SELECT start_ms, grouping, key, list(coupon ORDER BY coupon) AS "values" FROM ({greatest}) GROUP BY start_ms, grouping, key'
 
 
 def _wrong(database: duckdb.DuckDBPyConnection, expected: str, name: dict[str, object], tally: ViewTally) -> Iterator[Difference]:
@@ -108,8 +117,5 @@ def _wrong(database: duckdb.DuckDBPyConnection, expected: str, name: dict[str, o
     store = str(name["store"])
     tally.add(store, cells, len(wrong))
     for start_ms, grouping, key, made, served in sorted(wrong, key=lambda row: row[:3])[:_KEPT]:
-        yield Difference(str(name["view"]), str(name["window"]), start_ms, grouping, key, _EVERY, store, _tuple(made), _tuple(served))
-
-
-def _tuple(values: list[int] | None) -> tuple[int, ...] | None:
-    return None if values is None else tuple(values)
+        told = [None if values is None else tuple(values[:_TOLD]) for values in (made, served)]
+        yield Difference(str(name["view"]), str(name["window"]), start_ms, grouping, key, _EVERY, store, told[0], told[1])

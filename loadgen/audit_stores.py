@@ -125,7 +125,7 @@ class ServedStores:
         """Bring the final rows; returns the spans that they are of. Before load_cassandra: so it knows every source that they are of."""
         spans: audit_finals.Spans = {}
         for view in self._views.values():
-            for window in view.windows if view.distinct is None else ():
+            for window in view.windows:
                 marks = self._finals.marks(view, window.name)
                 for store, buckets in audit_finals.buckets_of(view).items():
                     self._insert(store, "", audit_finals.read(self._finals, view, window, marks, buckets))

@@ -11,7 +11,7 @@ from loadgen.audit_finals import FINAL, TOP, Spans, compare
 from loadgen.audit_report import Difference, ViewTally
 from topologies.finals import Bases
 from topologies.sources import LATENESS_MS, Source, SourceStatus
-from topologies.view import HOUR, Extreme, Measure, View, parts_of
+from topologies.view import HOUR, Distinct, Extreme, Measure, View, parts_of
 
 H = 3_600_000
 SEEN = View(
@@ -21,6 +21,7 @@ SEEN = View(
     windows=(HOUR,),
     measures=(Measure("watched_ms", "watched", sum_of="watched_ms"), Measure("plays", "plays", count_of="play_start")),
     leaderboard="watched_ms",
+    distincts=(Distinct("viewers", "viewers"),),
     extremes=(Extreme("least", "the least", "min", "stall_ms"), Extreme("newest", "the last", "last", "position_s")),
 )
 PARTS = parts_of([SEEN])
@@ -47,6 +48,8 @@ def partials() -> list[Cell]:
         ("cassandra", str(SECOND), "seen", "b", (9, 1)),
         ("cassandra", str(FIRST), "seen.least", "a", (4,)),
         ("cassandra", str(SECOND), "seen.least", "a", (3,)),
+        ("cassandra", str(FIRST), "seen.viewers", "a", (64 + 1, 128 + 5)),
+        ("cassandra", str(SECOND), "seen.viewers", "a", (64 + 9, 192 + 1)),
         ("cassandra", str(FIRST), "seen.newest", "a", (10, 2, 7)),
         ("cassandra", str(SECOND), "seen.newest", "a", (10, 3, 1)),
     ]
@@ -60,6 +63,7 @@ def finals() -> list[Cell]:
         (TOP, "", "seen", "b", (9, 1)),
         (FINAL, "", "seen.least", "a", (3,)),
         (FINAL, "", "seen.newest", "a", (10, 3, 1)),
+        (FINAL, "", "seen.viewers", "a", (64 + 9, 128 + 5, 192 + 1)),
     ]
 
 
@@ -76,10 +80,10 @@ def compared(database: duckdb.DuckDBPyConnection, cells: Sequence[Cell], digest:
 
 def test_right_final_rows_are_counted_and_none_is_wrong(database: duckdb.DuckDBPyConnection) -> None:
     tally, wrong = compared(database, [*partials(), *finals()])
-    assert (tally.by_store, tally.wrong, wrong) == ({FINAL: 4, TOP: 2}, 0, [])
+    assert (tally.by_store, tally.wrong, wrong) == ({FINAL: 5, TOP: 2}, 0, [])
 
 
-@pytest.mark.parametrize("at", range(6))
+@pytest.mark.parametrize("at", range(7))
 def test_each_wrong_cell_is_found(database: duckdb.DuckDBPyConnection, at: int) -> None:
     cells = finals()
     store, source, view, key, values = cells[at]
