@@ -18,7 +18,7 @@ from topologies.compiled import PADDING
 from topologies.events import KINDS, TICK_VALUE
 from topologies.fold import PartitionState, RecordBlock, Refused
 from topologies.sources import Source
-from topologies.view import ANY, DAY, HOUR, MINUTE, PLAYBACK_FAILURE, START_FAILURE, Histogram, Measure, View
+from topologies.view import ANY, DAY, HOUR, MINUTE, PLAYBACK_FAILURE, START_FAILURE, Extreme, Histogram, Measure, View
 
 SOURCE: Final = Source("eu", "viewing-events", "AAAAAAAAAAAAAAAAAAAAAA", 3)
 T0: Final = 1_760_000_000_000
@@ -44,6 +44,11 @@ COUNTED: Final = View(
     histograms=(
         Histogram("startup", "of one type", of="startup_ms", on="play_start"),
         Histogram("watched", "of any type", of="watched_ms"),
+    ),
+    extremes=(
+        Extreme("least", "the least", keep="min", of="startup_ms"),
+        Extreme("greatest", "the greatest", keep="max", of="bitrate_kbps"),
+        Extreme("place", "the last", keep="last", of="position_s"),
     ),
 )
 EVENT: Final[dict[str, Any]] = {

@@ -12,7 +12,7 @@ from tests.topologies.logs import SOURCE, Record, apply
 from topologies.bins import bin_of
 from topologies.events import DAY_MS, Malformed, decode_event
 from topologies.fold import PartitionState
-from topologies.view import View
+from topologies.view import Extreme, View
 
 Cell = tuple[str, int, bytes, int]
 """Window, start, key and grouping."""
@@ -102,6 +102,12 @@ def amounts_of(view: View, event: dict[str, Any]) -> list[int]:
     return amounts
 
 
+def kept_of(extreme: Extreme, event: dict[str, Any]) -> list[int]:
+    """What is kept of an event in an extreme's cell, each value + 1; zeros for nothing."""
+    fields = ("ts", "seq", extreme.of) if extreme.keep == "last" else (extreme.of,)
+    return [event[field] + 1 for field in fields] if event[extreme.of] is not None else [0] * len(fields)
+
+
 class Reference:
     """One source, record by record."""
 
@@ -186,7 +192,7 @@ class Reference:
                 self._add(view, event, self.tumbling[view.name])
 
     def _add(self, view: View, event: dict[str, Any], cells: dict[Cell, list[int]]) -> None:
-        amounts = amounts_of(view, event)
+        amounts = amounts_of(view, event) if view.extreme is None else kept_of(view.extreme, event)
         histogram = view.histogram
         if histogram is not None and (event[histogram.of] is None or (histogram.on and histogram.on != event["type"])):
             return
@@ -196,8 +202,10 @@ class Reference:
             start = event["ts"] // window.length_ms * window.length_ms
             for grouping, dimensions in enumerate(view.groupings):
                 cell = cells.setdefault((window.name, start, key_of(event, dimensions), grouping), [0] * len(amounts))
-                for at, amount in enumerate(amounts):
-                    cell[at] += amount
+                if view.extreme is None:
+                    cell[:] = [value + amount for value, amount in zip(cell, amounts, strict=True)]
+                elif not any(cell) or (amounts[:2] < cell[:2] if view.extreme.keep == "min" else amounts[:2] > cell[:2]):
+                    cell[:] = amounts
 
     def _live(self, clock: int) -> Iterator[tuple[bytes, int, int]]:
         """Key, grouping and count of each live cell at `clock`."""
