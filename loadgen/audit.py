@@ -7,7 +7,7 @@
                         admission           audit_admission           → classes
                         views at an offset  audit_views               → recounted
                         compared            audit_compare, audit_letters, audit_ledger
-                        estimates measured  audit_bins
+                        estimates measured  audit_bins, audit_sketches
     the result and its JSON                                           audit_report
 
 It shares no code with the decoder and the fold: the definitions are written a second time, from docs/architecture.md.
@@ -27,10 +27,20 @@ from typing import Final
 import duckdb
 
 from connectors.kafka import matching_topics
-from loadgen import audit_admission, audit_bins, audit_compare, audit_ledger, audit_letters, audit_sql, audit_views
+from loadgen import audit_admission, audit_bins, audit_compare, audit_ledger, audit_letters, audit_sketches, audit_sql, audit_views
 from loadgen.audit_ledger import RunTally
 from loadgen.audit_log import CopiedLog, LogEnd, copy_log, log_ends
-from loadgen.audit_report import CLASSES, AuditResult, Difference, ErrorTally, LetterTally, SourceAudit, ViewTally, first_differences
+from loadgen.audit_report import (
+    CLASSES,
+    AuditResult,
+    Difference,
+    ErrorTally,
+    LetterTally,
+    SourceAudit,
+    SpreadTally,
+    ViewTally,
+    first_differences,
+)
 from loadgen.audit_stores import ServedStores
 from loadgen.ledger import open_run
 from topologies import accounting
@@ -201,6 +211,15 @@ def _measure(going: _Audit) -> None:
         if part.histogram is not None:
             tally = going.errors.setdefault(part.name, ErrorTally(audit_bins.STATED))
             tally.add(audit_bins.measured_error(going.database, part))
+        if part.distinct is not None:
+            every, large = (_spread(going, name) for name in (part.name, f"{part.name} of {audit_sketches.LARGE:,} and more"))
+            audit_sketches.measure(going.database, part, every, large)
+
+
+def _spread(going: _Audit, name: str) -> SpreadTally:
+    tally = going.errors.setdefault(name, SpreadTally(audit_sketches.STATED))
+    assert isinstance(tally, SpreadTally)
+    return tally
 
 
 def _waiting(going: _Audit, end: LogEnd, read_to: int) -> int:

@@ -12,20 +12,19 @@ import duckdb
 
 from loadgen.audit_sql import column_of
 from loadgen.audit_strict import TYPES
-from topologies.errors import DeclarationError
 from topologies.view import BIN_MARK, Measure, View, Window
 
 _SEPARATOR: Final = " || chr(31) || "
 
 
 def recount(database: duckdb.DuckDBPyConnection, part: View) -> None:
-    """Add the cells of a part, whatever it is declared to be, to `recounted`. Raises DeclarationError for a distinct count."""
+    """Add the cells of a part, whatever it is declared to be but a distinct count (audit_sketches), to `recounted`."""
     values = _values(part)
     for window in part.windows:
         for number, grouping in enumerate(part.groupings):
             database.execute(
                 f"""INSERT INTO recounted
-                SELECT '{part.name}', '{window.name}', {_start(window)} AS start_ms, {number}, {key_of(grouping)} AS key,
+                SELECT '{part.name}', '{window.name}', {start_of(window)} AS start_ms, {number}, {key_of(grouping)} AS key,
                   {values} AS "values"
                 FROM {_source(part)} GROUP BY start_ms, key HAVING list_sum("values") > 0"""
             )
@@ -36,7 +35,7 @@ def binned_values(part: View) -> Iterator[str]:
     assert part.histogram is not None
     for window in part.windows:
         for *grouping, _ in part.groupings:
-            yield f"SELECT {_start(window)} AS start_ms, {key_of(grouping)} AS key, {part.histogram.of} AS value FROM {_source(part)}"
+            yield f"SELECT {start_of(window)} AS start_ms, {key_of(grouping)} AS key, {part.histogram.of} AS value FROM {_source(part)}"
 
 
 def key_of(grouping: Sequence[str]) -> str:
@@ -50,7 +49,8 @@ def _dimension(name: str) -> str:
     return f"coalesce({column_of(name)}, '')"
 
 
-def _start(window: Window) -> str:
+def start_of(window: Window) -> str:
+    """SQL of the start of the window that an event or a session stands in."""
     return f"ts - ts % {window.length_ms}"
 
 
@@ -63,8 +63,6 @@ def _source(part: View) -> str:
 
 
 def _values(part: View) -> str:
-    if part.distinct is not None:
-        raise DeclarationError(f"the auditor has no definition of {part.name!r}, which counts different values: write it in loadgen")
     if part.extreme is None:
         return f"[{', '.join(map(_sum, part.measures))}]"
     field = part.extreme.of

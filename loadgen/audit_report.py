@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -63,6 +64,21 @@ class ErrorTally:
         """Take one measurement's largest error; None if there was nothing to measure."""
         if found is not None:
             self.measured = max(found, self.measured or 0.0)
+
+
+@dataclass
+class SpreadTally(ErrorTally):
+    """The same of estimates whose error is stated as a standard one: so many were measured, and the root mean square of their errors."""
+
+    cells: int = 0
+    rms: float | None = None
+
+    def add(self, found: float | None) -> None:
+        super().add(found)
+        if found is not None:
+            squares = (self.rms or 0.0) ** 2 * self.cells + found**2
+            self.cells += 1
+            self.rms = math.sqrt(squares / self.cells)
 
 
 @dataclass

@@ -19,7 +19,7 @@ from typing import Final
 
 import duckdb
 
-from loadgen import audit_bins, audit_generated, audit_quality, audit_sessions, audit_trending
+from loadgen import audit_bins, audit_generated, audit_quality, audit_sessions, audit_sketches, audit_trending
 from loadgen.audit_sql import column_of, position_of
 from topologies.view import BIN_MARK, LIVE, View
 
@@ -130,7 +130,7 @@ def status_at(database: duckdb.DuckDBPyConnection, offset: int, *, mine: bool = 
 def recount(database: duckdb.DuckDBPyConnection, parts: tuple[View, ...], offset: int) -> None:
     """Make table `recounted` ("view", "window", start_ms, grouping, key, "values"): all non-zero cells of these parts at `offset`.
 
-    "view" is the part's name. Raises DeclarationError for a part that the auditor has no definition of.
+    "view" is the part's name.
     """
     database.execute(
         """CREATE OR REPLACE TABLE recounted
@@ -145,6 +145,8 @@ def recount(database: duckdb.DuckDBPyConnection, parts: tuple[View, ...], offset
             _live(database, part, offset)
         elif is_independent(part):
             _DEFINITIONS[part.name](database, part)
+        elif part.distinct is not None:
+            audit_sketches.recount(database, part)
         else:
             audit_generated.recount(database, part)
 
@@ -198,5 +200,6 @@ _DEFINITIONS: Final[dict[str, Callable[[duckdb.DuckDBPyConnection, View], None]]
     "quality.startup": audit_quality.recount_startup,
     "sessions": audit_sessions.recount,
     "sessions.length": audit_sessions.recount_length,
+    "audience.viewers": audit_sketches.recount,
 }
 """By part. What is not here, and does not go by who is live, is recounted as it is declared."""

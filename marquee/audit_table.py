@@ -9,7 +9,7 @@ import click
 from marquee.output import instant, number, say, table
 
 if TYPE_CHECKING:
-    from loadgen.audit_report import AuditResult, Difference
+    from loadgen.audit_report import AuditResult, Difference, ErrorTally
 
 SHOWN = 10
 
@@ -29,7 +29,7 @@ def show(result: AuditResult) -> None:
     table(("view", "cells", "wrong", "", "recounted", "compared in"), [*rows, _letters(result)], right=("cells", "wrong"))
     if result.errors:
         click.echo()
-        errors = [(name, _percent(error.stated), _percent(error.measured)) for name, error in sorted(result.errors.items())]
+        errors = [(name, _percent(error.stated), _measured(error)) for name, error in sorted(result.errors.items())]
         table(("estimate", "stated error", "measured"), errors, right=("stated error", "measured"))
     for difference in result.differences[:SHOWN]:
         say(_told(difference))
@@ -66,6 +66,12 @@ def _letters(result: AuditResult) -> tuple[object, ...]:
         "independently",
         _stores({kind: count for kind, count in compared.items() if count}),
     )
+
+
+def _measured(error: ErrorTally) -> str:
+    """The largest error, and where the stated one is a standard error what it is compared with."""
+    rms = getattr(error, "rms", None)
+    return _percent(error.measured) if rms is None else f"{_percent(error.measured)}, root mean square {_percent(rms)}"
 
 
 def _percent(share: float | None) -> str:

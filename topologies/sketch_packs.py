@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topologies.errors import StoreError
+from topologies.packs import PackedCell, decode_pack
 from topologies.sketches import HIGHEST_RANK, PRECISION, RANK_BITS, REGISTERS, Coupons
 from topologies.view import KEY_SEPARATOR
 
@@ -102,6 +103,13 @@ def decode_sketches(pack: bytes) -> list[PackedSketch]:
         return _decode(pack)
     except (struct.error, ValueError, IndexError) as error:
         raise StoreError(f"stored sketches of {len(pack)} bytes cannot be read ({error}); they were not written by this version") from error
+
+
+def decode_cells(pack: bytes) -> list[PackedCell]:
+    """The cells of a pack of either kind; a sketch's values are its coupons. Raises StoreError if the bytes are no whole pack."""
+    if not pack.startswith(MAGIC):
+        return decode_pack(pack)
+    return [PackedCell(found.start_ms, found.grouping, found.key, tuple(found.coupons.tolist())) for found in decode_sketches(pack)]
 
 
 def _decode(pack: bytes) -> list[PackedSketch]:

@@ -24,7 +24,7 @@ from tests.loadgen.audit_walk import T0, Cell, Record
 from tests.loadgen.own_views import OWN, OWN_SESSIONS
 from topologies.compiled import PADDING
 from topologies.fold import PartitionState, RecordBlock
-from topologies.packs import decode_pack
+from topologies.sketch_packs import decode_cells
 from topologies.sources import Source
 from topologies.view import KEY_SEPARATOR, parts_of
 from topologies.views import VIEWS
@@ -109,7 +109,7 @@ def block_of(records: Log, first_offset: int) -> RecordBlock:
 
 def packed(state: PartitionState) -> dict[Cell, list[int]]:
     """The cells that the state gives to Cassandra."""
-    found = [(pack, cell) for pack in state.take_packs()[0] for cell in decode_pack(pack.blob)]
+    found = [(pack, cell) for pack in state.take_packs()[0] for cell in decode_cells(pack.blob)]
     return {
         (pack.view.name, pack.window.name, cell.start_ms, cell.grouping, KEY_SEPARATOR.join(cell.key)): list(cell.values)
         for pack, cell in found
