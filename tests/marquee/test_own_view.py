@@ -61,7 +61,8 @@ def computing(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     blocks = dict(re.findall(r"^```(python|toml)\n(.*?)^```$", (ROOT / "docs/own-view.md").read_text(), re.DOTALL | re.MULTILINE))
     project = tomllib.loads(blocks["toml"])["project"]
     install(tmp_path / "installed", "acme_views", blocks["python"], project["entry-points"]["marquee.views"])
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{tmp_path / 'installed'}")
+    paths = [str(ROOT), str(tmp_path / "installed"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     return replace(settings, worker=replace(settings.worker, views=("watch_time", "stalling")))
 
 
