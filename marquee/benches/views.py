@@ -62,7 +62,7 @@ def views(invocation: Invocation, events: int, encoding: str, repeat: int, given
     say(f"making {events:,} events")
     log = made(events, encoding)
     warm()
-    document = {"events": events, "format": encoding, **_folded(log, events, repeat)}
+    document = {"events": events, "format": encoding, **folded(log, events, repeat)}
     with arena(invocation.settings, "views", given, services=("redis", "cassandra")) as (settings, _, _cluster):
         for name, figures in asyncio.run(_written(settings, log)).items():
             document["views"][name] |= figures
@@ -88,7 +88,7 @@ def made(events: int, encoding: str) -> list[RecordBlock]:
     return blocks
 
 
-def _folded(log: Sequence[RecordBlock], events: int, repeat: int) -> dict[str, Any]:
+def folded(log: Sequence[RecordBlock], events: int, repeat: int) -> dict[str, Any]:
     """µs an event with no view, with each alone and with all. One after the other in each round, so that none has a quieter machine."""
     chosen: dict[str, tuple[View, ...]] = {"": (), **{name: view.parts for name, view in VIEWS.items()}, "all": every_part()}
     rounds: list[dict[str, float]] = []

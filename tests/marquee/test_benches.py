@@ -12,9 +12,13 @@ from marquee.applied import Course, Watch
 from marquee.benches.memory import Sample, exit_status, is_flat, slope_per_hour
 from marquee.benches.rebalance import Span, paused
 from marquee.benches.stock import run_stock, watch_time_below
+from marquee.benches.views import folded, made
 from marquee.sustaining import STEP_S, gave_out, lag_mid_and_end_s
 from topologies.errors import MarqueeError, ServerAway
+from topologies.fold import PartitionState
 from topologies.settings import Settings
+from topologies.sources import Source
+from topologies.views import VIEWS, every_part
 
 
 def grown(mb_per_hour: float, minutes: int = 10, spikes: int = 0) -> list[Sample]:
@@ -78,6 +82,20 @@ def test_a_rebalance_in_which_nothing_moved_is_no_measurement() -> None:
     assert paused([stays, moves], [quiet, joined]) == {"quiet_pause_s": 1.0, "join_pause_s": 1.0, "join_moved_s": 5.0}
     with pytest.raises(MarqueeError, match="no partition moved to another worker: leave"):
         paused([stays, moves], [joined, Span("leave", 15_000, 20_000)])
+
+
+@pytest.mark.parametrize("encoding", ["json", "arrow"])
+def test_the_log_on_which_views_are_measured_has_as_many_events_as_asked_for_and_each_view_is_measured(encoding: str) -> None:
+    log = made(3_000, encoding)
+    assert [block.first_offset for block in log] == [0, *(block.next_offset for block in log[:-1])]
+    state = PartitionState(Source("bench", "views", "0" * 22, 0), every_part())
+    for block in log:
+        assert state.apply(block) == []
+    assert state.status().applied == 3_000
+    assert all(state.canonical()["cells"].values())
+    found = folded(log, 3_000, 1)
+    assert found["views"].keys() == VIEWS.keys()
+    assert 0 < found["no_view_us_an_event"] < found["all_views_us_an_event"]
 
 
 class Failing(Watch):
