@@ -1,8 +1,10 @@
-"""What an answer shows of each part of a view: its cells merged, and made columns. One class a kind of part, `columns_of` finds it. Pure.
+"""What an answer shows of each part of a view: its cells merged, and made columns. One class a kind of part, `columns_of` finds it.
 
-Integers    the view's own measures, and the rates of them
-Quantiles   a histogram: how many values, and their quantiles, from the bins
-Kept        the least, the greatest or the last value
+    Integers    the view's own measures, and the rates of them
+    Quantiles   a histogram: how many values, and their quantiles, from the bins
+    Kept        the least, the greatest or the last value
+
+Pure.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from topologies.settings import Settings
 from topologies.sources import Source, SourceStatus
 from topologies.texts import Texts
 from topologies.view import HOUR, LIVE, MINUTE, View, Window
-from topologies.views import VIEWS
+from topologies.views import every_part
 from topologies.watch_time import WATCH_TIME
 
 HOUR_MS = 3_600_000
@@ -68,14 +68,14 @@ class World:
     def __init__(self, settings: Settings, session: Session) -> None:
         self.settings = settings
         self._session = session
-        self._store = CellStore(session, settings.cassandra, tuple(VIEWS.values()))
+        self._store = CellStore(session, settings.cassandra, every_part())
 
     def status(self, partition: int, offset: int = 100, clock_ms: int = NOW, dead: int = 3) -> SourceStatus:
         source = Source("local", self.settings.kafka.topics[0], "AAAAAAAAAAAAAAAAAAAAAA", partition)
         return SourceStatus(source, offset, clock_ms, clock_ms - 60_000, 10, 4, 2, 1, dead)
 
     async def cache(self, status: SourceStatus, cells: Sequence[Cell]) -> None:
-        cache = CellCache(self.settings.redis, tuple(VIEWS.values()))
+        cache = CellCache(self.settings.redis, every_part())
         try:
             await cache.connect()
             batches = [
@@ -103,7 +103,7 @@ class World:
     async def end(self, source: Source) -> None:
         """As a worker does that finds another topic under the name."""
         SourceNotes(self._session, self.settings.cassandra).end(source, NOW)
-        cache = CellCache(self.settings.redis, tuple(VIEWS.values()))
+        cache = CellCache(self.settings.redis, every_part())
         await cache.connect()
         await cache.conclude(source, NOW)
         await cache.close()
@@ -123,7 +123,7 @@ class World:
 def world(settings: Settings) -> Iterator[World]:
     session = connect(settings.cassandra)
     try:
-        ensure_schema(session, settings.cassandra, tuple(VIEWS.values()))
+        ensure_schema(session, settings.cassandra, every_part())
         yield World(settings, session)
     finally:
         close(session)
