@@ -14,8 +14,9 @@ from connectors.cassandra import cassandra_errors
 from connectors.cassandra_store import SCOPE, STATUS_COLUMNS
 from connectors.cell_id import CellId
 from topologies.errors import StoreError
-from topologies.packs import BUCKETS, decode_pack
+from topologies.packs import BUCKETS
 from topologies.settings import CassandraSettings
+from topologies.sketch_packs import decode_cells
 from topologies.sources import Source, SourceStatus
 from topologies.view import View
 
@@ -30,7 +31,7 @@ _OF: Final = "bucket IN ? AND source IN ?"
 
 @dataclass(frozen=True)
 class StoredPack:
-    """One row of a view's table: what `source` held in this pack as of offset `upto`. `blob` is for topologies.packs.decode_pack."""
+    """One row of a view's table: what `source` held in this pack as of offset `upto`. `blob` is for decode_cells."""
 
     view: str
     logic: int
@@ -54,7 +55,7 @@ class SourceLook:
         return {
             CellId(pack.view, pack.logic, pack.window, cell.start_ms, cell.grouping, cell.key): cell.values
             for pack in self.packs
-            for cell in decode_pack(pack.blob)
+            for cell in decode_cells(pack.blob)
         }
 
 

@@ -7,6 +7,7 @@
                         admission           audit_admission           → classes
                         views at an offset  audit_views               → recounted
                         compared            audit_compare, audit_letters, audit_ledger
+                        estimates measured  audit_bins, audit_sketches
     the result and its JSON                                           audit_report
 
 It shares no code with the decoder and the fold: the definitions are written a second time, from docs/architecture.md.
@@ -26,10 +27,20 @@ from typing import Final
 import duckdb
 
 from connectors.kafka import matching_topics
-from loadgen import audit_admission, audit_compare, audit_ledger, audit_letters, audit_sql, audit_views
+from loadgen import audit_admission, audit_bins, audit_compare, audit_ledger, audit_letters, audit_sketches, audit_sql, audit_views
 from loadgen.audit_ledger import RunTally
 from loadgen.audit_log import CopiedLog, LogEnd, copy_log, log_ends
-from loadgen.audit_report import CLASSES, AuditResult, Difference, LetterTally, SourceAudit, ViewTally, first_differences
+from loadgen.audit_report import (
+    CLASSES,
+    AuditResult,
+    Difference,
+    ErrorTally,
+    LetterTally,
+    SourceAudit,
+    SpreadTally,
+    ViewTally,
+    first_differences,
+)
 from loadgen.audit_stores import ServedStores
 from loadgen.ledger import open_run
 from topologies import accounting
@@ -62,6 +73,7 @@ class _Audit:
     checkpoints: dict[str, int] = field(default_factory=dict)
     """Offset of each source's newest checkpoint."""
     letters: dict[str, LetterTally] = field(default_factory=lambda: {kind: LetterTally() for kind in audit_letters.KINDS})
+    errors: dict[str, ErrorTally] = field(default_factory=dict)
     losses: dict[str, str] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
     differences: list[Difference] = field(default_factory=list)
@@ -85,6 +97,8 @@ def audit(settings: Settings, run_name: str | None, on_progress: Progress) -> Au
     run = RunTally(None if run_name is None else open_run(settings, run_name))
     views = parts_of(selected(settings.worker.views))
     tallies = {name: ViewTally() for name in (*(view.family for view in views), accounting.NAME)}
+    for view in views:
+        tallies[view.family].independent &= audit_views.is_independent(view)
     with tempfile.TemporaryDirectory(prefix="marquee-audit-") as directory, _database(Path(directory)) as database:
         going = _Audit(settings, views, database, Path(directory), run, on_progress, tallies)
         _carry_out(going)
@@ -133,8 +147,8 @@ def _read_stores(going: _Audit) -> list[LogEnd]:
         going.on_progress("reading what Redis serves")
         going.cached = stores.load_redis()
         counts, wrong = stores.wrong_totals()
-        for name, (cells, errors) in counts.items():
-            going.tallies[name].add("redis totals", cells, errors)
+        for view in going.views:
+            going.tallies[view.family].add("redis totals", *counts[view.name])
         going.differences.extend(wrong)
         going.stored = stores.load_cassandra(going.on_progress)
         going.checkpoints = stores.checkpoints(going.cached.keys() | going.stored.keys())
@@ -164,9 +178,10 @@ def _read_to(going: _Audit, end: LogEnd) -> int:
 
 def _recount(going: _Audit, end: LogEnd, copied: CopiedLog, read_to: int) -> None:
     database, text, counted = going.database, str(end.source), going.tallies[accounting.NAME]
-    audit_sql.load_rows(database, [copied.json], going.run.tag, [copied.arrow] if copied.arrow.exists() else [])
+    arrow = [copied.arrow] if copied.arrow.exists() else []
+    audit_sql.load_rows(database, [copied.json], going.run.tag, arrow, audit_views.asked_by(going.views))
     audit_admission.classify(database)
-    audit_views.prepare(database)
+    audit_views.prepare(database, going.views)
     now_ms = time.time_ns() // 1_000_000
     recounted_at = -1
     for store, statuses in (("redis", going.cached), ("cassandra", going.stored)):
@@ -179,6 +194,8 @@ def _recount(going: _Audit, end: LogEnd, copied: CopiedLog, read_to: int) -> Non
         recounted = audit_views.status_at(database, status.offset)
         going.differences += audit_compare.compare_status(recounted, store, status, counted)
         going.differences += audit_compare.compare_cells(database, going.views, store, text, recounted.watermark_ms, now_ms, going.tallies)
+    if recounted_at >= 0:
+        _measure(going)
     if text in going.stored and text not in going.cached:
         going.differences += audit_compare.missing_in_redis(going.stored[text], counted)
     kafka, durable = going.settings.kafka, going.checkpoints.get(text, 0)
@@ -186,6 +203,23 @@ def _recount(going: _Audit, end: LogEnd, copied: CopiedLog, read_to: int) -> Non
     furthest = going.applied(text)[1]
     going.run.count(database, end.source, furthest, read_to)
     going.sources.append(_source_audit(going, end, audit_views.status_at(database, furthest), _waiting(going, end, read_to)))
+
+
+def _measure(going: _Audit) -> None:
+    """How far what the views estimate is from the log's values, of the source and offset that were recounted last."""
+    for part in going.views:
+        if part.histogram is not None:
+            tally = going.errors.setdefault(part.name, ErrorTally(audit_bins.STATED))
+            tally.add(audit_bins.measured_error(going.database, part))
+        if part.distinct is not None:
+            every, large = (_spread(going, name) for name in (part.name, f"{part.name} of {audit_sketches.LARGE:,} and more"))
+            audit_sketches.measure(going.database, part, every, large)
+
+
+def _spread(going: _Audit, name: str) -> SpreadTally:
+    tally = going.errors.setdefault(name, SpreadTally(audit_sketches.STATED))
+    assert isinstance(tally, SpreadTally)
+    return tally
 
 
 def _waiting(going: _Audit, end: LogEnd, read_to: int) -> int:
@@ -233,5 +267,6 @@ def _result(going: _Audit, ledger: str, seconds: float) -> AuditResult:
         dead_reasons=dict(tally.reasons),
         seconds=seconds,
         letters=going.letters,
+        errors=going.errors,
         **counts,
     )

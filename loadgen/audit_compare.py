@@ -14,6 +14,7 @@ from topologies.view import View
 
 EXPIRY_MARGIN_MS: Final = 60_000
 _KEPT: Final = 1_000
+_COUPONS_SHOWN: Final = 8
 
 _WRONG: Final = """
 SELECT "view", "window", start_ms, grouping, key, r."values", s."values"
@@ -50,9 +51,10 @@ def compare_cells(
         tallies[view.family].add(store, cells.get(view.name, 0), wrong.get(view.name, 0))
     if not wrong:
         return []
+    sketches = {view.name for view in views if view.distinct is not None}
     found = database.execute(f"{_WRONG} ORDER BY ALL LIMIT {_KEPT}", parameters).fetchall()
     return [
-        Difference(name, window, start_ms, grouping, key, source, store, _tuple(expected), _tuple(given))
+        Difference(name, window, start_ms, grouping, key, source, store, *_told(expected, given, only_differing=name in sketches))
         for name, window, start_ms, grouping, key, expected, given in found
     ]
 
@@ -88,5 +90,8 @@ def missing_in_redis(status: SourceStatus, tally: ViewTally) -> list[Difference]
     return [Difference(accounting.NAME, "", 0, 0, ", ".join(accounting.MEASURES), str(status.source), "redis", expected, None)]
 
 
-def _tuple(values: list[int] | None) -> tuple[int, ...] | None:
-    return None if values is None else tuple(values)
+def _told(expected: list[int] | None, given: list[int] | None, *, only_differing: bool) -> tuple[tuple[int, ...] | None, ...]:
+    """Both as a difference tells them: of sketches the first coupons that the other has not."""
+    same = set(expected or ()) & set(given or ()) if only_differing else set()
+    kept = _COUPONS_SHOWN if only_differing else None
+    return tuple(None if values is None else tuple(value for value in values if value not in same)[:kept] for values in (expected, given))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -36,17 +37,48 @@ class Difference:
 
 @dataclass
 class ViewTally:
-    """Comparisons of one view: cells compared in both stores, and how many of them were wrong."""
+    """Comparisons of one view: cells compared in both stores, and how many of them were wrong. independent: whether they were recounted by
+    a definition of the auditor's own; False: by SQL made from the view's declaration."""
 
     cells: int = 0
     wrong: int = 0
     by_store: dict[str, int] = field(default_factory=dict)
+    independent: bool = True
 
     def add(self, store: str, cells: int, wrong: int) -> None:
         """Count one comparison's cells."""
         self.cells += cells
         self.wrong += wrong
         self.by_store[store] = self.by_store.get(store, 0) + cells
+
+
+@dataclass
+class ErrorTally:
+    """How far what a view estimates is from the log's own values, relative to them: what is stated, and the largest found so far; None
+    while nothing has been measured."""
+
+    stated: float
+    measured: float | None = None
+
+    def add(self, found: float | None) -> None:
+        """Take one measurement's largest error; None if there was nothing to measure."""
+        if found is not None:
+            self.measured = max(found, self.measured or 0.0)
+
+
+@dataclass
+class SpreadTally(ErrorTally):
+    """The same of estimates whose error is stated as a standard one: so many were measured, and the root mean square of their errors."""
+
+    cells: int = 0
+    rms: float | None = None
+
+    def add(self, found: float | None) -> None:
+        super().add(found)
+        if found is not None:
+            squares = (self.rms or 0.0) ** 2 * self.cells + found**2
+            self.cells += 1
+            self.rms = math.sqrt(squares / self.cells)
 
 
 @dataclass
@@ -116,6 +148,8 @@ class AuditResult:
     seconds: float
     letters: dict[str, LetterTally] = field(default_factory=dict)
     """By class: dead, late."""
+    errors: dict[str, ErrorTally] = field(default_factory=dict)
+    """By part of a view whose answers are estimates."""
 
     @property
     def complete(self) -> bool:
@@ -131,7 +165,8 @@ class AuditResult:
     def exact(self) -> bool:
         """Nothing wrong, nothing empty, nothing lost, no letter wrong, and the ledger not contradicted.
 
-        A view of who is live is empty when all have left and none of them saw a whole minute: both recount and stores say so.
+        A view of who is live is empty when all have left and none of them saw a whole minute, one of sessions while none is over: both
+        recount and stores say so.
         """
         right = all(view.wrong == 0 and (view.cells > 0 or _goes_by_the_clock(name)) for name, view in self.views.items())
         right = right and not any(tally.faults for tally in self.letters.values())
@@ -153,9 +188,16 @@ class AuditResult:
             "crossed": self.crossed,
             "unaccounted": self.unaccounted,
             "views": {
-                name: {"cells": view.cells, "wrong": view.wrong, "empty": view.cells == 0, "stores": view.by_store}
+                name: {
+                    "cells": view.cells,
+                    "wrong": view.wrong,
+                    "empty": view.cells == 0,
+                    "independent": view.independent,
+                    "stores": view.by_store,
+                }
                 for name, view in sorted(self.views.items())
             },
+            "errors": {name: asdict(error) for name, error in sorted(self.errors.items())},
             "letters": self._letters(),
             "exact": self.exact,
             "complete": self.complete,
@@ -186,4 +228,4 @@ def _instant(epoch_ms: int) -> str | None:
 
 
 def _goes_by_the_clock(view: str) -> bool:
-    return view in VIEWS and LIVE in VIEWS[view].windows
+    return view in VIEWS and (LIVE in VIEWS[view].windows or VIEWS[view].of == "session")

@@ -150,7 +150,7 @@ def load_rows(
     arrow: Sequence[Path] = (),
     asked: Iterable[str] = COLUMNS,
 ) -> int:
-    """Make table `rows` of one source's extracted log: n, rts, mine and of COLUMNS those that are needed always or asked for, a row an event.
+    """Make table `rows` of one source's extracted log: n, rts, mine and of COLUMNS those of ALWAYS and those asked for, a row an event.
 
     Returns how many the strict judge saw. `files` and `arrow` are loadgen.audit_log's. `tag` starts the keys of the audited run's
     records; None: no run.
@@ -195,11 +195,13 @@ def _judge_strictly(
     database: duckdb.DuckDBPyConnection, columns: Sequence[str], batches: Iterable[tuple[pa.RecordBatch, Iterable[audit_strict.Verdict]]]
 ) -> int:
     """Add to `strict_rows` what the strict judge says of these, whose first columns are n, rts and mine. Returns how many they are."""
-    schema = pa.schema([("n", pa.int64()), ("rts", pa.int64()), ("mine", pa.bool_()), *((each, _PYTHON[COLUMNS[each]]) for each in columns)])
+    schema = pa.schema(
+        [("n", pa.int64()), ("rts", pa.int64()), ("mine", pa.bool_()), *((each, _PYTHON[COLUMNS[each]]) for each in columns)]
+    )
     asked_of = 0
     for batch, verdicts in batches:
         places = zip(*(batch.column(at).to_pylist() for at in range(3)), strict=True)
-        rows = [_row(*place, verdict) for place, verdict in zip(places, verdicts, strict=True)]
+        rows = [_row(place, verdict) for place, verdict in zip(places, verdicts, strict=True)]
         database.register("strict_batch", pa.Table.from_pylist(rows, schema=schema))
         database.execute("INSERT INTO strict_rows SELECT * FROM strict_batch")
         database.unregister("strict_batch")
@@ -207,6 +209,6 @@ def _judge_strictly(
     return asked_of
 
 
-def _row(n: int, rts: int, mine: bool, verdict: audit_strict.Verdict) -> dict[str, Any]:
+def _row(place: tuple[int, int, bool], verdict: audit_strict.Verdict) -> dict[str, Any]:
     fields = {column_of(name): value for name, value in (verdict.fields or {}).items()}
-    return {**fields, "n": n, "rts": rts, "mine": mine, "kind": verdict.kind, "reason": verdict.reason}
+    return {**fields, **dict(zip(("n", "rts", "mine"), place, strict=True)), "kind": verdict.kind, "reason": verdict.reason}

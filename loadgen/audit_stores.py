@@ -21,8 +21,8 @@ from connectors.redis_reader import CellReader, WindowLook
 from connectors.source_notes import SourceNotes
 from loadgen.audit_report import Difference
 from topologies.errors import StoreError
-from topologies.packs import decode_pack
 from topologies.settings import Settings
+from topologies.sketch_packs import decode_cells
 from topologies.sources import Source, SourceStatus
 from topologies.view import KEY_SEPARATOR, View
 from topologies.views import every_part
@@ -114,7 +114,7 @@ class ServedStores:
             on_progress(f"reading what Cassandra serves: topic {number} of {len(topics)}")
             for text, look in self._cassandra.source_packs(texts).items():
                 statuses[text] = look.status
-                cells = ((pack.view, pack.window, cell) for pack in look.packs for cell in decode_pack(pack.blob))
+                cells = ((pack.view, pack.window, cell) for pack in look.packs for cell in decode_cells(pack.blob))
                 self._insert("cassandra", text, ((v, w, c.start_ms, c.grouping, KEY_SEPARATOR.join(c.key), c.values) for v, w, c in cells))
         return statuses
 

@@ -1,6 +1,11 @@
 """The views recounted in SQL, of one source at one offset, from tables `rows`, `classes` and `sids`.
 
-The definitions are written here a second time, from docs/architecture.md; only names come from the views' declarations.
+The definitions of the built-in views are written here a second time, from docs/architecture.md and the views' docstrings; only names
+come from their declarations. Others are recounted as they are declared (audit_generated).
+
+    prepare    timeline, dims, applied, failures           what every recount of a source starts from
+    recount    events, over (audit_sessions), recounted    at an offset, part by part
+
 A minute sample needs no walk through time: an applied event rules its session from its own place to the session's next event, so
 it is sampled at a whole minute m if clock after it < m ≤ clock after the next, and counts if m < fresh_at + 30 s. As fresh_at is
 never above the clock, that holds for one m at the most.
@@ -8,14 +13,15 @@ never above the clock, that holds for one m at the most.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 import duckdb
 
-from loadgen.audit_sql import position_of
-from topologies.errors import DeclarationError
-from topologies.view import View
+from loadgen import audit_bins, audit_generated, audit_quality, audit_sessions, audit_sketches, audit_trending
+from loadgen.audit_sql import column_of, position_of
+from topologies.view import BIN_MARK, LIVE, View
 
 FRESH_MS: Final = 30_000
 STALE_MS: Final = 60_000
@@ -44,26 +50,32 @@ CREATE OR REPLACE TABLE timeline AS
     coalesce(max(CASE WHEN class = 'applied' THEN ts END) OVER (ORDER BY n {_BEFORE}), -1) AS ts_before
   FROM rows JOIN classes c USING (n);
 CREATE OR REPLACE TABLE dims AS
-  SELECT title, region, device, row_number() OVER () AS did
-  FROM (SELECT DISTINCT title, region, device FROM rows JOIN classes USING (n) WHERE class = 'applied');
+  SELECT *, row_number() OVER () AS did
+  FROM (SELECT DISTINCT {{columns}} FROM rows JOIN classes USING (n) WHERE class = 'applied');
 CREATE OR REPLACE TABLE applied AS
   WITH events AS (
-    SELECT n, t.rts, ts, seq, sid, did, clock, "type", coalesce(watched_ms, 0) AS watched_ms, {_TELLS} AS tells,
+    SELECT n, t.rts, ts, seq, sid, did, clock, "type", {_TELLS} AS tells,
       greatest(ts_before, clock - {SKEW_MS})
         - max(ts) OVER (PARTITION BY sid ORDER BY n {_BEFORE}) AS silent_ms
-    FROM rows JOIN timeline t USING (n) JOIN sids USING (account, session) JOIN dims USING (title, region, device)
+    FROM rows JOIN timeline t USING (n) JOIN sids USING (account, session) JOIN dims ON {{same}}
     WHERE class = 'applied'
   ), lives AS (
     SELECT *, count(*) FILTER (silent_ms > {LATE_MS}) OVER (PARTITION BY sid ORDER BY n {_SO_FAR}) AS life FROM events
   )
-  SELECT n, ts, did, "type", watched_ms, clock,
-    coalesce(max(seq * 8 + tells) OVER w % 8, {_PLAYING}) IN ({_STARTING}, {_PLAYING}, {_STALLED}) AS viewing,
+  SELECT n, ts, sid, life, "type", clock,
+    coalesce(max(seq * 8 + tells) OVER w % 8, {_PLAYING}) AS state,
     max(seq * 4294967296 + did) OVER w % 4294967296 AS shown_did,
     max(CASE WHEN rts - ts <= {STALE_MS} THEN rts END) OVER w AS fresh_at,
     lead(n) OVER (PARTITION BY sid ORDER BY n) AS next_n,
     lead(clock) OVER (PARTITION BY sid ORDER BY n) AS next_clock
   FROM lives WINDOW w AS (PARTITION BY sid, life ORDER BY n {_SO_FAR});
+CREATE OR REPLACE TABLE failures AS
+  SELECT n, CASE WHEN first_n < n THEN 'playback_failure' ELSE 'start_failure' END AS outcome
+  FROM applied JOIN rows USING (n)
+    LEFT JOIN (SELECT sid, life, min(n) AS first_n FROM applied WHERE "type" = 'play_start' GROUP BY sid, life) USING (sid, life)
+  WHERE applied."type" = 'error' AND fatal;
 """
+"""applied: an applied event and, as of it, its session's life (from 0), state, place (dims) and freshness. failures: fatal errors."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +92,27 @@ class RecountedStatus:
     dead: int
 
 
-def prepare(database: duckdb.DuckDBPyConnection) -> None:
-    """Make the tables that every recount of this source starts from: timeline, dims and applied."""
-    database.execute(_PREPARE)
+def asked_by(parts: Iterable[View]) -> set[str]:
+    """The columns of `rows` that these parts are recounted from."""
+    fields: set[str] = set()
+    for part in parts:
+        if part.of == "session":
+            fields |= audit_sessions.FIELDS
+            continue
+        fields.update(dimension.removesuffix(BIN_MARK) for dimension in part.dimensions)
+        fields.update(field for measure in part.measures for field in (measure.sum_of, measure.times) if field)
+        fields.update(part.distinct.of if part.distinct is not None else ())
+    return {column_of(field) for field in fields}
+
+
+def prepare(database: duckdb.DuckDBPyConnection, parts: Iterable[View]) -> None:
+    """Make the tables that every recount of these parts of this source starts from."""
+    followed = {"title", "region", "device"}.union(*(map(column_of, part.dimensions) for part in parts if LIVE in part.windows))
+    texts = {name: f"coalesce(rows.{name}, '')" for name in sorted(followed)}
+    columns = ", ".join(f"{text} AS {name}" for name, text in texts.items())
+    same = " AND ".join(f"dims.{name} = {text}" for name, text in texts.items())
+    database.execute(_PREPARE.format(columns=columns, same=same))
+    audit_bins.define(database)
 
 
 def status_at(database: duckdb.DuckDBPyConnection, offset: int, *, mine: bool = False) -> RecountedStatus:
@@ -97,54 +127,79 @@ def status_at(database: duckdb.DuckDBPyConnection, offset: int, *, mine: bool = 
     return RecountedStatus(offset, row[0], max(row[1], row[0] - SKEW_MS, -1), *row[2:])
 
 
-def recount(database: duckdb.DuckDBPyConnection, views: tuple[View, ...], offset: int) -> None:
-    """Make table `recounted` ("view", "window", start_ms, grouping, key, "values"): all non-zero cells of these views at `offset`.
+def recount(database: duckdb.DuckDBPyConnection, parts: tuple[View, ...], offset: int) -> None:
+    """Make table `recounted` ("view", "window", start_ms, grouping, key, "values"): all non-zero cells of these parts at `offset`.
 
-    Raises DeclarationError for a view that the auditor has no definition of.
+    "view" is the part's name.
     """
     database.execute(
         """CREATE OR REPLACE TABLE recounted
         ("view" VARCHAR, "window" VARCHAR, start_ms BIGINT, grouping INTEGER, key VARCHAR, "values" BIGINT[])"""
     )
-    for view in views:
-        if view.name == "watch_time":
-            _watch_time(database, view, offset)
-        elif view.name == "concurrents":
-            _concurrents(database, view, offset)
+    database.execute(f"""CREATE OR REPLACE VIEW events AS SELECT rows.*, outcome
+        FROM applied JOIN rows USING (n) LEFT JOIN failures USING (n) WHERE n < {position_of(offset)}""")
+    if any(part.of == "session" for part in parts):
+        audit_sessions.prepare(database, offset)
+    for part in parts:
+        if LIVE in part.windows:
+            _live(database, part, offset)
+        elif is_independent(part):
+            _DEFINITIONS[part.name](database, part)
+        elif part.distinct is not None:
+            audit_sketches.recount(database, part)
         else:
-            raise DeclarationError(f"the auditor has no definition of view {view.name!r}: write it in loadgen/audit_views.py")
+            audit_generated.recount(database, part)
 
 
-def _watch_time(database: duckdb.DuckDBPyConnection, view: View, offset: int) -> None:
+def is_independent(part: View) -> bool:
+    """Whether the auditor has a definition of its own of this part: a built-in one as it is, not one that was corrected since."""
+    return part.name in (_CONCURRENTS, *_DEFINITIONS) and part.logic_version == 1
+
+
+def _watch_time(database: duckdb.DuckDBPyConnection, view: View) -> None:
     for window, length_ms in (("hour", 3_600_000), ("day", 86_400_000)):
         database.execute(
             f"""INSERT INTO recounted
-            SELECT '{view.name}', '{window}', start_ms, {view.groupings.index(("title", "region"))}, title || chr(31) || region,
-              [sum(watched_ms)::BIGINT, count(*) FILTER ("type" = 'play_start'), count(*) FILTER ("type" = 'play_request')] AS "values"
-            FROM (SELECT *, ts - ts % {length_ms} AS start_ms FROM applied JOIN dims USING (did) WHERE n < $offset)
-            GROUP BY start_ms, title, region HAVING list_sum("values") > 0""",
-            {"offset": position_of(offset)},
+            SELECT '{view.name}', '{window}', ts - ts % {length_ms} AS start_ms, {view.groupings.index(("title", "region"))},
+              title || chr(31) || region AS key,
+              [sum(coalesce(watched_ms, 0))::BIGINT, count(*) FILTER ("type" = 'play_start'),
+               count(*) FILTER ("type" = 'play_request')] AS "values"
+            FROM events GROUP BY start_ms, key HAVING list_sum("values") > 0"""
         )
 
 
-def _concurrents(database: duckdb.DuckDBPyConnection, view: View, offset: int) -> None:
+def _live(database: duckdb.DuckDBPyConnection, view: View, offset: int) -> None:
+    """Who is live, now and at each whole minute: concurrents, and by other dimensions than its own."""
     database.execute(
         f"""CREATE OR REPLACE TABLE viewers AS
         WITH ends AS (SELECT coalesce(max(clock), -1) AS now FROM timeline WHERE n < $offset),
         spells AS (
           SELECT shown_did, fresh_at, (clock // 60000 + 1) * 60000 AS minute, now,
             coalesce(next_n < $offset, false) AS is_past, CASE WHEN is_past THEN next_clock ELSE now END AS until
-          FROM applied, ends WHERE n < $offset AND viewing AND fresh_at IS NOT NULL
+          FROM applied, ends WHERE n < $offset AND state IN ({_STARTING}, {_PLAYING}, {_STALLED}) AND fresh_at IS NOT NULL
         )
         SELECT 'minute' AS "window", minute AS start_ms, shown_did AS did FROM spells
         WHERE minute <= until AND minute - fresh_at < {FRESH_MS}
         UNION ALL SELECT 'live', 0, shown_did FROM spells WHERE NOT is_past AND now - fresh_at < {FRESH_MS}""",
         {"offset": position_of(offset)},
     )
-    for dimension in ("title", "region", "device", None):
-        grouping = view.groupings.index((dimension,) if dimension else ())
+    for number, grouping in enumerate(view.groupings):
         database.execute(
-            f"""INSERT INTO recounted SELECT '{view.name}', "window", start_ms, {grouping}, {dimension or "''"} AS key, [count(*)]
+            f"""INSERT INTO recounted
+            SELECT '{view.name}', "window", start_ms, {number}, {audit_generated.key_of(grouping)} AS key, [count(*)]
             FROM viewers JOIN dims USING (did) GROUP BY "window", start_ms, key"""
         )
     database.execute("DROP TABLE viewers")
+
+
+_CONCURRENTS: Final = "concurrents"
+_DEFINITIONS: Final[dict[str, Callable[[duckdb.DuckDBPyConnection, View], None]]] = {
+    "watch_time": _watch_time,
+    "trending": audit_trending.recount,
+    "quality": audit_quality.recount,
+    "quality.startup": audit_quality.recount_startup,
+    "sessions": audit_sessions.recount,
+    "sessions.length": audit_sessions.recount_length,
+    "audience.viewers": audit_sketches.recount,
+}
+"""By part. What is not here, and does not go by who is live, is recounted as it is declared."""

@@ -9,7 +9,7 @@ import click
 from marquee.output import instant, number, say, table
 
 if TYPE_CHECKING:
-    from loadgen.audit_report import AuditResult, Difference
+    from loadgen.audit_report import AuditResult, Difference, ErrorTally
 
 SHOWN = 10
 
@@ -20,10 +20,17 @@ def show(result: AuditResult) -> None:
     table(names, [[getattr(result, name) for name in names]], right=names)
     click.echo()
     rows = [
-        (name, view.cells, view.wrong, "EMPTY" if not view.cells else "WRONG" if view.wrong else "equal", _stores(view.by_store))
+        (
+            name, view.cells, view.wrong, "EMPTY" if not view.cells else "WRONG" if view.wrong else "equal",
+            "independently" if view.independent else "as declared", _stores(view.by_store),
+        )
         for name, view in sorted(result.views.items())
-    ]
-    table(("view", "cells", "wrong", "", "compared in"), [*rows, _letters(result)], right=("cells", "wrong"))
+    ]  # fmt: skip
+    table(("view", "cells", "wrong", "", "recounted", "compared in"), [*rows, _letters(result)], right=("cells", "wrong"))
+    if result.errors:
+        click.echo()
+        errors = [(name, _percent(error.stated), _measured(error)) for name, error in sorted(result.errors.items())]
+        table(("estimate", "stated error", "measured"), errors, right=("stated error", "measured"))
     for difference in result.differences[:SHOWN]:
         say(_told(difference))
     if len(result.differences) > SHOWN:
@@ -51,7 +58,24 @@ def _letters(result: AuditResult) -> tuple[object, ...]:
     wrong = sum(tally.faults for tally in result.letters.values())
     compared = {kind: tally.compared for kind, tally in result.letters.items()}
     word = "WRONG" if wrong else "equal" if any(compared.values()) else "none"
-    return "letters", sum(compared.values()), wrong, word, _stores({kind: count for kind, count in compared.items() if count})
+    return (
+        "letters",
+        sum(compared.values()),
+        wrong,
+        word,
+        "independently",
+        _stores({kind: count for kind, count in compared.items() if count}),
+    )
+
+
+def _measured(error: ErrorTally) -> str:
+    """The largest error, and where the stated one is a standard error what it is compared with."""
+    rms = getattr(error, "rms", None)
+    return _percent(error.measured) if rms is None else f"{_percent(error.measured)}, root mean square {_percent(rms)}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.3g} %"
 
 
 def _stores(by_store: dict[str, int]) -> str:

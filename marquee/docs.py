@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 import click
 
 from marquee.cli import cli
 from marquee.config import KNOWN
 from marquee.performance import performance_page
+from marquee.view_pages import views_page
 from streams import metrics
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -77,7 +79,13 @@ def metrics_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"settings.md": settings_page, "commands.md": commands_page, "metrics.md": metrics_page, "performance.md": performance_page}
+PAGES: Final[dict[str, Callable[[], str]]] = {
+    "settings.md": settings_page,
+    "commands.md": commands_page,
+    "metrics.md": metrics_page,
+    "performance.md": performance_page,
+    "views.md": lambda: views_page(NOTE),
+}
 
 
 def main(arguments: list[str]) -> int:

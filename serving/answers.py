@@ -147,7 +147,7 @@ def _ask(stores: Stores, planned: Plan, question: Question, clock: Clock) -> Ans
         final=all(is_final(window, start_ms, statuses, known) for start_ms in wanted),
         span_ms=(wanted[0], wanted[-1] + window.length_ms) if timed else None,
         read={"redis": len(cached), "cassandra": len(stored)},
-        notes=(*_notes(planned, known, wanted, readings[0]), *_older(columns, readings)),
+        notes=(*(note for one in columns for note in one.notes), *_notes(planned, known, wanted, readings[0]), *_older(columns, readings)),
         units={name: unit for one in columns for name, unit in one.units.items()},
         errors={name: error for one in columns for name, error in one.errors.items()},
     )

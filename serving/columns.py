@@ -3,6 +3,7 @@
     Integers    the view's own measures, and the rates of them
     Quantiles   a histogram: how many values, and their quantiles, from the bins
     Kept        the least, the greatest or the last value
+    Estimates   a distinct count, from the united sketches
 
 Pure.
 """
@@ -20,7 +21,9 @@ from serving.cells import Cell, Found, Place, Shown, Sums, Values, added, greate
 from serving.questions import Plan, additive, quantile_name
 from topologies.bins import RELATIVE_ERROR, middle_of
 from topologies.packs import decode_pack
-from topologies.view import Extreme, Histogram, Measure, Rate, View
+from topologies.sketch_packs import decode_sketches
+from topologies.sketches import STANDARD_ERROR, Coupons, estimate, union
+from topologies.view import Distinct, Extreme, Histogram, Measure, Rate, View
 
 DIGITS: Final = 4
 """Decimals of a rate."""
@@ -35,6 +38,8 @@ class Columns(ABC, Generic[Cell]):
     """Of the columns that have one."""
     errors: Mapping[str, float] = {}
     """Relative error of what is estimated, by measure."""
+    notes: tuple[str, ...] = ()
+    """What to say about them."""
     absent: Shown
     """What is shown of a row that has no cell here."""
 
@@ -131,6 +136,27 @@ class Kept(Numbers):
         return {place: (values[-1] - 1,) for place, values in cells.items() if values[-1]}
 
 
+class Estimates(Columns[tuple[Coupons, ...]]):
+    """A distinct count. Sketches stand side by side until they are united, once a row."""
+
+    def __init__(self, plan: Plan, distinct: Distinct) -> None:
+        self.plan = plan
+        self.names = (distinct.name,)
+        self.units = {}
+        self.errors = {distinct.name: round(STANDARD_ERROR, 4)}
+        self.notes = (f"{distinct.name}: estimated by HyperLogLog, standard error {100 * STANDARD_ERROR:.2f} %",)
+        self.absent = (0,)
+
+    def decoded(self, pack: bytes) -> Iterator[Found[tuple[Coupons, ...]]]:
+        return ((found.start_ms, found.grouping, found.key, (found.coupons,)) for found in decode_sketches(pack))
+
+    def merged(self, first: tuple[Coupons, ...], second: tuple[Coupons, ...]) -> tuple[Coupons, ...]:
+        return first + second
+
+    def shown(self, cells: Mapping[Place, tuple[Coupons, ...]]) -> dict[Place, Shown]:
+        return {place: (round(estimate(union(sketches))),) for place, sketches in cells.items()}
+
+
 def columns_of(plan: Plan) -> tuple[Columns[Any], ...]:
     """The columns of each part of the plan's view, in the order of its parts: the integers come first, if there are any."""
     return tuple(_columns(plan, part) for part in plan.view.parts)
@@ -145,6 +171,8 @@ def _columns(plan: Plan, part: View) -> Columns[Any]:
         return Quantiles(read, part.histogram)
     if part.extreme is not None:
         return Kept(read, part.extreme)
+    if part.distinct is not None:
+        return Estimates(read, part.distinct)
     raise NotImplementedError(f"{part.name} is a kind of part that has no columns")
 
 

@@ -3,6 +3,7 @@
 concurrents  by region=eu            the grouping (region) holds exactly that
 watch_time   by title=T              only (title, region) is kept: its measures are sums, so they are added over region
 watch_time   by region=eu  top 10    the best ten of what is left free: titles in eu
+audience     by title=T              sketches are united over region: a viewer counts once
 concurrents  window hour             kept by the minute: an hour's value is the greatest of its minutes' sums
 trending     by region=eu  window 5m a span of the view's trend: the best ten of the grouping (region, title)
 """
@@ -138,7 +139,7 @@ def _grouping(view: View, by: Mapping[str, str | None], ranked: bool) -> tuple[i
         index = wider[0][0]
         names = view.groupings[index]
         over = ", ".join(name for name in names if name not in by)
-        return index, tuple(names.index(name) for name in names if name in by), (f"summed over {over}",)
+        return index, tuple(names.index(name) for name in names if name in by), (f"{'summed' if view.measures else 'united'} over {over}",)
     raise UsageError(f"{view.name} is not kept by {' and '.join(by)} together; it is kept by {_kept_by(view)}")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topologies.events import FIELDS
+from topologies.view import IDENTITIES
 
 TEXTS: Final = tuple(field.name for field in FIELDS if field.form == "str")
 INTEGERS: Final = tuple(field.name for field in FIELDS if field.form in ("int", "enum", "bool"))
@@ -16,6 +17,8 @@ TEXT: Final[dict[str, int]] = {name: at for at, name in enumerate(TEXTS)}
 """Column of each text field in `Columns.spans`."""
 INTEGER: Final[dict[str, int]] = {name: at for at, name in enumerate(INTEGERS)}
 """Column of each integer, enum (its index in TYPES or KINDS) and boolean field in `Columns.integers`."""
+HASH: Final[dict[tuple[str, ...], int]] = {texts: len(INTEGERS) + at for at, texts in enumerate(IDENTITIES)}
+"""Column, behind those, of the 64-bit hash of these texts (topologies.murmur), where a view asks for it."""
 
 EVENT: Final = 0
 TICK_ROW: Final = 1
@@ -28,7 +31,7 @@ UNDECIDED: Final = 3
 class Columns:
     """n decoded values.
 
-    kind u8[n]: EVENT, TICK_ROW or MALFORMED. integers i64[fields, n], column by column: NULL where absent.
+    kind u8[n]: EVENT, TICK_ROW or MALFORMED. integers i64[fields + hashes, n], column by column: NULL where absent.
     spans i64[n, texts, 2]: start and length of each text in `buffer` (length 0 where absent).
     Of rows that are no event, integers and spans mean nothing. reasons: row → reason, for the malformed ones.
     """

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from topologies.columns import EVENT, INTEGER, INTEGERS, MALFORMED, TEXT, TEXTS, TICK_ROW, UNDECIDED, Columns
+from topologies.columns import EVENT, HASH, INTEGER, INTEGERS, MALFORMED, TEXT, TEXTS, TICK_ROW, UNDECIDED, Columns
 from topologies.compiled import PADDING
 from topologies.events import FIELDS, KINDS, NULL, TYPES, Event, Malformed, decode_event
 from topologies.scanner import scan
@@ -19,14 +19,14 @@ from topologies.scanner import scan
 def decode(buffer: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Columns:
     """Decode n values `buffer[starts[i] : ends[i]]`; the buffer has PADDING spare bytes behind the last.
 
-    A start of −1 stands for a null value. Every value gets exactly one row.
+    A start of −1 stands for a null value. Every value gets exactly one row. The hashes' columns are left to whoever needs them.
     """
     count = len(starts)
     kinds = np.empty(count, dtype=np.uint8)
-    integers = np.empty((len(INTEGERS), count), dtype=np.int64)
+    integers = np.empty((len(INTEGERS) + len(HASH), count), dtype=np.int64)
     spans = np.zeros((count, len(TEXTS), 2), dtype=np.int64)
     following = np.full(len(FIELDS) + 1, -1, dtype=np.int64)
-    scan(buffer, np.maximum(starts, 0), ends, following, kinds, integers, spans)
+    scan(buffer, np.maximum(starts, 0), ends, following, kinds, integers[: len(INTEGERS)], spans)
     undecided = np.flatnonzero(kinds == UNDECIDED)
     if not len(undecided):
         return Columns(buffer, kinds, integers, spans, {})

@@ -46,6 +46,7 @@ from topologies.session_rows import (
     SAMPLES,
 )
 from topologies.sessions import SessionTable
+from topologies.sketch_cells import SketchCells
 from topologies.sources import Source, SourceStatus
 from topologies.sparse_cells import SparseCells
 from topologies.spells import SPELL_DIMENSIONS, TELLINGS, close_silent
@@ -83,6 +84,7 @@ class PartitionState:
         self.dimensions = _dimensions(self.views, live)
         """The live view's first."""
         self._asked = _asked(self.views)
+        self._hashed = frozenset(view.distinct.of for view in self.views if view.distinct is not None)
         of_sessions = any(view.of == "session" for view in self.views)
         known = dict.fromkeys((*self.dimensions, *(SPELL_DIMENSIONS if of_sessions else ())))
         self.dictionaries = {dimension: Dictionary(KNOWN_TEXTS.get(dimension)) for dimension in known}
@@ -93,7 +95,7 @@ class PartitionState:
             made(view, windows, self.dimensions if view.of == "event" else SPELL_DIMENSIONS, self.dictionaries)
             for view in self.views
             if view is not live
-            for made, windows in ((TumblingCells, _long(view)), (SparseCells, _short(view)))
+            for made, windows in _tables(view)
             if windows
         ]
 
@@ -120,7 +122,7 @@ class PartitionState:
             raise SourceError(f"{self.source}: a batch from offset {block.first_offset} does not follow the state at {self.offset}")
         refused: list[Refused] = []
         if len(block):
-            rows = RowReader(self.dimensions, self.dictionaries, self._asked).read(block)
+            rows = RowReader(self.dimensions, self.dictionaries, self._asked, self._hashed).read(block)
             classes, outcomes = self._admit(rows)
             weights = (classes == APPLIED).view(np.int8)
             for cells in self.tumbling:
@@ -230,6 +232,13 @@ class PartitionState:
 
 _NO_LIVE_VIEW: Final = no_live_view()
 _NO_OUTCOMES: Final = np.zeros(TELLINGS, dtype=np.int8)
+
+
+def _tables(view: View) -> tuple[tuple[type[TumblingCells | SparseCells], tuple[Window, ...]], ...]:
+    """Which tables keep the view's cells, in which of its windows."""
+    if view.distinct is not None:
+        return ((SketchCells, view.windows),)
+    return (TumblingCells, _long(view)), (SparseCells, _short(view))
 
 
 def _long(view: View) -> tuple[Window, ...]:

@@ -62,7 +62,8 @@ def _reindex(words: np.ndarray, count: Word, index: np.ndarray) -> None:
 
 
 @lean
-def _copy(source: np.ndarray, begins: np.ndarray, lengths: np.ndarray, target: np.ndarray, places: np.ndarray) -> None:
+def copy_texts(source: np.ndarray, begins: np.ndarray, lengths: np.ndarray, target: np.ndarray, places: np.ndarray) -> None:
+    """Copy stretches of `source` to their places in `target`, both u8."""
     for text in range(begins.shape[0]):
         for at in range(lengths[text]):
             target[places[text] + at] = source[begins[text] + at]
@@ -167,7 +168,7 @@ class KeyTable:
             else:
                 self._pool[at[rows]] = ord(KEY_SEPARATOR)
                 at[rows] += 1
-            _copy(pool, begins, lengths, self._pool, at[rows])
+            copy_texts(pool, begins, lengths, self._pool, at[rows])
             at[rows] += lengths
         self._known = len(self)
 

@@ -80,10 +80,8 @@ def measure(integers: np.ndarray, outcomes: np.ndarray, dims: np.ndarray, at: Wo
 
 
 @inlined
-def find_cell_key(
-    dims: np.ndarray, at: Word, grouping: Word, measures: MeasureArrays, lookup: np.ndarray, words: np.ndarray, used: np.ndarray
-) -> Word:
-    """The number of the row's key in a grouping; lookup, words, used: a KeyTable's index, words and count, which have room."""
+def key_words(dims: np.ndarray, at: Word, grouping: Word, measures: MeasureArrays) -> tuple[Word, Word, Word]:
+    """The words of the row's key in a grouping (topologies.keys)."""
     first = signed(grouping)
     second = signed(0)
     third = signed(0)
@@ -97,6 +95,15 @@ def find_cell_key(
         third |= signed(dims[at, measures.plan[grouping, 3]])
     if measures.plan[grouping, 4] >= 0:
         third |= signed(dims[at, measures.plan[grouping, 4]]) << signed(32)
+    return first, second, third
+
+
+@inlined
+def find_cell_key(
+    dims: np.ndarray, at: Word, grouping: Word, measures: MeasureArrays, lookup: np.ndarray, words: np.ndarray, used: np.ndarray
+) -> Word:
+    """The number of the row's key in a grouping; lookup, words, used: a KeyTable's index, words and count, which have room."""
+    first, second, third = key_words(dims, at, grouping, measures)
     return find_key(lookup, words, used, first, second, third)
 
 

@@ -17,6 +17,8 @@ from topologies.errors import DeclarationError
 from topologies.view import LIVE, View
 
 GROUP: Final = "marquee.views"
+_TAKEN: Final = (accounting.NAME, "continue_watching")
+"""Names of what can be asked and is no View."""
 
 
 def with_own(built_in: Mapping[str, View]) -> dict[str, View]:
@@ -50,8 +52,8 @@ def _loaded(point: EntryPoint) -> View:
 
 def _check_beside(view: View, point: EntryPoint, built_in: Mapping[str, View]) -> None:
     """Raise DeclarationError if it cannot stand beside, or in the place of, the built-in ones."""
-    if view.name == accounting.NAME:
-        raise DeclarationError(f"{_told(point)} is called {view.name}, which is no view's to have; rename it")
+    if view.name in _TAKEN:
+        raise DeclarationError(f"{_told(point)} is called {view.name}, which is built in and no View; rename it")
     replaced = built_in.get(view.name)
     if replaced is not None and view.logic_version <= replaced.logic_version:
         raise DeclarationError(

@@ -1,9 +1,14 @@
 """sessions: how playback sessions went, by title and device, in the hour of their last event (UTC).
 
 A session ends with its `finish`, `stop` or fatal error (its state by greatest seq; CTA-2066 "Playback Ended"), or is closed by silence:
-when its partition's watermark is more than 10 minutes past its last event's ts. Completion is the union of the content seconds
-(position − watched, position] of its events ÷ the title's runtime; complete at 90 % or more. An exit before video start is a session
-that ended or closed without a first frame (CTA-2066 "Exit Before Video Start"). Its length is from its first event's ts to its last's.
+when its partition's watermark is more than 10 minutes past its last event's ts. It counts while it is over, as it stands: if it goes on,
+it is taken back, and counts where it is over again. Each of its lives (one ends when it is forgotten) counts for itself.
+
+Its last ts is the greatest of its applied events, its title and device are those of its greatest seq. Completion is the union of the
+content seconds (position − watched, position] of its events ÷ the title's runtime, complete at 90 % or more: watched in whole seconds,
+rounded down, from content second 0 at the earliest; the runtime of the greatest seq that has one, and none or 0 is never complete. An exit
+before video start is a session that is over without a first frame (CTA-2066 "Exit Before Video Start"). Its length, in whole seconds
+rounded down, is from the least ts of its events to the greatest; bins are of a day's milliseconds at most.
 """
 
 from typing import Final

@@ -22,11 +22,13 @@ from topologies.arrow_stream import ArrowRecord, open_record, reading
 from topologies.binning import BIN_TEXTS, number_bins
 from topologies.bins import BINNED
 from topologies.blocks import RecordBlock
-from topologies.columns import EVENT, INTEGER, INTEGERS, MALFORMED, TEXT, TICK_ROW, UNDECIDED, Columns
+from topologies.columns import EVENT, HASH, INTEGER, INTEGERS, MALFORMED, TEXT, TICK_ROW, UNDECIDED, Columns
 from topologies.compiled import PADDING
 from topologies.decode import decode
 from topologies.dictionary import ABSENT, Dictionary
 from topologies.events import FIELDS, KINDS, NULL, Malformed, check_event
+from topologies.hashing import hash_columns, hash_spans
+from topologies.murmur import WORDS
 from topologies.view import BIN_MARK
 
 KNOWN_TEXTS: Final = {"kind": [kind.encode() for kind in KINDS], **{field + BIN_MARK: BIN_TEXTS for field in BINNED}}
@@ -40,8 +42,9 @@ _FIELD: Final = {field.name: at for at, field in enumerate(FIELDS)}
 class Rows:
     """n rows, as admission.Batch and the folds take them.
 
-    kinds u8[n]: columns.EVENT, TICK_ROW or MALFORMED. timestamps i64[n]: their records', epoch ms. integers i64[fields, n]: of Arrow rows
-    those that were asked for. ids i64[n, 2], tells i8[n]: admission.identities'. dims i32[n, dimensions]: numbers of the dimensions' texts.
+    kinds u8[n]: columns.EVENT, TICK_ROW or MALFORMED. timestamps i64[n]: their records', epoch ms. integers i64[fields + hashes, n]: of
+    hashes, and of Arrow rows, those that were asked for. ids i64[n, 2], tells i8[n]: admission.identities'. dims i32[n, dimensions]:
+    numbers of the dimensions' texts.
     Of rows that are no event all these mean nothing. reasons: row → reason, of the malformed ones. firsts i64[records + 1]: each record's
     first row; None where every record is one row.
     """
@@ -69,14 +72,23 @@ class Rows:
 
 
 class RowReader:
-    """Reads blocks into rows: the texts of these dimensions as their numbers in the dictionaries, and at least these integers."""
+    """Reads blocks into rows: the texts of these dimensions as their numbers in the dictionaries, at least these integers, and the hashes
+    of these texts."""
 
-    def __init__(self, dimensions: Sequence[str], dictionaries: Mapping[str, Dictionary], integers: Iterable[str] = INTEGERS) -> None:
+    def __init__(
+        self,
+        dimensions: Sequence[str],
+        dictionaries: Mapping[str, Dictionary],
+        integers: Iterable[str] = INTEGERS,
+        hashed: Iterable[tuple[str, ...]] = (),
+    ) -> None:
         self._dimensions = tuple(dimensions)
         self._binned = {place: name.removesuffix(BIN_MARK) for place, name in enumerate(dimensions) if name.endswith(BIN_MARK)}
         wanted = ASKED | set(integers) | (KNOWN_TEXTS.keys() & set(dimensions)) | set(self._binned.values())
         self._wanted = np.array([field.form != "str" and field.name in wanted for field in FIELDS])
         self._dictionaries = dictionaries
+        self._hashed = tuple(hashed)
+        self._words = np.zeros(WORDS, dtype=np.uint64)
 
     def read(self, block: RecordBlock) -> Rows:
         """Every record's rows. Raises nothing, whatever the bytes."""
@@ -113,6 +125,9 @@ class RowReader:
     ) -> Rows:
         columns = decode(buffer, starts, ends)
         ids, tells = identities(columns)
+        for texts in self._hashed:
+            places = np.array([TEXT[name] for name in texts], dtype=np.int64)
+            hash_spans(columns.buffer, columns.kind, columns.spans, places, self._words, columns.integers[HASH[texts]])
         return Rows(columns.kind, timestamps, columns.integers, ids, tells, self._numbers(columns), columns.reasons)
 
     def _numbers(self, columns: Columns) -> NDArray[np.int32]:
@@ -146,6 +161,7 @@ class RowReader:
                     part.kinds, first, rows.integers, part.ids, part.tells,
                 )  # fmt: skip
                 self._number_texts(block.buffer, base, batch.address, found, part)
+                self._hash_texts(block.buffer, base, batch.address, found, part)
                 if undecided:
                     self._judge_strictly(found, number, part, first, rows.reasons)
             first += batch.rows
@@ -168,6 +184,13 @@ class RowReader:
                     part.dims[:, place] = numbers
                 else:
                     arrow_judge.spread(entries, used, numbers, place, part.dims)
+
+    def _hash_texts(self, buffer: NDArray[np.uint8], base: int, address: int, record: ArrowRecord, part: Rows) -> None:
+        for texts in self._hashed:
+            plan = record.plan.table[[_FIELD[name] for name in texts]]
+            # they are required: without one of them no row is an event
+            if all(column[COLUMN] >= 0 and arrow_judge.has_texts(column) for column in plan):
+                hash_columns(buffer, base, address, plan, part.kinds, self._words, part.integers[HASH[texts]])
 
     def _judge_strictly(self, record: ArrowRecord, batch: int, part: Rows, first: int, reasons: dict[int, str]) -> None:
         """Judge the UNDECIDED rows of a batch one by one; what is valid goes the way of its JSON.
@@ -223,7 +246,7 @@ def _stretches(arrow: NDArray[np.intp], records: int) -> Iterator[tuple[int, int
 def _empty(timestamps: NDArray[np.int64], dimensions: int, firsts: NDArray[np.int64]) -> Rows:
     count = len(timestamps)
     return Rows(
-        np.empty(count, np.uint8), timestamps, np.empty((len(INTEGERS), count), np.int64), np.empty((count, 2), np.int64),
+        np.empty(count, np.uint8), timestamps, np.empty((len(INTEGERS) + len(HASH), count), np.int64), np.empty((count, 2), np.int64),
         np.empty(count, np.int8), np.empty((count, dimensions), np.int32), {}, firsts,
     )  # fmt: skip
 

@@ -120,8 +120,8 @@ class SessionTable:
 
     @property
     def nbytes(self) -> int:
-        others = sum(array.nbytes for array in self.arrays) - self.arrays.rows.nbytes
-        return others + self.rows().nbytes + self.spell_rows().nbytes
+        arrays = sum(array.nbytes for array in (*self.arrays, *self.spells[2:]))
+        return arrays - self.arrays.rows.nbytes - self.spells.rows.nbytes + self.rows().nbytes + self.spell_rows().nbytes
 
     def watermark_ms(self) -> int:
         return watermark_ms(int(self.counters[CLOCK]), int(self.counters[MAX_TS]))

@@ -52,7 +52,7 @@ def _home(key: Word, mark: Word, mask: Word) -> Word:
 
 
 @inlined
-def _find_cell(key: Word, mark: Word, pool: PoolArrays) -> Word:
+def find_cell(key: Word, mark: Word, pool: PoolArrays) -> Word:
     """The cell's place, made if new; the pool has room."""
     mask = unsigned(pool.places.shape[0] - 1)
     slot = _home(key, mark, mask)
@@ -105,7 +105,7 @@ def _fold(
         for grouping in range(groupings):
             key = find_cell_key(dims, at, grouping, measures, pool.lookup, pool.words, pool.used)
             for window in range(windows):
-                cell = _find_cell(key, ts - ts % pool.lengths[window] + window, pool)
+                cell = find_cell(key, ts - ts % pool.lengths[window] + window, pool)
                 pool.dirty[cell] = BOTH
                 keep(pool.values, cell, weight, measures)
     return signed(weights.shape[0]), signed(DONE)
@@ -307,5 +307,8 @@ class SparseCells:
         for cell in np.flatnonzero(self._values[: len(self)].any(axis=1)).tolist():
             place, start = self._window_of(int(self._marks[cell]))
             key = int(self._keys[cell])
-            found[self._windows[place].name, start, texts[key], groupings[key]] = tuple(self._values[cell].tolist())
+            found[self._windows[place].name, start, texts[key], groupings[key]] = self._content(cell)
         return found
+
+    def _content(self, cell: int) -> tuple[int, ...]:
+        return tuple(self._values[cell].tolist())

@@ -33,7 +33,7 @@ RUNTIME_BITS: Final = 20
 """No runtime, and no position, is beyond a million seconds."""
 SILENCE_WHEEL: Final = 1024
 """Seconds that the wheel spans: more than the 600 s after which a session is silent."""
-TELLINGS: Final = 4096
+TELLINGS: Final = 1024
 """Tellings that wait for the cells at most."""
 TELLINGS_AN_EVENT: Final = 3
 """What it was, taken back; or what a silent one was, told and taken back; and what it is."""
@@ -229,6 +229,8 @@ def attend(number: Word, integers: np.ndarray, dims: np.ndarray, at: Word, table
 @lean
 def close_silent(table: SessionArrays, spells: SpellArrays) -> Word:
     """Tell of every session that the watermark finds silent. False: there is no room for a telling; call again when there is."""
+    if spells.title < 0:
+        return True
     rows, wheel = table.rows, spells.wheel
     watermark = _watermark(table.counters)
     last = watermark // 1000

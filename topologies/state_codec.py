@@ -2,8 +2,8 @@
 
 Layout: "MQST", u16 schema version, u32 CRC-32 of the rest, then one MessagePack document. An array stands in it as
 [dtype, shape, form, bytes]; form is 0 as it is, 1 zstandard, 2 zstandard of its bytes by significance (all lowest ones first).
-Schema 1, whose document was compressed as a whole, and schema 2, whose keys were of two words, are still read. A state of any other version, or of views declared otherwise, is
-refused with OutdatedState: its owner recounts the log.
+Schema 1, whose document was compressed as a whole, and schema 2, whose keys were of two words, are still read. A state of any other
+version, or of views declared otherwise, is refused with OutdatedState: its owner recounts the log.
 
     dump_state    on the thread of the fold: copies, and nothing else
     pack_state    on any other, nearly all of it without the interpreter's lock
@@ -194,6 +194,7 @@ def _signature(views: Sequence[View]) -> list[Any]:
             [list(grouping) for grouping in view.groupings],
             [window.name for window in view.windows],
             [_signed(measure) for measure in view.measures],
+            *([list(view.distinct.of)] if view.distinct is not None else []),
         ]
         for view in views
     ]

@@ -21,7 +21,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from topologies.bins import BINNED
 from topologies.errors import DeclarationError
@@ -38,6 +38,8 @@ SESSION_FACTS: Final = ("sessions", "ended", "closed", "complete", "exits_before
 """What a session that has ended, or was closed by silence, adds to a view of sessions (topologies.spells)."""
 SESSION_DIMENSIONS: Final = ("title", "device")
 """A session stands under those of its event of the greatest sequence number."""
+IDENTITIES: Final = (("account", "profile"), ("account",), ("account", "session"))
+"""What a distinct count may be of."""
 MAX_DIMENSIONS: Final = 4
 """So many dimensions, and a bin, fit a cell's key."""
 KEY_SEPARATOR: Final = "\x1f"
@@ -207,7 +209,7 @@ class View:
         `view.measure`."""
         if self.is_part:
             return (self,)
-        bare = replace(self, histograms=(), distincts=(), extremes=(), rates=(), trend=None)
+        bare = replace(self, **_NOTHING) if self.measures else self
         parts = [bare] if self.measures else []
         for histogram in self.histograms:
             by = tuple((*grouping, histogram.of + BIN_MARK) for grouping in self.groupings)
@@ -225,7 +227,7 @@ class View:
 
     def _part(self, bare: View, name: str, **fields: object) -> View:
         windows = tuple(replace(window, cached=False) for window in self.windows)
-        return replace(bare, name=f"{self.name}.{name}", windows=windows, leaderboard=None, **fields)  # type: ignore[arg-type]
+        return replace(bare, name=f"{self.name}.{name}", windows=windows, leaderboard=None, **{**_NOTHING, **fields})
 
     def part(self, name: str) -> View:
         """The part of that measure's name."""
@@ -252,6 +254,10 @@ class View:
             if window.name == name:
                 return window
         raise DeclarationError(f"view {self.name} has no window {name!r}; it has {', '.join(w.name for w in self.windows)}")
+
+
+_NOTHING: Final[dict[str, Any]] = {"histograms": (), "distincts": (), "extremes": (), "rates": (), "trend": None}
+"""What a part has none of."""
 
 
 def parts_of(views: Iterable[View]) -> tuple[View, ...]:
@@ -368,7 +374,7 @@ def _check_others(view: View) -> None:
             there = f"choose from {', '.join(SUMMABLE)}, position_s" if view.of == "event" else "declare it in a view of events"
             raise DeclarationError(f"view {view.name}: {extreme.of!r} of {_OF[view.of]} is not kept; {there}")
     for distinct in view.distincts:
-        if distinct.of not in (("account", "profile"), ("account",), ("account", "session")) or view.of == "session":
+        if distinct.of not in IDENTITIES or view.of == "session":
             there = (
                 "choose (account,), (account, profile) or (account, session)" if view.of == "event" else "declare it in a view of events"
             )

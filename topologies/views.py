@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
+from topologies.audience import AUDIENCE
 from topologies.concurrents import CONCURRENTS
 from topologies.errors import UsageError
 from topologies.own_views import with_own
@@ -12,7 +13,7 @@ from topologies.trending import TRENDING
 from topologies.view import View, parts_of
 from topologies.watch_time import WATCH_TIME
 
-BUILT_IN: Final[dict[str, View]] = {view.name: view for view in (CONCURRENTS, WATCH_TIME, TRENDING, QUALITY, SESSIONS)}
+BUILT_IN: Final[dict[str, View]] = {view.name: view for view in (CONCURRENTS, WATCH_TIME, TRENDING, QUALITY, SESSIONS, AUDIENCE)}
 VIEWS: Final[dict[str, View]] = with_own(BUILT_IN)
 
 

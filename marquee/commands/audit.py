@@ -18,6 +18,9 @@ from topologies.errors import UsageError
 def audit(invocation: Invocation, run: str, as_json: bool) -> int:
     """Recount the raw log independently and compare it with the run's ledger and with every cell that Redis and Cassandra serve.
 
+    A view that is not built in is recounted as it is declared, and the result says so; quantiles are compared with the values' own, and the
+    greatest relative error is told beside the stated one.
+
     Works while load goes on: each source is compared at the offset that its stores say. Each dead and late event below a source's newest
     checkpoint must have its letter. Exit 0 only if everything is equal.
 

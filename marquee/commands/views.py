@@ -7,10 +7,8 @@ from dataclasses import asdict
 import click
 
 from marquee.output import emit, json_option, table
-from serving.questions import quantile_name, span_name
 from topologies import accounting
 from topologies.view import View
-from topologies.views import VIEWS
 
 
 @click.command()
@@ -23,6 +21,8 @@ def views(as_json: bool) -> None:
       marquee views
       marquee views --json
     """
+    from topologies.views import VIEWS  # which finds the installed ones too: --help is to work where one of those is wrong
+
     if as_json:
         emit({"views": [*(_document(view) for view in VIEWS.values()), _ACCOUNTING]})
         return
@@ -38,11 +38,15 @@ def _row(view: View) -> tuple[str, ...]:
 
 
 def _spans(view: View) -> list[str]:
+    from serving.questions import span_name
+
     return [span_name(span_s) for span_s in view.trend.spans_s] if view.trend is not None else []
 
 
 def _measures(view: View) -> list[str]:
     """What answers show of it, in their order; of a histogram its quantiles together."""
+    from serving.questions import quantile_name
+
     scored = ["expected", "score"] if view.trend is not None else []
     binned = [f"{one.name} ({', '.join(quantile_name(quantile) for quantile in one.quantiles)})" for one in view.histograms]
     visible = [measure.name for measure in view.measures if not measure.half_life_s]

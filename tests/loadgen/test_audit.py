@@ -33,6 +33,7 @@ from loadgen.audit_log import copy_log, log_ends
 from loadgen.audit_report import AuditResult
 from loadgen.audit_strict import TYPES
 from loadgen.ledger import PartitionSpan, Run, create_run
+from tests.loadgen.audit_tables import WALKED
 from tests.loadgen.audit_walk import T0, Cell, Record, walked
 from tests.topologies.packed import encode_pack
 from topologies.errors import ServerAway, UsageError
@@ -41,9 +42,11 @@ from topologies.packs import PackedCell, bucket_of
 from topologies.settings import Settings
 from topologies.sources import Source, SourceStatus
 from topologies.texts import Texts
-from topologies.view import KEY_SEPARATOR
+from topologies.view import KEY_SEPARATOR, parts_of
 from topologies.views import VIEWS
 
+AUDITED = tuple(view for view in WALKED if view.name in VIEWS)
+PARTS = {part.name: part for part in parts_of(AUDITED)}
 MALFORMED = (b"{", b'{"v":1,"type":"tick"', b"\xff\x00", None)
 LENGTH = 300 + len(MALFORMED)
 Cells = dict[Cell, list[int]]
@@ -58,7 +61,14 @@ def log_of(seed: int, length: int, start_ms: int) -> list[Record]:
         title, region, device = chosen.choice(["tt1", "tt2", "tt ü"]), chosen.choice(["eu", "us"]), chosen.choice(["tv", "phone"])
         watched_ms, stall_ms = chosen.choice([None, 0, 9_000]), chosen.choice([None, 0, 400])
         sid, seq, name = 8 * seed + chosen.randrange(8), chosen.randrange(40), chosen.choice(TYPES)
-        records.append(Record(now, ts, sid, seq, name, title, region, device, watched_ms, stall_ms, chosen.choice([None, True])))
+        cdn, app, startup_ms = chosen.choice([None, "c1", "c2"]), chosen.choice([None, "a ü"]), chosen.choice([None, 40, 640, 90_001])
+        position_s, runtime_s, bitrate_kbps = chosen.choice([None, 9, 18]), chosen.choice([None, 18]), chosen.choice([None, 4_000])
+        records.append(
+            Record(
+                now, ts, sid, seq, name, title, region, device, watched_ms, stall_ms, chosen.choice([None, True]),
+                cdn, app, startup_ms, bitrate_kbps, 1, position_s, runtime_s,
+            )
+        )  # fmt: skip
     return records
 
 
@@ -85,9 +95,9 @@ class Place:
 
     def cache(self, status: SourceStatus, cells: Cells) -> None:
         async def flush() -> FlushOutcome:
-            cache = CellCache(self.settings.redis, tuple(VIEWS.values()))
+            cache = CellCache(self.settings.redis, tuple(PARTS.values()))
             try:
-                return await cache.flush(status, batches(cells), last_applied=None, worker="w", at_ms=0)
+                return await cache.flush(status, batches(cells), last_applied=None, worker="w", at_ms=time.time_ns() // 1_000_000)
             finally:
                 await cache.close()
 
@@ -102,7 +112,7 @@ class Place:
 
         session = connect(self.settings.cassandra)
         try:
-            asyncio.run(write(CellStore(session, self.settings.cassandra, tuple(VIEWS.values()))))
+            asyncio.run(write(CellStore(session, self.settings.cassandra, tuple(PARTS.values()))))
         finally:
             close(session)
 
@@ -127,6 +137,7 @@ def right(cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Pl
 
 
 def filled(settings: Settings, redis_offset: int = LENGTH, cassandra_offset: int = LENGTH) -> Place:
+    settings = replace(settings, worker=replace(settings.worker, views=tuple(view.name for view in AUDITED)))
     topic = settings.kafka.topics[0]
     made_topic(settings, topic)
     start_ms = (time.time_ns() // 1_000_000 // 3_600_000 - 12) * 3_600_000  # recent: Redis keeps windows by the wall clock
@@ -136,7 +147,7 @@ def filled(settings: Settings, redis_offset: int = LENGTH, cassandra_offset: int
         sent = [(value_of(record), b"" if record.ts is None else f"T-{record.sid}".encode(), record.rts) for record in records]
         produce(place, end.source, sent + [(value, b"T-0", start_ms + 10**9) for value in MALFORMED])
     session = connect(settings.cassandra)
-    ensure_schema(session, settings.cassandra, tuple(VIEWS.values()))
+    ensure_schema(session, settings.cassandra, tuple(PARTS.values()))
     close(session)
     place.serve(redis_offset, cassandra_offset)
     return place
@@ -171,7 +182,8 @@ def status_of(source: Source, records: list[Record], offset: int) -> tuple[Sourc
     walk.classes["dead"] += max(0, offset - len(records))
     counts = [walk.classes[name] for name in ("applied", "duplicate", "late", "dead")]
     watermark = max(walk.max_ts, walk.clock - 60_000)
-    return SourceStatus(source, offset, walk.clock, watermark, sum(counts), *counts), walk.answer()
+    cells = {cell: values for cell, values in walk.answer().items() if cell[0] in PARTS}
+    return SourceStatus(source, offset, walk.clock, watermark, sum(counts), *counts), cells
 
 
 def batches(cells: Cells) -> list[CellBatch]:
@@ -180,8 +192,8 @@ def batches(cells: Cells) -> list[CellBatch]:
         found.setdefault((name, window, start_ms, grouping), {})[key] = values
     return [
         CellBatch(
-            VIEWS[name],
-            VIEWS[name].window(window),
+            PARTS[name],
+            PARTS[name].window(window),
             start_ms,
             grouping,
             Texts.of([key.encode() for key in rows]),
@@ -195,10 +207,10 @@ def packs(cells: Cells) -> list[Pack]:
     found: dict[Any, list[PackedCell]] = {}
     for (name, window, start_ms, grouping, joined), values in cells.items():
         key = tuple(joined.split(KEY_SEPARATOR)) if joined else ()
-        place = (name, window, VIEWS[name].window(window).pack_of(start_ms), bucket_of(key))
+        place = (name, window, PARTS[name].window(window).pack_of(start_ms), bucket_of(key))
         found.setdefault(place, []).append(PackedCell(start_ms, grouping, key, tuple(values)))
     return [
-        Pack(VIEWS[name], VIEWS[name].window(window), pack_ms, bucket, encode_pack(rows))
+        Pack(PARTS[name], PARTS[name].window(window), pack_ms, bucket, encode_pack(rows))
         for (name, window, pack_ms, bucket), rows in found.items()
     ]
 
@@ -214,8 +226,11 @@ def test_stores_that_serve_what_the_log_says_are_exact(right: Place) -> None:
     assert min(result.applied, result.duplicate, result.late, result.dead) > 0
     document = json.loads(json.dumps(result.document()))
     assert set(document) >= {*("generated", "received", "applied", "duplicate", "late", "dead", "crossed", "unaccounted", "views", "exact")}
-    assert set(document["views"]) == {"concurrents", "watch_time", "accounting"}
+    assert set(document["views"]) == {*(view.name for view in AUDITED), "accounting"}
     assert document["views"]["concurrents"].keys() >= {"cells", "wrong", "empty"}
+    assert not any(view["empty"] or not view["independent"] for view in document["views"].values())
+    error = document["errors"]["quality.startup"]
+    assert 0 < error["measured"] <= error["stated"] == 1 / 64
 
 
 def test_each_store_is_recounted_to_its_own_offset_and_a_wrong_cell_is_named(settings: Settings) -> None:
@@ -247,10 +262,10 @@ def test_wrong_cells_totals_ranks_and_statuses_in_redis_are_found(place: Place) 
     source, records = next(iter(place.logs.items()))
     status, cells = status_of(source, records, LENGTH)
     hour = max(start for name, window, start, _, _ in cells if window == "hour")
-    stem = keys.stem(VIEWS["watch_time"], "hour", hour, 0)
+    stem = keys.stem(PARTS["watch_time"], "hour", hour, 0)
     client.hset(keys.cells(stem, str(source)), "tt9\x1feu", struct.pack("<3q", 1, 0, 0))
     client.hset(keys.totals(stem), "tt8\x1feu", struct.pack("<3q", 0, 1, 0))
-    client.zadd(str(keys.board(stem, VIEWS["watch_time"])), {"tt7\x1feu": -5})
+    client.zadd(str(keys.board(stem, PARTS["watch_time"])), {"tt7\x1feu": -5})
     client.hset(keys.status(str(source)), "late", status.late + 1)
     result = place.audit()
     found = {(d.store, d.key, d.expected, d.served) for d in result.differences if d.view == "watch_time"}
@@ -272,7 +287,7 @@ def test_a_cell_that_redis_lost_is_missed_only_while_its_window_can_change(place
     hours = sorted({start for name, window, start, _, _ in cells if window == "hour"})
     assert hours[0] + 3_600_000 + 900_000 <= status.watermark_ms
     for hour in (hours[0], hours[-1]):
-        stem = keys.stem(VIEWS["watch_time"], "hour", hour, 0)
+        stem = keys.stem(PARTS["watch_time"], "hour", hour, 0)
         client.delete(keys.cells(stem, str(source)))
     result = place.audit()
     assert {d.start_ms for d in result.differences if d.store == "redis"} == {hours[-1]}

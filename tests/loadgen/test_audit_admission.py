@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
 import duckdb
 import pyarrow as pa
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,13 +15,6 @@ from loadgen.audit_sql import COLUMNS
 T0 = 1_760_000_000_000
 Record = tuple[int, int | None, int, int]  # rts, ts (None: tick), session number, seq
 MINUTE = 60_000
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect() as connection:
-        connection.execute("SET threads = 1")
-        yield connection
 
 
 def load(database: duckdb.DuckDBPyConnection, records: list[Record]) -> None:

@@ -22,6 +22,7 @@ def audited(letters: LetterTally | None = None, /, **cells: int) -> AuditResult:
     [
         ({"accounting": 1, "concurrents": 1, "watch_time": 1}, True),
         ({"accounting": 1, "concurrents": 0, "watch_time": 1}, True),  # everybody has left, and no whole minute was seen
+        ({"accounting": 1, "concurrents": 1, "sessions": 0}, True),  # and none is over
         ({"accounting": 1, "concurrents": 1, "watch_time": 0}, False),
         ({"accounting": 0, "concurrents": 1, "watch_time": 1}, False),
     ],

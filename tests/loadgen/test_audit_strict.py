@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadgen.audit_sql import COLUMNS, FIELDS, column_of, load_rows, position_of
+from loadgen import audit_arrow
+from loadgen.audit_log import SCHEMA
+from loadgen.audit_sql import ALWAYS, COLUMNS, FIELDS, column_of, load_rows, position_of
 from loadgen.audit_strict import HIGHEST, OPTIONAL, REQUIRED, Verdict, judge
 
 EVENT: dict[str, Any] = {
@@ -138,13 +139,6 @@ TRICKY: list[tuple[bytes | None, str]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def database() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect() as connection:
-        connection.execute("SET threads = 1")
-        yield connection
-
-
 def rows_of(database: duckdb.DuckDBPyConnection, values: list[bytes | None], path: Path) -> tuple[list[dict[str, Any]], int]:
     """What load_rows makes of these records, in order, and how many the strict judge saw."""
     count = len(values)
@@ -183,6 +177,37 @@ def test_an_ordinary_event_is_judged_in_sql_alone(database: duckdb.DuckDBPyConne
     ordinary: list[bytes | None] = [VALID, b'{"v":1,"type":"tick"}', *(with_(type=name) for name in ("stop", "error", "play_start"))]
     _, asked = rows_of(database, ordinary, tmp_path)
     assert asked == 0
+
+
+FULL: dict[str, Any] = {
+    **EVENT, "country": "de", "os": "x", "app": "a 1", "asn": "AS7", "kind": "live", "position_s": 9, "stalls": 2, "startup_ms": 700,
+    "bitrate_kbps": 4_000, "dropped_frames": 3, "error_code": "E1", "fatal": True,
+}  # fmt: skip
+
+
+def test_an_arrow_record_has_the_rows_of_its_events_in_json(database: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    documents = [EVENT, FULL, dict.fromkeys(FULL) | {name: EVENT[name] for name in ("v", "type", *REQUIRED)}, {**FULL, "title": ""}]
+    expected, _ = rows_of(database, [json.dumps(document).encode() for document in documents], tmp_path)
+    batch = pa.RecordBatch.from_pylist([{name: document.get(name) for name in FULL} for document in documents])
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    [rows] = audit_arrow.expanded(sink.getvalue().to_pybytes())
+    place = {"offset": pa.array([5] * 4), "record_ts": pa.array([7] * 4), "key": pa.array([b"T-a1"] * 4, pa.binary())}
+    table = pa.table({**place, **dict(zip(rows.column_names, rows.columns, strict=True))}).select(audit_arrow.SCHEMA.names)
+    pq.write_table(table.cast(audit_arrow.SCHEMA), tmp_path / "arrow.parquet")
+    pq.write_table(SCHEMA.empty_table(), tmp_path / "none.parquet")
+    asked = load_rows(database, [tmp_path / "none.parquet"], b"T-", [tmp_path / "arrow.parquet"])
+    found = database.sql("SELECT * FROM rows ORDER BY n").to_arrow_table()
+    assert asked == 1
+    assert found["n"].to_pylist() == [position_of(5) + row for row in range(4)]
+    assert found.select(list(COLUMNS)).to_pylist() == expected
+
+
+def test_only_the_columns_that_are_asked_for_are_made(database: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    pq.write_table(SCHEMA.empty_table(), tmp_path / "log.parquet")
+    load_rows(database, [tmp_path / "log.parquet"], None, asked={"cdn", "title_kind"})
+    assert set(database.sql("SELECT * FROM rows").columns) == {"n", "rts", "mine", "cdn", "title_kind", *ALWAYS}
 
 
 pieces = st.sampled_from(

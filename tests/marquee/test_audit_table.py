@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from loadgen.audit_report import AuditResult, Difference, LetterTally
+from loadgen.audit_report import AuditResult, Difference, ErrorTally, LetterTally, ViewTally
 from marquee.audit_table import show
 
 
@@ -23,7 +23,7 @@ def test_a_difference_says_who_has_what(capsys: pytest.CaptureFixture[str]) -> N
     show(AuditResult("r", ledger="different", differences=found, sources=(), dead_reasons={}, seconds=1.0, **told))
     shown = capsys.readouterr()
     assert [line.split() for line in shown.out.splitlines() if "letters" in line] == [
-        ["letters", "1,234", "2", "WRONG", "dead", "1,200,", "late", "34"]
+        ["letters", "1,234", "2", "WRONG", "independently", "dead", "1,200,", "late", "34"]
     ]
     said = shown.err
     assert "letter local:x:0@7#0 in events.dead: there is none, and by the log empty" in said
@@ -31,3 +31,24 @@ def test_a_difference_says_who_has_what(capsys: pytest.CaptureFixture[str]) -> N
     assert "of 3 events they may have been deleted" in said
     assert "tt7 × eu: redis has (6,), the log says (5,)" in said
     assert "late: the ledger says (7,), the log has (8,)" in said
+
+
+def test_who_recounted_a_view_and_how_far_estimates_are_off_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    views = {"quality": ViewTally(cells=7), "own": ViewTally(cells=8, independent=False)}
+    errors = {"quality.startup": ErrorTally(stated=1 / 64), "own.x": ErrorTally(stated=1 / 64)}
+    errors["own.x"].add(None)
+    for found in (0.001, 0.0125, 0.003):
+        errors["quality.startup"].add(found)
+    counts = dict.fromkeys(("generated", "received", "applied", "duplicate", "late", "dead", "crossed", "unaccounted"), 0)
+    told: dict[str, Any] = {**counts, "views": views, "errors": errors, "letters": {}}
+    result = AuditResult("r", ledger="equal", differences=(), sources=(), dead_reasons={}, seconds=1.0, **told)
+    show(result)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["own", "8", "0", "equal", "as", "declared"] in lines
+    assert ["quality", "7", "0", "equal", "independently"] in lines
+    assert ["quality.startup", "1.56", "%", "1.25", "%"] in lines
+    assert ["own.x", "1.56", "%", "-"] in lines
+    document = result.document()
+    assert {name: view["independent"] for name, view in document["views"].items()} == {"quality": True, "own": False}
+    assert document["errors"]["quality.startup"] == {"stated": 0.015625, "measured": 0.0125}
+    assert document["errors"]["own.x"]["measured"] is None

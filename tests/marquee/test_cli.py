@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.distributions import install
 from tests.marquee.running import ENVIRONMENT, marquee, sentence
 from topologies.views import VIEWS
 
@@ -141,6 +142,15 @@ def test_views_lists_every_view(tmp_path: Path) -> None:
     assert views["trending"]["trend"]["spans"] == ["5m", "1h"]
     assert [rate["name"] for rate in views["quality"]["rates"]][:2] == ["rebuffer_pct", "bitrate_kbps"]
     assert "startup (p50, p95, p99)" in marquee(tmp_path, "views").stdout
+
+
+def test_a_view_that_is_installed_and_wrong_is_told_and_help_works_all_the_same(tmp_path: Path) -> None:
+    install(tmp_path, "acme_wrong", "STALLS = 'stalls'", {"stalls": "acme_wrong:STALLS"})
+    environment = {"PYTHONPATH": f"{ENVIRONMENT['PYTHONPATH']}:{tmp_path}"}
+    assert "entry point stalls = acme_wrong:STALLS of acme_wrong 1.0 is no View" in sentence(
+        marquee(tmp_path, "views", environment=environment), 1
+    )
+    assert marquee(tmp_path, "--help", environment=environment).returncode == 0
 
 
 def test_down_without_a_cluster_says_so(tmp_path: Path) -> None:

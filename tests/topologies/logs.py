@@ -18,7 +18,7 @@ from topologies.compiled import PADDING
 from topologies.events import KINDS, TICK_VALUE
 from topologies.fold import PartitionState, RecordBlock, Refused
 from topologies.sources import Source
-from topologies.view import HOUR, Measure, View
+from topologies.view import ANY, DAY, HOUR, MINUTE, PLAYBACK_FAILURE, START_FAILURE, Extreme, Histogram, Measure, View
 
 SOURCE: Final = Source("eu", "viewing-events", "AAAAAAAAAAAAAAAAAAAAAA", 3)
 T0: Final = 1_760_000_000_000
@@ -28,6 +28,28 @@ BY_THREE: Final = View(
     groupings=(("title", "region", "device"), ("cdn", "country"), ()),
     windows=(HOUR,),
     measures=(Measure("stalls", "stalls", sum_of="stalls"), Measure("errors", "errors", count_of="error")),
+)
+COUNTED: Final = View(
+    name="counted",
+    summary="every way to count, by four dimensions and a bin",
+    groupings=(("cdn", "region", "device", "kind"), ("title",)),
+    windows=(MINUTE, DAY),
+    measures=(
+        Measure("events", "events", count_of=ANY),
+        Measure("decayed", "starts, decayed", count_of="play_start", half_life_s=7200),
+        Measure("start_failures", "fatal before a first frame", count_of=START_FAILURE),
+        Measure("playback_failures", "fatal after it", count_of=PLAYBACK_FAILURE),
+        Measure("bits", "a product", sum_of="bitrate_kbps", times="watched_ms"),
+    ),
+    histograms=(
+        Histogram("startup", "of one type", of="startup_ms", on="play_start"),
+        Histogram("watched", "of any type", of="watched_ms"),
+    ),
+    extremes=(
+        Extreme("least", "the least", keep="min", of="startup_ms"),
+        Extreme("greatest", "the greatest", keep="max", of="bitrate_kbps"),
+        Extreme("place", "the last", keep="last", of="position_s"),
+    ),
 )
 EVENT: Final[dict[str, Any]] = {
     "v": 1,
@@ -100,12 +122,12 @@ def folded(views: Sequence[View], records: Sequence[Record], cuts: Iterable[int]
 # What a walk chooses from: the edges of every rule of admission and of being live.
 RTS_STEPS: Final = (
     0, 0, 1, 400, 400, 999, 1000, 3000, 3000, 10_000, 29_999, 30_000, 30_001, 59_999, 60_000, 60_001, -1, -500, -30_000, -61_000,
-    127_000, 128_000, 157_000, 158_000, 300_000, 905_000, 960_001, 3_600_000,
+    127_000, 128_000, 157_000, 158_000, 300_000, 600_000, 600_001, 660_000, 660_001, 905_000, 960_001, 3_600_000,
 )  # fmt: skip
 COMMON_RTS_STEPS: Final = (0, 1, 400, 999, 3000, 10_000)
 TS_STEPS: Final = (
     0, 0, 0, 0, -1, -100, -5000, -30_000, -59_999, -60_000, -60_001, 59_999, 60_000, 60_001, 4_000_000, -839_999, -840_000, -840_001,
-    -899_999, -900_000, -900_001, -959_999, -960_000, -960_001, -4_000_000,
+    -899_999, -900_000, -900_001, -959_999, -960_000, -960_001, -4_000_000, -600_000, -600_001,
 )  # fmt: skip
 SEQ_STEPS: Final = (
     1, 1, 1, 1, 1, 1, 2, 3, 5, 32, 62, 63, 64, 65, 66, 127, 128, 129, 500, 9_999, 10_000, 10_001, 0, 0, -1, -1, -2, -3, -31, -62, -63,
@@ -167,9 +189,11 @@ def _event_of(step: Step, rts: int, seq: int) -> Record:
         "fatal": step.amount % 2 == 0,
     }
     if step.amount % 3:
-        fields |= {"watched_ms": step.amount * 1000, "stalls": step.amount}
+        fields |= {"watched_ms": step.amount * 950, "stalls": step.amount, "position_s": seq * step.amount % 29}
     if step.amount % 4 == 0:
         fields |= {"stall_ms": step.amount * 10, "cdn": f"c{step.amount}", "kind": KINDS[step.who % 3]}
+    if step.amount % 5:
+        fields |= {"runtime_s": (0, 4, 10, 20)[(step.amount + step.where) % 4], "startup_ms": step.amount**4, "bitrate_kbps": step.where}
     return event(rts, **fields)
 
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.topologies.arrows import DIMENSIONS, FULL, GOOD, SCHEMA, batch_of, block_of, rows_of, same_as_audited, stream
-from tests.topologies.logs import BY_THREE, SOURCE, T0, Record, apply, examples, random_steps, walked
+from tests.topologies.logs import BY_THREE, COUNTED, SOURCE, T0, Record, apply, examples, random_steps, walked
 from tests.topologies.logs import EVENT as SMALL
 from topologies.blocks import ARROW_TYPE
 from topologies.columns import EVENT
@@ -24,9 +24,11 @@ from topologies.concurrents import CONCURRENTS
 from topologies.events import FIELDS
 from topologies.fold import PartitionState, Refused
 from topologies.letters import LetterValues
+from topologies.playbacks import SESSIONS
+from topologies.view import parts_of
 from topologies.watch_time import WATCH_TIME
 
-VIEWS = (CONCURRENTS, WATCH_TIME, BY_THREE)
+VIEWS = parts_of((CONCURRENTS, WATCH_TIME, BY_THREE, COUNTED, SESSIONS))
 
 
 def same_as_json(value: bytes, events: list[dict[str, Any]]) -> None:

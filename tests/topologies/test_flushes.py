@@ -21,6 +21,7 @@ from topologies.concurrents import CONCURRENTS
 from topologies.flushes import CellBatch, Pack
 from topologies.fold import FlushTaken, PartitionState
 from topologies.packs import PackedCell, decode_pack
+from topologies.playbacks import SESSIONS
 from topologies.sources import LATENESS_MS
 from topologies.state_codec import dump_state, load_state, pack_state
 from topologies.view import HOUR, LIVE, MINUTE, View
@@ -207,8 +208,24 @@ def test_a_viewer_whose_leaving_was_stored_between_two_records_is_there_for_an_o
     settled(owner)
 
 
+def test_a_session_whose_close_was_stored_between_two_records_is_open_for_an_owner_that_sees_them_at_once() -> None:
+    """The first owner stores that silence has closed the session, which is true only between the last two records, and dies."""
+    records = [event(T0, type="play_start"), tick(T0 + 661_000), event(T0 + 662_000, seq=1, title="other")]
+    owner = Owner(SESSIONS.parts, records)
+    for at in range(2):
+        owner.fold(1)
+        owner.flush_cache("written")
+        owner.flush_durable("written")
+        if at == 0:
+            owner.checkpoint()
+    assert owner.durable.cells()
+    owner.crash()
+    settled(owner)
+    assert not owner.durable.cells()
+
+
 SEEDS = st.integers(0, 2**32)
-SUBSETS = st.sampled_from([VIEWS, (WATCH_TIME,), (CONCURRENTS,), (BY_THREE, CONCURRENTS)])
+SUBSETS = st.sampled_from([VIEWS, (WATCH_TIME,), (CONCURRENTS,), (BY_THREE, CONCURRENTS), SESSIONS.parts])
 
 
 @given(SEEDS, SUBSETS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from tests.topologies.logs import (
     BY_THREE,
     COMMON_RTS_STEPS,
+    COUNTED,
     RTS_STEPS,
     SEQ_STEPS,
     SOURCE,
@@ -32,16 +32,20 @@ from tests.topologies.logs import (
     tick,
     walked,
 )
-from tests.topologies.reference import Reference
+from tests.topologies.reference import agrees
 from topologies.concurrents import CONCURRENTS
 from topologies.errors import DeclarationError, SourceError
 from topologies.fold import PartitionState
+from topologies.playbacks import SESSIONS
 from topologies.state_codec import dump_state, load_state, pack_state
-from topologies.view import LIVE, MINUTE, Measure, View
+from topologies.view import LIVE, MINUTE, Measure, View, parts_of
+from topologies.views import every_part
 from topologies.watch_time import WATCH_TIME
 
 VIEWS = (CONCURRENTS, WATCH_TIME, BY_THREE)
-SUBSETS: tuple[tuple[View, ...], ...] = (VIEWS, (WATCH_TIME,), (CONCURRENTS,), (BY_THREE, CONCURRENTS), ())
+SUBSETS: tuple[tuple[View, ...], ...] = (
+    VIEWS, (WATCH_TIME,), (CONCURRENTS,), (BY_THREE, CONCURRENTS), (), SESSIONS.parts, every_part(), parts_of((COUNTED, SESSIONS))
+)  # fmt: skip
 
 STEPS = st.lists(
     st.builds(
@@ -60,26 +64,6 @@ STEPS = st.lists(
 SEEDS = st.integers(0, 2**32)
 
 
-def agrees(views: Sequence[View], records: Sequence[Record], cuts: Sequence[int] = ()) -> PartitionState:
-    """Fold and reference give the same classes, refusals, counters and cells."""
-    reference = Reference(views)
-    for record in records:
-        reference.feed(record)
-    state = PartitionState(SOURCE, views)
-    refused: list[tuple[int, str]] = []
-    bounds = sorted({0, len(records), *(cut for cut in cuts if cut < len(records))})
-    for low, high in itertools.pairwise(bounds):
-        refused += [(low + letter.record, letter.reason) for letter in apply(state, records[low:high])]
-    status = state.status()
-    assert refused == reference.refused
-    assert (status.clock_ms, status.watermark_ms) == (reference.clock, reference.watermark())
-    counted = {name: getattr(status, name) for name in ("applied", "duplicate", "late", "dead")}
-    assert counted == {name: reference.classes[name] for name in counted}
-    assert status.received == sum(counted.values())
-    assert state.canonical()["cells"] == reference.cells()
-    return state
-
-
 @given(STEPS, st.sampled_from(SUBSETS))
 @examples(150)
 def test_the_fold_is_what_the_architecture_says(steps: list[Step], views: tuple[View, ...]) -> None:
@@ -89,13 +73,13 @@ def test_the_fold_is_what_the_architecture_says(steps: list[Step], views: tuple[
 @given(SEEDS, st.lists(st.integers(0, 400), max_size=12))
 @examples(50)
 def test_the_fold_is_what_the_architecture_says_after_a_long_walk(seed: int, cuts: list[int]) -> None:
-    agrees(VIEWS, walked(random_steps(seed, 400)), cuts)
+    agrees(parts_of((*VIEWS, SESSIONS, COUNTED)), walked(random_steps(seed, 400)), cuts)
 
 
 @given(SEEDS)
 @examples(10)
 def test_one_session_of_many_gaps_and_returns(seed: int) -> None:
-    agrees(VIEWS, walked(random_steps(seed, 600, sessions=1, places=2)))
+    agrees((*VIEWS, SESSIONS), walked(random_steps(seed, 600, sessions=1, places=2)))
 
 
 @given(SEEDS, st.sampled_from(SUBSETS), st.lists(st.integers(0, 250), max_size=20))

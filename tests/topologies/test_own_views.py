@@ -60,7 +60,7 @@ def test_a_greater_logic_version_stands_in_a_built_in_views_place(monkeypatch: p
         ("STALLS = 'stalls'", "STALLS", "is no View but str; name the place of a View"),
         ("def stalls(): return 1", "stalls", "is no View but function; name the place of a View"),
         (STALLS + "V = replace(STALLS, name='watch_time')", "V", "is called watch_time, as a built-in view is; rename it, or give it"),
-        (STALLS + "V = replace(STALLS, name='accounting')", "V", "is called accounting, which is no view's to have; rename it"),
+        (STALLS + "V = replace(STALLS, name='accounting')", "V", "is called accounting, which is built in and no View; rename it"),
         ("V = replace(CONCURRENTS, name='viewers')", "V", "view viewers has the live window, which only concurrents may have"),
         ("V = replace(CONCURRENTS, name='quality', logic_version=9)", "V", "which only concurrents may have"),
     ],

@@ -22,13 +22,14 @@ from tests.topologies.logs import BY_THREE, SOURCE, T0, Record, apply, event, ex
 from topologies.concurrents import CONCURRENTS
 from topologies.errors import CheckpointError
 from topologies.fold import PartitionState
+from topologies.playbacks import SESSIONS
 from topologies.session_rows import ISLAND_ROWS, STARTED
 from topologies.sessions import SessionTable
 from topologies.state_codec import MAGIC, SCHEMA, SnapshotRoom, dump_state, load_state, pack_state
 from topologies.view import DAY, HOUR, LIVE, MINUTE, Measure, View
 from topologies.watch_time import WATCH_TIME
 
-VIEWS = (CONCURRENTS, WATCH_TIME, BY_THREE)
+VIEWS = (CONCURRENTS, WATCH_TIME, BY_THREE, *SESSIONS.parts)
 STATE = folded(VIEWS, walked(random_steps(11, 300)))
 PAYLOAD = pack_state(dump_state(STATE))
 

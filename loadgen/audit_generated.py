@@ -1,0 +1,87 @@
+"""The recount of a view that the auditor has no definition of: SQL made from its declaration.
+
+It shares no code with the fold, but what it takes the view to be is what the declaration says. So it is told apart (ViewTally.independent).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import duckdb
+
+from loadgen.audit_sql import column_of
+from loadgen.audit_strict import TYPES
+from topologies.view import BIN_MARK, Measure, View, Window
+
+_SEPARATOR: Final = " || chr(31) || "
+
+
+def recount(database: duckdb.DuckDBPyConnection, part: View) -> None:
+    """Add the cells of a part, whatever it is declared to be but a distinct count (audit_sketches), to `recounted`."""
+    values = _values(part)
+    for window in part.windows:
+        for number, grouping in enumerate(part.groupings):
+            database.execute(
+                f"""INSERT INTO recounted
+                SELECT '{part.name}', '{window.name}', {start_of(window)} AS start_ms, {number}, {key_of(grouping)} AS key,
+                  {values} AS "values"
+                FROM {_source(part)} GROUP BY start_ms, key HAVING list_sum("values") > 0"""
+            )
+
+
+def binned_values(part: View) -> Iterator[str]:
+    """For each grouping and window of a histogram: SQL that gives start_ms, key (without the bin) and value of all that it counts."""
+    assert part.histogram is not None
+    for window in part.windows:
+        for *grouping, _ in part.groupings:
+            yield f"SELECT {start_of(window)} AS start_ms, {key_of(grouping)} AS key, {part.histogram.of} AS value FROM {_source(part)}"
+
+
+def key_of(grouping: Sequence[str]) -> str:
+    """SQL of a cell's key: the dimensions' texts, nothing for an absent one, joined by U+001F; a bin is its number."""
+    return _SEPARATOR.join(map(_dimension, grouping)) or "''"
+
+
+def _dimension(name: str) -> str:
+    if name.endswith(BIN_MARK):
+        return f"bin_of({name.removesuffix(BIN_MARK)})::VARCHAR"
+    return f"coalesce({column_of(name)}, '')"
+
+
+def start_of(window: Window) -> str:
+    """SQL of the start of the window that an event or a session stands in."""
+    return f"ts - ts % {window.length_ms}"
+
+
+def _source(part: View) -> str:
+    """What is counted, with its condition: a cell is of nothing else."""
+    conditions = [f"{declared.of} IS NOT NULL" for declared in (part.histogram, part.extreme) if declared is not None]
+    if part.histogram is not None and part.histogram.on is not None:
+        conditions.append(f"\"type\" = '{part.histogram.on}'")
+    return f"{'events' if part.of == 'event' else 'over'} WHERE {' AND '.join(conditions) or 'true'}"
+
+
+def _values(part: View) -> str:
+    if part.extreme is None:
+        return f"[{', '.join(map(_sum, part.measures))}]"
+    field = part.extreme.of
+    # what is not added stands as one more, so that 0 is none
+    if part.extreme.keep == "last":
+        return f"first([ts + 1, seq + 1, {field} + 1] ORDER BY ts DESC, seq DESC, n)"
+    return f"[{part.extreme.keep}({field}) + 1]"
+
+
+def _sum(measure: Measure) -> str:
+    if measure.sum_of is not None:
+        factors = [measure.sum_of, *([measure.times] if measure.times else [])]
+        return f"sum({' * '.join(f'coalesce({field}, 0)' for field in factors)})::BIGINT"
+    if measure.count_of is None:
+        return "0"
+    condition = "true" if measure.count_of == "any" else f"outcome = '{measure.count_of}'"
+    if measure.count_of in TYPES:
+        condition = f"\"type\" = '{measure.count_of}'"
+    if not measure.half_life_s:
+        return f"count(*) FILTER ({condition})"
+    weight = f"round(65536 * pow(2, (ts % 86400000) // 60000 * 60 / {measure.half_life_s}))::BIGINT"
+    return f"coalesce(sum({weight}) FILTER ({condition}), 0)::BIGINT"
