@@ -1,7 +1,8 @@
 """Cells of one view in one partition: what the fold adds to, and what flushes take from.
 
 `TumblingCells` are frames, one a window and start: measures by key, dense. Minutes are many and mostly empty: sparse_cells.py keeps
-those. LiveCells are the live counts by key and the minute samples taken of them, which never change once taken. Each cell remembers which store lacks it (CACHE, DURABLE).
+those. LiveCells are the live counts by key and the minute samples taken of them, which never change once taken. Each cell remembers which
+store lacks it (CACHE, DURABLE).
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,14 +16,13 @@ from tests.topologies.crowds import crowd, records, sketch_of
 from tests.topologies.logs import EVENT, SOURCE, apply, examples, folded, random_steps, tick, walked
 from topologies.audience import AUDIENCE
 from topologies.cells import CACHE, DURABLE
-from topologies.errors import DeclarationError
 from topologies.flushes import Pack
 from topologies.fold import PartitionState
 from topologies.sketch_cells import SketchCells
 from topologies.sketch_packs import PackedSketch, decode_sketches
 from topologies.sources import LATENESS_MS
 from topologies.state_codec import dump_state, load_state, pack_state
-from topologies.view import DAY, HOUR, MINUTE, Distinct, View, Window, parts_of
+from topologies.view import DAY, HOUR, MINUTE, Distinct, View, parts_of
 
 MANY = View(
     name="many",
@@ -160,12 +158,6 @@ def test_a_state_takes_little_for_many_small_sketches() -> None:
     cells = cells_of(state)
     assert len(cells) == 40_000
     assert cells.nbytes - (2 << 20) < 40_000 * 120 + 500_000
-
-
-def test_windows_of_a_distinct_count_lie_in_one_another() -> None:
-    odd = Window("odd", 5_400_000, 5_400_000, cached=False, retention_s=0)
-    with pytest.raises(DeclarationError, match="each is a multiple of the next shorter"):
-        View(name="odd", summary="", groupings=((),), windows=(HOUR, odd), distincts=(Distinct("viewers", ""),))
 
 
 def test_sketches_of_a_restored_state_go_on() -> None:
