@@ -27,6 +27,7 @@ from topologies.compiled import PADDING
 from topologies.decode import decode
 from topologies.dictionary import ABSENT, Dictionary
 from topologies.events import FIELDS, KINDS, NULL, Malformed, check_event
+from topologies.profiles import VIEWER, Profiles
 from topologies.view import BIN_MARK
 
 KNOWN_TEXTS: Final = {"kind": [kind.encode() for kind in KINDS], **{field + BIN_MARK: BIN_TEXTS for field in BINNED}}
@@ -69,14 +70,24 @@ class Rows:
 
 
 class RowReader:
-    """Reads blocks into rows: the texts of these dimensions as their numbers in the dictionaries, and at least these integers."""
+    """Reads blocks into rows: the texts of these dimensions as their numbers in the dictionaries, and at least these integers. With
+    `viewers`, one more dimension behind those: the profile's number there."""
 
-    def __init__(self, dimensions: Sequence[str], dictionaries: Mapping[str, Dictionary], integers: Iterable[str] = INTEGERS) -> None:
+    def __init__(
+        self,
+        dimensions: Sequence[str],
+        dictionaries: Mapping[str, Dictionary],
+        integers: Iterable[str] = INTEGERS,
+        viewers: Profiles | None = None,
+    ) -> None:
+        if viewers is not None:
+            dimensions = (*dimensions, VIEWER)
         self._dimensions = tuple(dimensions)
         self._binned = {place: name.removesuffix(BIN_MARK) for place, name in enumerate(dimensions) if name.endswith(BIN_MARK)}
         wanted = ASKED | set(integers) | (KNOWN_TEXTS.keys() & set(dimensions)) | set(self._binned.values())
         self._wanted = np.array([field.form != "str" and field.name in wanted for field in FIELDS])
         self._dictionaries = dictionaries
+        self._viewers = viewers
 
     def read(self, block: RecordBlock) -> Rows:
         """Every record's rows. Raises nothing, whatever the bytes."""
@@ -121,6 +132,10 @@ class RowReader:
         for place, dimension in enumerate(self._dimensions):
             if place in self._binned:
                 continue
+            if dimension == VIEWER and self._viewers is not None:
+                names = [np.where(columns.kind[:, None] == EVENT, columns.spans[:, TEXT[name]], 0) for name in ("account", "profile")]
+                dims[:, place] = self._viewers.intern(columns.buffer, *names)
+                continue
             if dimension in KNOWN_TEXTS:
                 dims[:, place] = columns.integer(dimension) - NULL
                 dims[others, place] = ABSENT
@@ -155,6 +170,12 @@ class RowReader:
         entries, used, spans = np.empty(count, np.int32), np.empty(count, np.int32), np.empty((count, 2), np.int64)
         for place, dimension in enumerate(self._dimensions):
             if place in self._binned:
+                continue
+            if dimension == VIEWER and self._viewers is not None:
+                names = [
+                    arrow_judge.spans_of_rows(base, address, record.plan.table[_FIELD[name]], part.kinds) for name in ("account", "profile")
+                ]
+                part.dims[:, place] = self._viewers.intern(buffer, *names)
                 continue
             column = record.plan.table[_FIELD[dimension]]
             if dimension in KNOWN_TEXTS:
