@@ -28,7 +28,7 @@ Functions of cells.lua; each compares the version with `seen` in the same step i
     mq_reset  un-applies        mq_take removes some of the source's cells from everywhere
     mq_conclude  ends a source: nobody writes it any more
     mq_mark  keeps the greater bookmark of each title     mq_renew  so too, and then the shelf has all
-    mq_look, mq_census  notice keys that are gone (evicted, deleted by hand), and then take all of ours but shelves: owners write theirs again
+    mq_look, mq_census  notice keys that are gone (evicted, deleted by hand), and then take away ours but shelves: owners write theirs anew
 
     each answers `ok`, `refused` (a newer version has been seen) or `mismatch` (the server does not hold what this owner wrote:
     restarted, failed over or emptied).  Reader's rule: a source is consistent while applied = seen.

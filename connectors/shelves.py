@@ -5,6 +5,7 @@ A shelf that Redis lost comes again with the next bookmark, but not whole: it sa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,12 +19,14 @@ from connectors.redis import RedisKeys, connection_options, redis_errors
 from topologies.continue_watching import CACHED_S, MOST_TITLES
 from topologies.marks import Mark, MarkBatch
 from topologies.settings import RedisSettings
+from topologies.view import KEY_SEPARATOR
 
 SHELVES_A_CALL: Final = 50
 """A function call holds the server for about 5 µs a shelf."""
 TITLES_A_SHELF: Final = 100
 """So many bookmarks of a shelf in one call at most."""
 CALLS_IN_FLIGHT: Final = 16
+SCANNED: Final = 1_000
 WHOLE: Final = b""
 """The field that says that a shelf has all that Cassandra has."""
 _Entry = tuple[str, list[Any]]
@@ -82,8 +85,25 @@ class ShelfReader:
         """The profile's shelf; an empty one that is not whole if Redis has none."""
         with redis_errors(self._settings):
             found: dict[bytes, bytes] = self._client.hgetall(self._keys.shelf(account, profile))
-        whole = found.pop(WHOLE, None) is not None
-        return CachedShelf({title.decode(): Mark.of(mark) for title, mark in found.items()}, whole)
+        return _shelf_of(found)
+
+    def every(self) -> Iterator[tuple[str, str, CachedShelf]]:
+        """All shelves that are there throughout: account, profile, and what Redis has. For the audit."""
+        stem = self._keys.shelf("", "").removesuffix(KEY_SEPARATOR)
+        cursor = 0
+        while True:
+            with redis_errors(self._settings):
+                cursor, found = self._client.scan(cursor, match=f"{_plain(stem)}*", count=SCANNED)
+                pipe = self._client.pipeline(transaction=False)
+                for key in found:
+                    pipe.hgetall(key)
+                shelves = pipe.execute()
+            for key, fields in zip(found, shelves, strict=True):
+                if fields:
+                    account, profile = key.decode().removeprefix(stem).replace("%3A", ":").replace("%25", "%").split(KEY_SEPARATOR)
+                    yield account, profile, _shelf_of(fields)
+            if not cursor:
+                return
 
     def renew(self, account: str, profile: str, marks: Mapping[str, Mark]) -> None:
         """Puts back what Cassandra has of the profile, as far as a shelf holds it. What Redis has got meanwhile and is greater stays."""
@@ -92,3 +112,13 @@ class ShelfReader:
         with redis_errors(self._settings):
             key = self._keys.shelf(account, profile)
             self._client.execute_command("FCALL", "mq_renew", 1, key, MOST_TITLES, CACHED_S, *pairs)
+
+
+def _shelf_of(fields: dict[bytes, bytes]) -> CachedShelf:
+    marks = {title.decode(): Mark.of(mark) for title, mark in fields.items() if title != WHOLE}
+    return CachedShelf(marks, WHOLE in fields)
+
+
+def _plain(text: str) -> str:
+    """What matches a pattern as it stands."""
+    return re.sub(r"([\[\]*?\\^-])", r"\\\1", text)

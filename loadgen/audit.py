@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,7 @@ from typing import Final
 import duckdb
 
 from connectors.kafka import matching_topics
-from loadgen import audit_admission, audit_compare, audit_ledger, audit_letters, audit_sql, audit_views
+from loadgen import audit_admission, audit_bookmarks, audit_compare, audit_ledger, audit_letters, audit_sql, audit_views
 from loadgen.audit_ledger import RunTally
 from loadgen.audit_log import CopiedLog, LogEnd, copy_log, log_ends
 from loadgen.audit_report import CLASSES, AuditResult, Difference, LetterTally, SourceAudit, ViewTally, first_differences
@@ -34,9 +34,9 @@ from loadgen.audit_stores import ServedStores
 from loadgen.ledger import open_run
 from topologies import accounting
 from topologies.settings import Settings
-from topologies.sources import SourceStatus
+from topologies.sources import Source, SourceStatus
 from topologies.view import View, parts_of
-from topologies.views import selected
+from topologies.views import keeps_bookmarks, selected
 
 TAIL: Final = 20_000
 """A log that ends at most so many records past what is applied is read to its end, to see whether only ticks are left."""
@@ -85,6 +85,8 @@ def audit(settings: Settings, run_name: str | None, on_progress: Progress) -> Au
     run = RunTally(None if run_name is None else open_run(settings, run_name))
     views = parts_of(selected(settings.worker.views))
     tallies = {name: ViewTally() for name in (*(view.family for view in views), accounting.NAME)}
+    if keeps_bookmarks(settings.worker.views):
+        tallies[audit_bookmarks.NAME] = ViewTally()
     with tempfile.TemporaryDirectory(prefix="marquee-audit-") as directory, _database(Path(directory)) as database:
         going = _Audit(settings, views, database, Path(directory), run, on_progress, tallies)
         _carry_out(going)
@@ -121,6 +123,15 @@ def _carry_out(going: _Audit) -> None:
         going.on_progress(f"recounting source {number} of {len(files)}: {wanted[source]:,} records")
         _recount(going, ends[str(source)], copied, wanted[source])
         copied.remove()
+    if audit_bookmarks.NAME in going.tallies:
+        growing = any(source.trouble for source in going.sources) or any(end.end > wanted[end.source] for end in _ends_now(going, wanted))
+        going.differences += audit_bookmarks.compare(going.database, going.tallies[audit_bookmarks.NAME], growing=growing)
+
+
+def _ends_now(going: _Audit, sources: Iterable[Source]) -> list[LogEnd]:
+    """The ends of these sources' logs as they are now."""
+    read = set(sources)
+    return [end for end in log_ends(going.settings, {source.topic for source in read}) if end.source in read]
 
 
 def _read_stores(going: _Audit) -> list[LogEnd]:
@@ -139,6 +150,9 @@ def _read_stores(going: _Audit) -> list[LogEnd]:
         going.stored = stores.load_cassandra(going.on_progress)
         going.checkpoints = stores.checkpoints(going.cached.keys() | going.stored.keys())
         going.losses, going.ended = stores.losses(), stores.ended()
+        if audit_bookmarks.NAME in going.tallies:
+            going.on_progress("reading the bookmarks")
+            stores.load_bookmarks()
     return ends
 
 
@@ -181,6 +195,9 @@ def _recount(going: _Audit, end: LogEnd, copied: CopiedLog, read_to: int) -> Non
         going.differences += audit_compare.compare_cells(database, going.views, store, text, recounted.watermark_ms, now_ms, going.tallies)
     if text in going.stored and text not in going.cached:
         going.differences += audit_compare.missing_in_redis(going.stored[text], counted)
+    if audit_bookmarks.NAME in going.tallies:
+        known = (("redis", going.cached), ("cassandra", going.stored))
+        audit_bookmarks.recount(database, {store: statuses[text].offset for store, statuses in known if text in statuses})
     kafka, durable = going.settings.kafka, going.checkpoints.get(text, 0)
     going.differences += audit_letters.compare(database, kafka, end.source, copied, durable, read_to, going.letters)
     furthest = going.applied(text)[1]

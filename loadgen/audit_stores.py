@@ -12,13 +12,16 @@ from typing import Final, Self
 import duckdb
 import pyarrow as pa
 
+from connectors.bookmark_store import BookmarkRows
 from connectors.cassandra import close, connect
 from connectors.cassandra_reader import CellRows
 from connectors.cassandra_schema import ensure_schema
 from connectors.checkpoints import offsets_of
 from connectors.redis import BOARD_FEWEST
 from connectors.redis_reader import CellReader, WindowLook
+from connectors.shelves import ShelfReader
 from connectors.source_notes import SourceNotes
+from loadgen import audit_bookmarks
 from loadgen.audit_report import Difference
 from topologies.errors import StoreError
 from topologies.packs import decode_pack
@@ -117,6 +120,14 @@ class ServedStores:
                 cells = ((pack.view, pack.window, cell) for pack in look.packs for cell in decode_pack(pack.blob))
                 self._insert("cassandra", text, ((v, w, c.start_ms, c.grouping, KEY_SEPARATOR.join(c.key), c.values) for v, w, c in cells))
         return statuses
+
+    def load_bookmarks(self) -> None:
+        """Bring every bookmark that stands in either store."""
+        reader = ShelfReader(self._settings.redis)
+        try:
+            audit_bookmarks.load(self._database, BookmarkRows(self._session, self._settings.cassandra), reader)
+        finally:
+            reader.close()
 
     def wrong_totals(self) -> tuple[dict[str, tuple[int, int]], list[Difference]]:
         """By view: how many totals and ranks of Redis were compared with the sums of its sources' cells, and how many differ; and which."""

@@ -116,7 +116,8 @@ def near_end(owner: PartitionOwner, caught_up: Callable[[Place, int], bool]) -> 
 class DurableFlush:
     """Brings changed packs and the status to Cassandra. With it away, nothing is acknowledged."""
 
-    def __init__(self, cells: CellStore, bookmarks: BookmarkStore) -> None:
+    def __init__(self, cells: CellStore, bookmarks: BookmarkStore | None = None) -> None:
+        """bookmarks: where they are stored; None where no state keeps any."""
         self._cells = cells
         self._bookmarks = bookmarks
 
@@ -136,7 +137,7 @@ class DurableFlush:
         packs, taken = state.take_packs()
         marks = _marks_of(state, DURABLE)
         try:
-            if marks is not None:
+            if marks is not None and self._bookmarks is not None:
                 await self._bookmarks.write(marks[0])
             await self._cells.write_packs(owner.source, status.offset, packs)
             await self._cells.write_status(status)

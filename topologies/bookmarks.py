@@ -284,11 +284,9 @@ class Bookmarks:
         """For so many more bookmarks and waiting profiles, and for every title and profile that is known."""
         state = self._arrays
         begin, end = int(state.counts[WAITING_FROM]), int(state.counts[WAITING_TO])
-        state.counts[WAITING_FROM], state.counts[WAITING_TO] = 0, end - begin
-        if begin >= end - begin and end - begin + rows <= len(state.waiting):
-            state.waiting[: end - begin] = state.waiting[begin:end]
-        else:
+        if end + rows > len(state.waiting):  # what has waited long enough stands at the beginning
             state = state._replace(waiting=_grown(state.waiting[begin:end], end - begin + rows))
+            state.counts[WAITING_FROM], state.counts[WAITING_TO] = 0, end - begin
         state = state._replace(
             marks=_grown(state.marks, int(state.counts[MARKS]) + rows), runtimes=_grown(state.runtimes, len(self._titles))
         )

@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from topologies.compiled import Word, hash_bytes, inlined, lean, load8, prefetch, signed, unsigned
+from topologies.columns import EVENT
+from topologies.compiled import Word, inlined, lean, load8, load64, mix, prefetch, signed, unsigned
 
 VIEWER: Final = "account+profile"
 """What stands for it among a row's dimensions."""
@@ -27,6 +28,8 @@ USED, FIRST_FREE, POOL_END, GARBAGE, LOOKED_AT = range(5)
 COUNTS: Final = 5
 _AHEAD: Final = 12
 _ROOM: Final = 32_768
+_ODD_1: Final = np.uint64(0x9E3779B97F4A7C15)
+_ODD_2: Final = np.uint64(0xC2B2AE3D27D4EB4F)
 _SEED_1: Final = np.uint64(0x13198A2E03707344)
 _SEED_2: Final = np.uint64(0xA4093822299F31D0)
 
@@ -46,9 +49,30 @@ class ProfileArrays(NamedTuple):
 
 
 @inlined
+def _stir(buffer: np.ndarray, start: Word, length: Word, ids: np.ndarray) -> None:
+    """Go on with both words of an identity by one text. The second's steps are short: they are done while the first's multiply."""
+    one, two = unsigned(ids[0]) ^ unsigned(length) * _ODD_1, unsigned(ids[1]) + unsigned(length) * _ODD_2
+    at, rest = start, length
+    while rest > 0:
+        word = load64(buffer, at)
+        if rest < 8:
+            word &= (unsigned(1) << unsigned(8 * rest)) - unsigned(1)
+        one = mix(one ^ word)
+        two = (two ^ word) * _ODD_2
+        two ^= two >> unsigned(29)
+        at += 8
+        rest -= 8
+    ids[0] = signed(one)
+    ids[1] = signed(two)
+
+
+@inlined
 def _identify(buffer: np.ndarray, account: Word, account_length: Word, profile: Word, length: Word, ids: np.ndarray) -> None:
-    ids[0] = signed(hash_bytes(buffer, profile, length, hash_bytes(buffer, account, account_length, _SEED_1)))
-    ids[1] = signed(hash_bytes(buffer, profile, length, hash_bytes(buffer, account, account_length, _SEED_2)))
+    ids[0] = signed(_SEED_1)
+    ids[1] = signed(_SEED_2)
+    _stir(buffer, account, account_length, ids)
+    _stir(buffer, profile, length, ids)
+    ids[1] = signed(mix(unsigned(ids[1])))
 
 
 @inlined
@@ -88,14 +112,28 @@ def _new_row(buffer: np.ndarray, account: np.ndarray, profile: np.ndarray, ids: 
 
 
 @lean
-def _intern(
-    buffer: np.ndarray, accounts: np.ndarray, profiles: np.ndarray, ids: np.ndarray, table: ProfileArrays, numbers: np.ndarray
-) -> None:
-    """numbers i32[n], NOBODY where there is no account; the table has room. ids i64[n, 2] is the kernel's own room."""
-    count, mask = accounts.shape[0], unsigned(table.lookup.shape[0] - 1)
-    for row in range(count):
-        if accounts[row, 1] > 0:
+def _identify_all(buffer: np.ndarray, kinds: np.ndarray, accounts: np.ndarray, profiles: np.ndarray, ids: np.ndarray) -> Word:
+    """ids i64[n, 2]: each event's. Returns the bytes of all their texts."""
+    length = signed(0)
+    for row in range(kinds.shape[0]):
+        if kinds[row] == EVENT:
             _identify(buffer, accounts[row, 0], accounts[row, 1], profiles[row, 0], profiles[row, 1], ids[row])
+            length += accounts[row, 1] + profiles[row, 1]
+    return length
+
+
+@lean
+def _intern(
+    buffer: np.ndarray,
+    kinds: np.ndarray,
+    accounts: np.ndarray,
+    profiles: np.ndarray,
+    ids: np.ndarray,
+    table: ProfileArrays,
+    numbers: np.ndarray,
+) -> None:
+    """numbers i32[n], NOBODY of what is no event; the table has room."""
+    count, mask = kinds.shape[0], unsigned(table.lookup.shape[0] - 1)
     for row in range(count):
         far, near = row + 2 * _AHEAD, row + _AHEAD
         if far < count:
@@ -104,7 +142,7 @@ def _intern(
             number = signed(table.lookup[unsigned(ids[near, 0]) & mask]) - 1
             if number >= 0:
                 prefetch(table.rows, number * WORDS)
-        if accounts[row, 1] <= 0:
+        if kinds[row] != EVENT:
             numbers[row] = NOBODY
             continue
         slot = _slot_of(table.lookup, table.rows, ids[row, 0], ids[row, 1])
@@ -191,11 +229,14 @@ class Profiles:
     def nbytes(self) -> int:
         return sum(array.nbytes for array in self.arrays)
 
-    def intern(self, buffer: NDArray[np.uint8], accounts: NDArray[np.int64], profiles: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Number the profiles of n rows, NOBODY where the account has no length; new ones get numbers. spans i64[n, 2] as Dictionary's."""
-        self._make_room(len(accounts), int(np.maximum(accounts[:, 1], 0).sum() + np.maximum(profiles[:, 1], 0).sum()))
-        numbers = np.empty(len(accounts), dtype=np.int32)
-        _intern(buffer, accounts, profiles, np.zeros((len(accounts), 2), dtype=np.int64), self.arrays, numbers)
+    def intern(
+        self, buffer: NDArray[np.uint8], kinds: NDArray[np.uint8], accounts: NDArray[np.int64], profiles: NDArray[np.int64]
+    ) -> NDArray[np.int32]:
+        """Number the profiles of n rows, NOBODY of what is no event; new ones get numbers. accounts, profiles i64[n, 2]: start and length,
+        as Dictionary.intern has them."""
+        ids, numbers = np.zeros((len(kinds), 2), dtype=np.int64), np.empty(len(kinds), dtype=np.int32)
+        self._make_room(len(kinds), _identify_all(buffer, kinds, accounts, profiles, ids))
+        _intern(buffer, kinds, accounts, profiles, ids, self.arrays, numbers)
         return numbers
 
     def _make_room(self, profiles: int, length: int) -> None:

@@ -133,8 +133,8 @@ class RowReader:
             if place in self._binned:
                 continue
             if dimension == VIEWER and self._viewers is not None:
-                names = [np.where(columns.kind[:, None] == EVENT, columns.spans[:, TEXT[name]], 0) for name in ("account", "profile")]
-                dims[:, place] = self._viewers.intern(columns.buffer, *names)
+                names = (columns.spans[:, TEXT[name]] for name in ("account", "profile"))
+                dims[:, place] = self._viewers.intern(columns.buffer, columns.kind, *names)
                 continue
             if dimension in KNOWN_TEXTS:
                 dims[:, place] = columns.integer(dimension) - NULL
@@ -175,7 +175,7 @@ class RowReader:
                 names = [
                     arrow_judge.spans_of_rows(base, address, record.plan.table[_FIELD[name]], part.kinds) for name in ("account", "profile")
                 ]
-                part.dims[:, place] = self._viewers.intern(buffer, *names)
+                part.dims[:, place] = self._viewers.intern(buffer, part.kinds, *names)
                 continue
             column = record.plan.table[_FIELD[dimension]]
             if dimension in KNOWN_TEXTS:
