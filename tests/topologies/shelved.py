@@ -10,7 +10,7 @@ from tests.topologies.logs import SOURCE, T0, Record, event, tick
 from tests.topologies.reference import Reference
 from topologies.events import decode_event
 from topologies.fold import PartitionState
-from topologies.marks import Mark, version_of
+from topologies.marks import Mark, MarkBatch, version_of
 from topologies.sources import LATENESS_MS
 from topologies.watch_time import WATCH_TIME
 
@@ -108,6 +108,9 @@ class Stored(dict[Key, Mark]):
         if fails:
             state.bookmarks.put_back(taken, store)
             return []
+        return self.keep(batch)
+
+    def keep(self, batch: MarkBatch) -> list[Key]:
         given = []
         for shelf in batch.shelves():
             for title, mark, version in zip(shelf.titles, shelf.marks, shelf.versions, strict=True):
