@@ -14,7 +14,7 @@ import redis
 
 from connectors.redis_cache import CellCache
 from connectors.shelves import ShelfReader
-from marquee.arena import arena, cluster_option, servers_cpu_s, show
+from marquee.arena import arena, servers_cpu_s, show
 from marquee.invocation import Invocation, pass_invocation
 from marquee.output import json_option, say
 from topologies.dictionary import Dictionary
@@ -30,11 +30,10 @@ _PROFILES_A_BATCH: Final = 10_000
 @click.option("--profiles", type=click.IntRange(min=1), default=1_000_000, show_default=True, help="How many profiles have a shelf.")
 @click.option("--titles", type=click.IntRange(min=1, max=50), default=10, show_default=True, help="Titles on a shelf.")
 @click.option("--reads", type=click.IntRange(min=100), default=100_000, show_default=True, help="Shelves that are read, at random.")
-@cluster_option
 @json_option
 @pass_invocation
-def shelves(invocation: Invocation, profiles: int, titles: int, reads: int, given: bool, as_json: bool) -> int:
-    """Write so many profiles' shelves as workers do, then read some at random.
+def shelves(invocation: Invocation, profiles: int, titles: int, reads: int, as_json: bool) -> int:
+    """Write so many profiles' shelves as workers do, then read some at random. On a Redis of its own, which they would else stay in.
 
     p50_ms and p99_ms are of one client, around the command and its answer on loopback: what the store takes, and the way there and back.
     at_store_ms is what the server itself says it takes on the average (INFO commandstats). Exit 1 unless p99 is below a millisecond.
@@ -44,7 +43,7 @@ def shelves(invocation: Invocation, profiles: int, titles: int, reads: int, give
       marquee bench shelves --json
       marquee bench shelves --profiles 100000 --titles 50
     """
-    with arena(invocation.settings, "shelves", given, services=("redis",)) as (settings, _, cluster):
+    with arena(invocation.settings, "shelves", given=False, services=("redis",)) as (settings, _, cluster):
         say(f"writing {profiles:,} shelves of {titles} titles")
         begun, before = time.perf_counter(), servers_cpu_s(cluster)
         asyncio.run(_written(settings, profiles, titles))
