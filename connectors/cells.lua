@@ -395,7 +395,8 @@ local function keep(shelf, most, expiry_s, given)
   end
   if #sets > 0 then
     redis.call('HSET', shelf, unpack(sets))
-    if redis.call('HLEN', shelf) > most + 1 then
+    local held = redis.call('HLEN', shelf)
+    if held > most + 1 or held > most and redis.call('HEXISTS', shelf, '') == 0 then
       local gone = surplus(shelf, most)
       if #gone > 0 then redis.call('HDEL', shelf, unpack(gone)) end
     end
