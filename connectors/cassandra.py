@@ -8,6 +8,8 @@ and checkpoints.py, read by cassandra_reader.py; its final rows are written and 
     sources                ((scope), source) → region, topic, topic_id, part, upto, clock_ms, watermark_ms,
                            received, applied, duplicate, late, dead
                            the source's status at the version up to which its packs are complete; written after them; scope is "all"
+    bookmarks              ((account, profile), title) → mark
+                           where a profile stopped in a title (topologies/marks.py), whichever source told
     ended                  ((scope), source) → at_ms
                            sources whose topic is no more: their live cells do not count, their windows do
     gaps                   ((scope), source, first) → upto, reason, at_ms
@@ -21,7 +23,8 @@ and checkpoints.py, read by cassandra_reader.py; its final rows are written and 
                            piece n of a payload stands in shard n % 16, so that no Cassandra partition grows past tens of MB
 
 Cells, spans and sources are written USING TIMESTAMP BASE_US + offset: of two writers the one who has read further wins, whenever
-it writes, and equal offsets carry equal values. No row of them, of ended, of gaps or of pointers is ever deleted, none has a TTL. Of
+it writes, and equal offsets carry equal values. No row of them, of ended, of gaps or of pointers is ever deleted, none has a TTL.
+Bookmarks are written USING TIMESTAMP of their event, ts · 2^20 + seq, so that the greatest stands whoever writes; all of them expire. Of
 checkpoints, all below the third newest offset are deleted by range; they, and pointers, carry the client's time.
 """
 

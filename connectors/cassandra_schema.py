@@ -10,6 +10,7 @@ from cassandra import AlreadyExists
 from cassandra.cluster import Session
 
 from connectors.cassandra import cassandra_errors
+from topologies.continue_watching import KEPT_S
 from topologies.errors import StoreError
 from topologies.settings import CassandraSettings
 from topologies.view import View
@@ -39,6 +40,10 @@ TABLES: Final = {
         received bigint, applied bigint, duplicate bigint, late bigint, dead bigint,
         PRIMARY KEY ((scope), source)
     ) WITH""",
+    "bookmarks": f"""(
+        account text, profile text, title text, mark blob,
+        PRIMARY KEY ((account, profile), title)
+    ) WITH default_time_to_live = {KEPT_S} AND""",
     "ended": """(
         scope text, source text, at_ms bigint,
         PRIMARY KEY ((scope), source)

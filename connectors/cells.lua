@@ -33,15 +33,16 @@ local function plain(text)
 end
 
 -- Takes away every key of ours in one step but the server's mark, without which a server that has ever evicted would be wiped once more;
--- whoever writes finds that it is gone and writes all of its cells again.
+-- whoever writes finds that it is gone and writes all of its cells again. Shelves stay: none is a sum of others, and one that is gone is
+-- told by itself.
 local function wipe(prefix)
-  local pattern, cursor, gone = plain(prefix) .. '*', '0', 0
+  local pattern, cursor, gone, shelves = plain(prefix) .. '*', '0', 0, prefix .. 'cw/'
   repeat
     local page = redis.call('SCAN', cursor, 'MATCH', pattern, 'COUNT', 1000)
     cursor = page[1]
     local ours = {}
     for _, key in ipairs(page[2]) do
-      if key ~= prefix .. 'server' then ours[#ours + 1] = key end
+      if key ~= prefix .. 'server' and string.sub(key, 1, #shelves) ~= shelves then ours[#ours + 1] = key end
     end
     if #ours > 0 then gone = gone + redis.call('UNLINK', unpack(ours)) end
   until cursor == '0'
@@ -358,6 +359,71 @@ local function census(keys, args)
   return missing
 end
 
+-- Whether bookmark `new` supersedes `old`: their bytes are in that order. (Lua's own `>` goes by the server's locale.)
+local function supersedes(new, old)
+  for at = 1, #new do
+    local a, b = string.byte(new, at), string.byte(old, at) or -1
+    if a ~= b then return a > b end
+  end
+  return false
+end
+
+-- Which of the titles to take away so that `most` are left: finished ones first, then the oldest.
+local function surplus(shelf, most)
+  local fields, titles, marks = redis.call('HGETALL', shelf), {}, {}
+  for i = 1, #fields, 2 do
+    if fields[i] ~= '' then
+      titles[#titles + 1] = fields[i]
+      marks[fields[i]] = (string.byte(fields[i + 1], 13) == 0 and '\1' or '\0') .. fields[i + 1]
+    end
+  end
+  table.sort(titles, function(a, b) return supersedes(marks[a], marks[b]) end)
+  return {unpack(titles, most + 1)}
+end
+
+-- Has the shelf the greater of each title's bookmarks, this one and the one that is there. given: title, bookmark, …
+local function keep(shelf, most, expiry_s, given)
+  local names, sets = {}, {}
+  for i = 1, #given, 2 do names[#names + 1] = given[i] end
+  local olds = #names > 0 and redis.call('HMGET', shelf, unpack(names)) or {}
+  for i = 1, #names do
+    local new, old = given[2 * i], olds[i]
+    if not old or supersedes(new, old) then
+      sets[#sets + 1] = names[i]
+      sets[#sets + 1] = new
+    end
+  end
+  if #sets > 0 then
+    redis.call('HSET', shelf, unpack(sets))
+    local held = redis.call('HLEN', shelf)
+    if held > most + 1 or held > most and redis.call('HEXISTS', shelf, '') == 0 then
+      local gone = surplus(shelf, most)
+      if #gone > 0 then redis.call('HDEL', shelf, unpack(gone)) end
+    end
+  end
+  redis.call('EXPIRE', shelf, expiry_s)
+end
+
+-- KEYS shelves   ARGV how many titles a shelf has at most, expiry (s from now), then of each shelf the number of its pairs, and those
+local function mark(keys, args)
+  local at = 3
+  for _, shelf in ipairs(keys) do
+    local last = at + 2 * tonumber(args[at])
+    keep(shelf, tonumber(args[1]), args[2], {unpack(args, at + 1, last)})
+    at = last + 1
+  end
+  return 'ok'
+end
+
+-- KEYS shelf   ARGV most titles, expiry (s from now), pairs of all that the durable store has: from now on the shelf is whole
+local function renew(keys, args)
+  redis.call('HSET', keys[1], '', '1')
+  keep(keys[1], tonumber(args[1]), args[2], {unpack(args, 3)})
+  return 'ok'
+end
+
+redis.register_function('mq_mark', mark)
+redis.register_function('mq_renew', renew)
 redis.register_function('mq_begin', begin)
 redis.register_function('mq_put', put)
 redis.register_function('mq_end', finish)

@@ -15,6 +15,10 @@
     {prefix}{view}:{logic}:{window}:{start_ms}:{grouping}:b:{measure}  sorted set: key by −total, so that equal ones come in key order;
                                                                        every total down to some total, at least the greatest BOARD_FEWEST
 
+    {prefix}cw/{account}U+001F{profile}              hash, a profile's shelf: title → bookmark (topologies/marks.py), MOST_TITLES at most;
+                                                     "" → 1 if it has all that Cassandra has, else some. Colons are written %3A. It is
+                                                     no source's and needs no version but its bookmarks' own; it expires when nothing moves
+
     key = dimension values joined by U+001F, UTF-8 ("" for the grouping of none); measures = little-endian int64 each;
     grouping = its index in the view. A cell of zeros does not exist. Keys of a window expire at its end + retention, live ones never.
 
@@ -23,7 +27,8 @@ Functions of cells.lua; each compares the version with `seen` in the same step i
     mq_begin  raises seen       mq_put  stores cells, moves totals and leaderboards by the difference      mq_end  applied = seen
     mq_reset  un-applies        mq_take removes some of the source's cells from everywhere
     mq_conclude  ends a source: nobody writes it any more
-    mq_look, mq_census  notice keys that are gone (evicted, deleted by hand), and then take away all of ours: owners write theirs again
+    mq_mark  keeps the greater bookmark of each title     mq_renew  so too, and then the shelf has all
+    mq_look, mq_census  notice keys that are gone (evicted, deleted by hand), and then take away ours but shelves: owners write theirs anew
 
     each answers `ok`, `refused` (a newer version has been seen) or `mismatch` (the server does not hold what this owner wrote:
     restarted, failed over or emptied).  Reader's rule: a source is consistent while applied = seen.
@@ -42,7 +47,7 @@ import redis.exceptions
 from topologies.errors import MarqueeError, ServerAway, StoreError
 from topologies.settings import RedisSettings
 from topologies.sources import Source
-from topologies.view import View, Window
+from topologies.view import KEY_SEPARATOR, View, Window
 
 LIBRARY: Final = files("connectors").joinpath("cells.lua").read_text(encoding="utf-8")
 BOARD_FEWEST: Final = 500
@@ -83,6 +88,11 @@ class RedisKeys:
 
     def board(self, stem: str, view: View) -> str | None:
         return None if view.leaderboard is None else f"{stem}b:{view.leaderboard}"
+
+    def shelf(self, account: str, profile: str) -> str:
+        """Without a colon behind the prefix, so that no pattern of other keys matches it, whatever the names."""
+        account, profile = (text.replace("%", "%25").replace(":", "%3A") for text in (account, profile))
+        return f"{self.prefix}cw/{account}{KEY_SEPARATOR}{profile}"
 
     def parsed(self, cells_key: str) -> tuple[str, int, str, int, int]:
         """(view name, logic, window, start_ms, grouping) of an s-key; StoreError if it is none."""

@@ -37,7 +37,9 @@ from connectors.redis import (
     shown,
     undeclared,
 )
+from connectors.shelves import put_marks
 from topologies.flushes import CellBatch
+from topologies.marks import MarkBatch
 from topologies.settings import RedisSettings
 from topologies.sources import Source, SourceStatus
 from topologies.view import LIVE, View
@@ -103,6 +105,12 @@ class CellCache:
             if self._policy != "noeviction":
                 raise evicting(self._settings.url, self._policy)
             return await self._with_library(lambda: self._send(self._calls(status, batches, last_applied, worker, at_ms)))
+
+    async def write_marks(self, batch: MarkBatch) -> None:
+        """Brings bookmarks to their profiles' shelves, where the greater ones stand: again, or out of order, changes nothing."""
+        if len(batch):
+            with redis_errors(self._settings):
+                await self._with_library(lambda: put_marks(self._client, self._keys, batch))
 
     async def reset(self, source: Source, version: int) -> FlushOutcome:
         """Takes away all that `source` has in Redis, a few hundred cells a step; from now until its next flush it is not consistent."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +31,7 @@ from connectors.kafka import matching_topics
 from loadgen import (
     audit_admission,
     audit_bins,
+    audit_bookmarks,
     audit_compare,
     audit_finals,
     audit_ledger,
@@ -56,9 +57,9 @@ from loadgen.audit_stores import ServedStores
 from loadgen.ledger import open_run
 from topologies import accounting
 from topologies.settings import Settings
-from topologies.sources import SourceStatus
+from topologies.sources import Source, SourceStatus
 from topologies.view import View, parts_of
-from topologies.views import selected
+from topologies.views import keeps_bookmarks, selected
 
 TAIL: Final = 20_000
 """A log that ends at most so many records past what is applied is read to its end, to see whether only ticks are left."""
@@ -110,6 +111,8 @@ def audit(settings: Settings, run_name: str | None, on_progress: Progress) -> Au
     tallies = {name: ViewTally() for name in (*(view.family for view in views), accounting.NAME)}
     for view in views:
         tallies[view.family].independent &= audit_views.is_independent(view)
+    if keeps_bookmarks(settings.worker.views):
+        tallies[audit_bookmarks.NAME] = ViewTally()
     with tempfile.TemporaryDirectory(prefix="marquee-audit-") as directory, _database(Path(directory)) as database:
         going = _Audit(settings, views, database, Path(directory), run, on_progress, tallies)
         _carry_out(going)
@@ -146,6 +149,15 @@ def _carry_out(going: _Audit) -> None:
         going.on_progress(f"recounting source {number} of {len(files)}: {wanted[source]:,} records")
         _recount(going, ends[str(source)], copied, wanted[source])
         copied.remove()
+    if audit_bookmarks.NAME in going.tallies:
+        growing = any(source.trouble for source in going.sources) or any(end.end > wanted[end.source] for end in _ends_now(going, wanted))
+        going.differences += audit_bookmarks.compare(going.database, going.tallies[audit_bookmarks.NAME], growing=growing)
+
+
+def _ends_now(going: _Audit, sources: Iterable[Source]) -> list[LogEnd]:
+    """The ends of these sources' logs as they are now."""
+    read = set(sources)
+    return [end for end in log_ends(going.settings, {source.topic for source in read}) if end.source in read]
 
 
 def _read_stores(going: _Audit) -> list[LogEnd]:
@@ -166,6 +178,9 @@ def _read_stores(going: _Audit) -> list[LogEnd]:
         going.checkpoints = stores.checkpoints(going.cached.keys() | going.stored.keys())
         going.losses, going.ended = stores.losses(), stores.ended()
         going.differences += audit_finals.compare(going.database, going.views, finals, going.stored, going.ended, going.tallies)
+        if audit_bookmarks.NAME in going.tallies:
+            going.on_progress("reading the bookmarks")
+            stores.load_bookmarks()
     return ends
 
 
@@ -192,7 +207,8 @@ def _read_to(going: _Audit, end: LogEnd) -> int:
 def _recount(going: _Audit, end: LogEnd, copied: CopiedLog, read_to: int) -> None:
     database, text, counted = going.database, str(end.source), going.tallies[accounting.NAME]
     arrow = [copied.arrow] if copied.arrow.exists() else []
-    audit_sql.load_rows(database, [copied.json], going.run.tag, arrow, audit_views.asked_by(going.views))
+    asked = audit_views.asked_by(going.views) | (audit_bookmarks.ASKED if audit_bookmarks.NAME in going.tallies else frozenset())
+    audit_sql.load_rows(database, [copied.json], going.run.tag, arrow, asked)
     audit_admission.classify(database)
     audit_views.prepare(database, going.views)
     now_ms = time.time_ns() // 1_000_000
@@ -211,6 +227,9 @@ def _recount(going: _Audit, end: LogEnd, copied: CopiedLog, read_to: int) -> Non
         _measure(going)
     if text in going.stored and text not in going.cached:
         going.differences += audit_compare.missing_in_redis(going.stored[text], counted)
+    if audit_bookmarks.NAME in going.tallies:
+        known = (("redis", going.cached), ("cassandra", going.stored))
+        audit_bookmarks.recount(database, {store: statuses[text].offset for store, statuses in known if text in statuses})
     kafka, durable = going.settings.kafka, going.checkpoints.get(text, 0)
     going.differences += audit_letters.compare(database, kafka, end.source, copied, durable, read_to, going.letters)
     furthest = going.applied(text)[1]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from topologies.view import LIVE
-from topologies.views import VIEWS
+from topologies.views import OTHERS, VIEWS
 
 DIFFERENCES_SHOWN: Final = 20
 CLASSES: Final = ("applied", "duplicate", "late", "dead")
@@ -166,8 +166,8 @@ class AuditResult:
     def exact(self) -> bool:
         """Nothing wrong, nothing empty, nothing lost, no letter wrong, and the ledger not contradicted.
 
-        A view of who is live is empty when all have left and none of them saw a whole minute, one of sessions while none is over: both
-        recount and stores say so.
+        A view of who is live is empty when all have left and none of them saw a whole minute, one of sessions while none is over, and one of
+        bookmarks until one is due: both recount and stores say so.
         """
         right = all(view.wrong == 0 and (view.cells > 0 or _goes_by_the_clock(name)) for name, view in self.views.items())
         right = right and not any(tally.faults for tally in self.letters.values())
@@ -229,4 +229,4 @@ def _instant(epoch_ms: int) -> str | None:
 
 
 def _goes_by_the_clock(view: str) -> bool:
-    return view in VIEWS and (LIVE in VIEWS[view].windows or VIEWS[view].of == "session")
+    return view in OTHERS or (view in VIEWS and (LIVE in VIEWS[view].windows or VIEWS[view].of == "session"))

@@ -12,6 +12,7 @@ from typing import Final, Self
 import duckdb
 import pyarrow as pa
 
+from connectors.bookmark_store import BookmarkRows
 from connectors.cassandra import close, connect
 from connectors.cassandra_finals import FinalRows
 from connectors.cassandra_reader import CellRows
@@ -19,8 +20,9 @@ from connectors.cassandra_schema import ensure_schema
 from connectors.checkpoints import offsets_of
 from connectors.redis import BOARD_FEWEST
 from connectors.redis_reader import CellReader, WindowLook
+from connectors.shelves import ShelfReader
 from connectors.source_notes import SourceNotes
-from loadgen import audit_finals
+from loadgen import audit_bookmarks, audit_finals
 from loadgen.audit_report import Difference
 from topologies.errors import StoreError
 from topologies.settings import Settings
@@ -131,6 +133,14 @@ class ServedStores:
                     self._insert(store, "", audit_finals.read(self._finals, view, window, marks, buckets))
                 spans |= {(view.name, window.name, pack_ms): mark.basis for pack_ms, mark in marks.items()}
         return spans
+
+    def load_bookmarks(self) -> None:
+        """Bring every bookmark that stands in either store."""
+        reader = ShelfReader(self._settings.redis)
+        try:
+            audit_bookmarks.load(self._database, BookmarkRows(self._session, self._settings.cassandra), reader)
+        finally:
+            reader.close()
 
     def wrong_totals(self) -> tuple[dict[str, tuple[int, int]], list[Difference]]:
         """By view: how many totals and ranks of Redis were compared with the sums of its sources' cells, and how many differ; and which."""

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Final
 from weakref import WeakKeyDictionary
 
+from connectors.bookmark_store import BookmarkStore
 from connectors.cassandra_store import CellStore
 from connectors.redis_cache import CellCache, FlushOutcome
 from streams import metrics
@@ -22,8 +23,11 @@ from streams.assignor import Place
 from streams.logs import at
 from streams.metered import CpuMeter
 from streams.partition import FOREIGN, PartitionOwner
-from topologies.cells import CACHE
+from topologies.bookmarks import MarksTaken
+from topologies.cells import CACHE, DURABLE
 from topologies.errors import ServerAway, StoreError
+from topologies.fold import FlushTaken, PartitionState
+from topologies.marks import MarkBatch
 from topologies.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -65,21 +69,24 @@ class CacheFlush:
     async def _flush(self, owner: PartitionOwner) -> None:
         state = owner.state
         batches, taken = state.take_cached()
+        marks = _marks_of(state, CACHE)
         status = state.status()
         at_ms = int(time.time() * 1000)
         try:
+            if marks is not None:  # first: a cache that has applied an offset has the bookmarks that were due there
+                await self._cache.write_marks(marks[0])
             outcome = await self._cache.flush(status, batches, last_applied=owner.cached, worker=self._worker, at_ms=at_ms)
             if outcome is FlushOutcome.MISMATCH:
                 log.warning("%s: Redis lost what it had; writing all cells again", owner.source, extra=at(owner.source, status.offset))
                 metrics.CACHE_REWRITES.labels(owner.source.topic, owner.source.partition).inc()
                 await self._cache.reset(owner.source, status.offset)
         except BaseException:  # cancelled too: what was taken is still lacking
-            state.put_back(taken)
+            _put_back(state, taken, marks, CACHE)
             raise
         if outcome is FlushOutcome.WRITTEN:
             owner.cached = status.offset
             return
-        state.put_back(taken)
+        _put_back(state, taken, marks, CACHE)
         if outcome is FlushOutcome.MISMATCH:
             state.mark_all(CACHE)
             owner.cached = None
@@ -109,8 +116,10 @@ def near_end(owner: PartitionOwner, caught_up: Callable[[Place, int], bool]) -> 
 class DurableFlush:
     """Brings changed packs and the status to Cassandra. With it away, nothing is acknowledged."""
 
-    def __init__(self, cells: CellStore) -> None:
+    def __init__(self, cells: CellStore, bookmarks: BookmarkStore | None = None) -> None:
+        """bookmarks: where they are stored; None where no state keeps any."""
         self._cells = cells
+        self._bookmarks = bookmarks
 
     async def __call__(self, owner: PartitionOwner) -> None:
         """Flush one partition, unless it is spoiled. Raises ServerAway or StoreError with the cells marked again."""
@@ -126,15 +135,29 @@ class DurableFlush:
         state = owner.state
         status = state.status()
         packs, taken = state.take_packs()
+        marks = _marks_of(state, DURABLE)
         try:
+            if marks is not None and self._bookmarks is not None:
+                await self._bookmarks.write(marks[0])
             await self._cells.write_packs(owner.source, status.offset, packs)
             await self._cells.write_status(status)
         except BaseException:
-            state.put_back(taken)
+            _put_back(state, taken, marks, DURABLE)
             raise
         owner.stored = status.offset
         owner.acknowledge()
         state.close_final()
+
+
+def _marks_of(state: PartitionState, store: int) -> tuple[MarkBatch, MarksTaken] | None:
+    """The bookmarks that are due and that the store lacks; None if none are kept."""
+    return state.bookmarks.take(store) if state.bookmarks is not None else None
+
+
+def _put_back(state: PartitionState, cells: FlushTaken, marks: tuple[MarkBatch, MarksTaken] | None, store: int) -> None:
+    state.put_back(cells)
+    if state.bookmarks is not None and marks is not None:
+        state.bookmarks.put_back(marks[1], store)
 
 
 class Cycle:

@@ -39,9 +39,19 @@ class Found:
 class Owners:
     """The owned partitions by place. For the event loop only."""
 
-    def __init__(self, settings: Settings, views: Sequence[View], checkpoints: CheckpointStore, notes: Notes, letters: Letters) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        views: Sequence[View],
+        checkpoints: CheckpointStore,
+        notes: Notes,
+        letters: Letters,
+        *,
+        bookmarks: bool = False,
+    ) -> None:
         self._settings = settings
         self._views = views
+        self._bookmarks = bookmarks
         self._checkpoints = checkpoints
         self._notes = notes
         self._letters = letters
@@ -113,7 +123,7 @@ class Owners:
         Raises SourceError or CheckpointError when it cannot be gone on with exactly, ServerAway or StoreError when that cannot be known.
         """
         source = found.source
-        begun = await restored(source, self._views, self._checkpoints, self._notes, found.earliest)
+        begun = await restored(source, self._views, self._checkpoints, self._notes, found.earliest, bookmarks=self._bookmarks)
         state = begun.state
         if state.offset > found.end:
             raise SourceError(

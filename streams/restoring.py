@@ -15,8 +15,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, Protocol
 
 from connectors.checkpoints import Checkpoint, CheckpointStore
@@ -31,6 +32,8 @@ from topologies.state_codec import load_state
 from topologies.view import View
 
 log = logging.getLogger(__name__)
+Make = Callable[..., PartitionState]
+"""Makes the source's state at an offset, with nothing in it."""
 WAY_ON: Final = "`marquee source accept-gap {source}` goes on without them"
 
 
@@ -55,29 +58,32 @@ class Restored:
     lost: int = 0
 
 
-async def restored(source: Source, views: Sequence[View], checkpoints: CheckpointStore, notes: Notes, earliest: int) -> Restored:
-    """The partition's beginning, `earliest` being where its log begins now.
+async def restored(
+    source: Source, views: Sequence[View], checkpoints: CheckpointStore, notes: Notes, earliest: int, *, bookmarks: bool = False
+) -> Restored:
+    """The partition's beginning, `earliest` being where its log begins now; of these views, and of continue_watching with `bookmarks`.
 
     Raises CheckpointError when it cannot be gone on with and nobody has accepted the loss; ServerAway or StoreError when that cannot
     be known.
     """
     with metrics.RESTORE_SECONDS.time():
-        found = await _found(source, views, checkpoints, notes, earliest)
+        make = partial(PartitionState, source, views, bookmarks=bookmarks)
+        found = await _found(make, source, checkpoints, notes, earliest)
         lost = sum(gap.records for gap in await asyncio.to_thread(notes.gaps) if gap.source == str(source))
         return replace(found, lost=lost)
 
 
-async def _found(source: Source, views: Sequence[View], checkpoints: CheckpointStore, notes: Notes, earliest: int) -> Restored:
+async def _found(make: Make, source: Source, checkpoints: CheckpointStore, notes: Notes, earliest: int) -> Restored:
     try:
         checkpoint = await checkpoints.newest(source)
         if checkpoint is None:
-            return await _first(source, views, notes, earliest)
-        state = await _loaded(checkpoint, source, views)
+            return await _first(make, source, notes, earliest)
+        state = await _loaded(checkpoint, make())
     except CheckpointError as error:
         if earliest > 0:
-            return await _anew(source, views, notes, earliest, str(error))
+            return await _anew(make, source, notes, earliest, str(error))
         log.warning("%s: recounting the log from its start", error, extra=at(source, 0))
-        return Restored(PartitionState(source, views, 0), 0, FOREIGN)
+        return Restored(make(0), 0, FOREIGN)
     if state.offset < earliest:
         await _pass_over(source, notes, state.offset, state.offset, earliest, f"its checkpoint stands at offset {state.offset}")
         state.offset = earliest
@@ -85,30 +91,31 @@ async def _found(source: Source, views: Sequence[View], checkpoints: CheckpointS
     return Restored(state, checkpoint.offset, checkpoint.offset)
 
 
-async def _loaded(checkpoint: Checkpoint, source: Source, views: Sequence[View]) -> PartitionState:
+async def _loaded(checkpoint: Checkpoint, empty: PartitionState) -> PartitionState:
+    source = empty.source
     for sentence in checkpoint.skipped:
         metrics.CHECKPOINTS_SKIPPED.inc()
         log.error("%s: %s; going on from the one at offset %d", source, sentence, checkpoint.offset, extra=at(source, checkpoint.offset))
-    return await asyncio.to_thread(load_state, checkpoint.payload, source, views)
+    return await asyncio.to_thread(load_state, checkpoint.payload, source, empty.views, bookmarks=empty.bookmarks is not None)
 
 
-async def _first(source: Source, views: Sequence[View], notes: Notes, earliest: int) -> Restored:
+async def _first(make: Make, source: Source, notes: Notes, earliest: int) -> Restored:
     """There has never been a checkpoint."""
     if earliest > 0:
         if await asyncio.to_thread(notes.stored, source) is not None:
-            return await _anew(source, views, notes, earliest, f"{source} has been computed and has no checkpoint any more")
+            return await _anew(make, source, notes, earliest, f"{source} has been computed and has no checkpoint any more")
         reason = "the log began there when it was first read"
         log.warning("%s: the log begins at offset %d; what was before was never counted", source, earliest, extra=at(source, earliest))
         await _noted(notes, Gap(str(source), 0, earliest, reason, _now_ms()))
-    return Restored(PartitionState(source, views, earliest), earliest, None)
+    return Restored(make(earliest), earliest, None)
 
 
-async def _anew(source: Source, views: Sequence[View], notes: Notes, earliest: int, reason: str) -> Restored:
+async def _anew(make: Make, source: Source, notes: Notes, earliest: int, reason: str) -> Restored:
     """Its state is gone and the log's beginning too: from here on only what comes is counted, if that was accepted."""
     stored = await asyncio.to_thread(notes.stored, source) or 0
     told = f"{reason}; what was not final at offset {stored} is counted anew from offset {earliest} on"
     await _pass_over(source, notes, stored, min(stored, earliest), earliest, told)
-    return Restored(PartitionState(source, views, earliest), earliest, FOREIGN)
+    return Restored(make(earliest), earliest, FOREIGN)
 
 
 async def _pass_over(source: Source, notes: Notes, stood_at: int, first: int, earliest: int, reason: str) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from cassandra.cluster import Session
 
 from connectors import cassandra
+from connectors.bookmark_store import BookmarkStore
 from connectors.cassandra_schema import ensure_schema
 from connectors.cassandra_store import CellStore
 from connectors.checkpoints import CassandraCheckpoints
@@ -30,6 +31,7 @@ class Stores:
     session: Session
     cache: CellCache
     cells: CellStore
+    bookmarks: BookmarkStore
     checkpoints: CassandraCheckpoints
     notes: SourceNotes
 
@@ -46,6 +48,7 @@ async def open_stores(settings: Settings, views: Sequence[View], address: str) -
     session = await asyncio.to_thread(cassandra.connect, settings.cassandra)
     await asyncio.to_thread(ensure_schema, session, settings.cassandra, views)
     cells = await asyncio.to_thread(CellStore, session, settings.cassandra, views)
+    bookmarks = await asyncio.to_thread(BookmarkStore, session, settings.cassandra)
     checkpoints = await asyncio.to_thread(CassandraCheckpoints, session, settings.cassandra)
     notes = await asyncio.to_thread(SourceNotes, session, settings.cassandra)
     cache = CellCache(settings.redis, every_part())
@@ -54,4 +57,4 @@ async def open_stores(settings: Settings, views: Sequence[View], address: str) -
         await cache.connect()
     except (ServerAway, StoreError) as error:
         log.error("%s; going on without the cache", error)
-    return Stores(session, cache, cells, checkpoints, notes)
+    return Stores(session, cache, cells, bookmarks, checkpoints, notes)

@@ -39,7 +39,7 @@ from streams.watchdog import Watchdog
 from topologies.errors import MarqueeError
 from topologies.settings import Settings
 from topologies.view import View, parts_of
-from topologies.views import selected
+from topologies.views import keeps_bookmarks, selected
 from topologies.warm import warm
 
 log = logging.getLogger(__name__)
@@ -127,13 +127,14 @@ class Worker:
     async def _work(self, stores: Stores, stop: asyncio.Event) -> int:
         worker = worker_name(self._settings)
         letters = Letters(self._settings.kafka)
-        owners = Owners(self._settings, self._views, stores.checkpoints, stores.notes, letters)
         options = self._settings.worker
+        bookmarks = keeps_bookmarks(options.views)
+        owners = Owners(self._settings, self._views, stores.checkpoints, stores.notes, letters, bookmarks=bookmarks)
         caching = Cycle("Redis", CacheFlush(stores.cache, worker), owners.all, options.redis_flush_s, options, abreast=2, part=CACHE_PART)
         driver = cassandra.driver_cpu_s
         storing = Cycle(
             "Cassandra",
-            DurableFlush(stores.cells),
+            DurableFlush(stores.cells, stores.bookmarks),
             owners.all,
             options.cassandra_flush_s,
             options,

@@ -257,3 +257,17 @@ def spread(entries: np.ndarray, used: np.ndarray, numbers: np.ndarray, place: Wo
     for row in range(entries.shape[0]):
         entry = signed(entries[row])
         dims[row, place] = numbers[used[entry]] if entry >= 0 and used[entry] >= 0 else 0
+
+
+def spans_of_rows(base: int, batch: int, plan: NDArray[np.int64], kinds: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The text of each event in a column: i64[n, 2], start (from `base`) and length, 0 where there is none."""
+    count = len(kinds)
+    spans = np.zeros((count, 2), np.int64)
+    if plan[COLUMN] < 0 or not has_texts(plan):
+        return spans
+    entries, used = np.empty(count, np.int32), np.empty(count, np.int32)
+    if spans_of(base, batch, plan, kinds, entries, used, spans) < 0:
+        return spans
+    numbers = np.where(entries >= 0, used[entries], -1)
+    each: NDArray[np.int64] = np.where((numbers >= 0)[:, None], spans[numbers], 0)
+    return each

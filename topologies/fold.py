@@ -28,6 +28,7 @@ from topologies.admission import (
     admit,
 )
 from topologies.blocks import RecordBlock as RecordBlock
+from topologies.bookmarks import Bookmarks
 from topologies.cells import CACHE, DURABLE, Taken, TumblingCells
 from topologies.dictionary import Dictionary
 from topologies.errors import DeclarationError, SourceError
@@ -76,14 +77,15 @@ class FlushTaken:
 class PartitionState:
     """All that is known of one source at `offset`: dictionaries, sessions, cells, counters."""
 
-    def __init__(self, source: Source, views: Sequence[View], offset: int = 0) -> None:
+    def __init__(self, source: Source, views: Sequence[View], offset: int = 0, *, bookmarks: bool = False) -> None:
+        """bookmarks: whether those of continue_watching are kept, which is no View."""
         self.source = source
         self.views = tuple(views)
         self.offset = offset
         live = _live_view(self.views)
-        self.dimensions = _dimensions(self.views, live)
+        self.dimensions = _dimensions(self.views, live, ("title",) if bookmarks else ())
         """The live view's first."""
-        self._asked = _asked(self.views)
+        self._asked = _asked(self.views) | ({"position_s", "runtime_s"} if bookmarks else frozenset())
         self._hashed = frozenset(view.distinct.of for view in self.views if view.distinct is not None)
         of_sessions = any(view.of == "session" for view in self.views)
         known = dict.fromkeys((*self.dimensions, *(SPELL_DIMENSIONS if of_sessions else ())))
@@ -98,11 +100,13 @@ class PartitionState:
             for made, windows in _tables(view)
             if windows
         ]
+        self.bookmarks = Bookmarks(self.dictionaries["title"]) if bookmarks else None
 
     @property
     def nbytes(self) -> int:
         """Bytes that the state's tables take."""
         cells = sum(cells.nbytes for cells in self.tumbling) + (self.live.nbytes if self.live else 0)
+        cells += self.bookmarks.nbytes if self.bookmarks else 0
         return cells + self.sessions.nbytes + sum(dictionary.nbytes for dictionary in self.dictionaries.values())
 
     def status(self) -> SourceStatus:
@@ -122,12 +126,17 @@ class PartitionState:
             raise SourceError(f"{self.source}: a batch from offset {block.first_offset} does not follow the state at {self.offset}")
         refused: list[Refused] = []
         if len(block):
-            rows = RowReader(self.dimensions, self.dictionaries, self._asked, self._hashed).read(block)
+            viewers = self.bookmarks.profiles if self.bookmarks is not None else None
+            rows = RowReader(self.dimensions, self.dictionaries, self._asked, self._hashed, viewers).read(block)
+            clock = int(self.sessions.counters[CLOCK])
             classes, outcomes = self._admit(rows)
             weights = (classes == APPLIED).view(np.int8)
             for cells in self.tumbling:
                 if cells.view.of == "event":
                     cells.fold(weights, rows.integers, outcomes, rows.dims)
+            if self.bookmarks is not None:
+                batch = Batch(rows.kinds, rows.timestamps, rows.integers, rows.ids, rows.tells, rows.dims, classes, outcomes)
+                self.bookmarks.fold(batch, self.dimensions.index("title"), len(self.dimensions), clock)
             self._sweep()
             refused = _refused(classes, rows)
         self.offset = block.next_offset
@@ -210,6 +219,8 @@ class PartitionState:
         """That store is to get every cell again."""
         for cells in self._cells():
             cells.mark_all(store)
+        if self.bookmarks is not None:
+            self.bookmarks.mark_all(store)
 
     def close_final(self) -> None:
         """Drop what can never change again and is durable. Not while a flush to the durable store is under way."""
@@ -219,6 +230,8 @@ class PartitionState:
                 self.sessions.counters[SAMPLES] = cells.close_final(watermark, int(self.sessions.counters[SAMPLES]))
             else:
                 cells.close_final(watermark)
+        if self.bookmarks is not None:
+            self.bookmarks.close(watermark)
 
     def canonical(self) -> dict[str, Any]:
         """The state without the accidents of its tables, for comparing two of them."""
@@ -227,6 +240,7 @@ class PartitionState:
             "status": self.status(),
             "cells": {c.name: c.canonical(samples) if isinstance(c, LiveCells) else c.canonical() for c in self._cells()},
             "sessions": self.sessions.canonical(),
+            "bookmarks": self.bookmarks.canonical(self.sessions.watermark_ms()) if self.bookmarks is not None else {},
         }
 
 
@@ -265,11 +279,11 @@ def _live_view(views: Sequence[View]) -> View | None:
     return live[0] if live else None
 
 
-def _dimensions(views: Sequence[View], live: View | None) -> tuple[str, ...]:
+def _dimensions(views: Sequence[View], live: View | None, more: tuple[str, ...]) -> tuple[str, ...]:
     followed = sorted(live.dimensions) if live is not None else []
     if live is not None and len(followed) > LIVE_DIMENSIONS:
         raise DeclarationError(f"view {live.name}: a live view may be by {LIVE_DIMENSIONS} dimensions; {', '.join(followed)} are more")
-    asked = {dimension for view in views if view.of == "event" for dimension in view.dimensions}
+    asked = {*more, *(dimension for view in views if view.of == "event" for dimension in view.dimensions)}
     if any(view.of == "session" for view in views):
         asked |= set(SESSION_DIMENSIONS)
     others = sorted(asked - set(followed))

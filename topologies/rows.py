@@ -29,6 +29,7 @@ from topologies.dictionary import ABSENT, Dictionary
 from topologies.events import FIELDS, KINDS, NULL, Malformed, check_event
 from topologies.hashing import hash_columns, hash_spans
 from topologies.murmur import WORDS
+from topologies.profiles import VIEWER, Profiles
 from topologies.view import BIN_MARK
 
 KNOWN_TEXTS: Final = {"kind": [kind.encode() for kind in KINDS], **{field + BIN_MARK: BIN_TEXTS for field in BINNED}}
@@ -73,7 +74,7 @@ class Rows:
 
 class RowReader:
     """Reads blocks into rows: the texts of these dimensions as their numbers in the dictionaries, at least these integers, and the hashes
-    of these texts."""
+    of these texts. With `viewers`, one more dimension behind those: the profile's number there."""
 
     def __init__(
         self,
@@ -81,7 +82,10 @@ class RowReader:
         dictionaries: Mapping[str, Dictionary],
         integers: Iterable[str] = INTEGERS,
         hashed: Iterable[tuple[str, ...]] = (),
+        viewers: Profiles | None = None,
     ) -> None:
+        if viewers is not None:
+            dimensions = (*dimensions, VIEWER)
         self._dimensions = tuple(dimensions)
         self._binned = {place: name.removesuffix(BIN_MARK) for place, name in enumerate(dimensions) if name.endswith(BIN_MARK)}
         wanted = ASKED | set(integers) | (KNOWN_TEXTS.keys() & set(dimensions)) | set(self._binned.values())
@@ -89,6 +93,7 @@ class RowReader:
         self._dictionaries = dictionaries
         self._hashed = tuple(hashed)
         self._words = np.zeros(WORDS, dtype=np.uint64)
+        self._viewers = viewers
 
     def read(self, block: RecordBlock) -> Rows:
         """Every record's rows. Raises nothing, whatever the bytes."""
@@ -136,6 +141,10 @@ class RowReader:
         for place, dimension in enumerate(self._dimensions):
             if place in self._binned:
                 continue
+            if dimension == VIEWER and self._viewers is not None:
+                names = (columns.spans[:, TEXT[name]] for name in ("account", "profile"))
+                dims[:, place] = self._viewers.intern(columns.buffer, columns.kind, *names)
+                continue
             if dimension in KNOWN_TEXTS:
                 dims[:, place] = columns.integer(dimension) - NULL
                 dims[others, place] = ABSENT
@@ -171,6 +180,12 @@ class RowReader:
         entries, used, spans = np.empty(count, np.int32), np.empty(count, np.int32), np.empty((count, 2), np.int64)
         for place, dimension in enumerate(self._dimensions):
             if place in self._binned:
+                continue
+            if dimension == VIEWER and self._viewers is not None:
+                names = [
+                    arrow_judge.spans_of_rows(base, address, record.plan.table[_FIELD[name]], part.kinds) for name in ("account", "profile")
+                ]
+                part.dims[:, place] = self._viewers.intern(buffer, part.kinds, *names)
                 continue
             column = record.plan.table[_FIELD[dimension]]
             if dimension in KNOWN_TEXTS:

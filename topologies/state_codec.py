@@ -98,6 +98,7 @@ def dump_state(state: PartitionState, room: SnapshotRoom | None = None) -> Snaps
         "islands": table.islands().copy(),
         "tumbling": {cells.name: cells.dump() for cells in state.tumbling},
         "live": state.live.dump(samples) if state.live is not None else None,
+        "bookmarks": state.bookmarks.dump() if state.bookmarks is not None else None,
     }
     room = room or SnapshotRoom()
     return Snapshot(state.offset, table.watermark_ms(), document, room.copy(table.rows()), room.copy(table.spell_rows()))
@@ -113,7 +114,7 @@ def pack_state(snapshot: Snapshot) -> bytes:
     return b"".join([_HEAD.pack(MAGIC, SCHEMA, zlib.crc32(packed)), packed])
 
 
-def load_state(payload: bytes, source: Source, views: Sequence[View]) -> PartitionState:
+def load_state(payload: bytes, source: Source, views: Sequence[View], *, bookmarks: bool = False) -> PartitionState:
     """The state that a checkpoint holds. Raises CheckpointError if it is none of this source, these views and a version that is read."""
     body = memoryview(payload)[_HEAD.size :]
     try:
@@ -129,9 +130,9 @@ def load_state(payload: bytes, source: Source, views: Sequence[View]) -> Partiti
         raise CheckpointError(f"a checkpoint of {source} cannot be read ({error}); drop it to go on without it") from error
     if document["source"][0] != source.region or document["source"][2:] != [source.topic_id, source.partition]:
         raise CheckpointError(f"a checkpoint of {document['source']} stands where one of {source} should; drop it to go on without it")
-    if document["views"] != _signature(views):
+    if document["views"] != _signature(views) or (document.get("bookmarks") is not None) != bookmarks:
         raise OutdatedState(f"a checkpoint of {source} was made with other views than are declared now")
-    return _restored(document, source, views)
+    return _restored(document, source, views, bookmarks)
 
 
 def _first_schema(body: memoryview) -> dict[str, Any]:
@@ -169,8 +170,8 @@ def _widened(document: dict[str, Any]) -> dict[str, Any]:
 _READERS: Final = {1: _first_schema, 2: _second_schema, 3: _third_schema}
 
 
-def _restored(document: Mapping[str, Any], source: Source, views: Sequence[View]) -> PartitionState:
-    state = PartitionState(source, views, int(document["offset"]))
+def _restored(document: Mapping[str, Any], source: Source, views: Sequence[View], bookmarks: bool) -> PartitionState:
+    state = PartitionState(source, views, int(document["offset"]), bookmarks=bookmarks)
     for name, dumped in document["dictionaries"].items():
         state.dictionaries[name] = Dictionary.restored(_arrays(dumped))
     for cells in state.tumbling:
@@ -179,6 +180,9 @@ def _restored(document: Mapping[str, Any], source: Source, views: Sequence[View]
     if state.live is not None:
         state.live.rebind(state.dictionaries)
         state.live.load(_arrays(document["live"]))
+    if state.bookmarks is not None:
+        state.bookmarks.rebind(state.dictionaries["title"])
+        state.bookmarks.load(_arrays(document["bookmarks"]))
     sessions = _arrays(document["sessions"])
     columns = SessionColumns(int(sessions["base_ms"]), sessions["widths"], sessions["ids"], sessions["planes"])
     state.sessions.load(columns, _array(document["islands"]), _array(document["counters"]))

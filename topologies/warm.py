@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pyarrow as pa
 
+from topologies.cells import CACHE, DURABLE
 from topologies.compiled import PADDING
 from topologies.events import TICK_VALUE
 from topologies.fold import PartitionState, RecordBlock
@@ -14,13 +15,13 @@ from topologies.views import every_part
 
 _EVENT = (
     '{"v":1,"type":"play_start","session":"s%d","seq":%d,"ts":%d,"account":"a","profile":"p","title":"t%d","region":"r","device":"d",'
-    '"watched_ms":1}'
+    '"watched_ms":1,"position_s":1}'
 )
 
 
 def warm() -> None:
     """Fold a few hundred events into a state that is thrown away; every table grows once on the way."""
-    state = PartitionState(Source("", "", "", 0), every_part())
+    state = PartitionState(Source("", "", "", 0), every_part(), bookmarks=True)
     for minute in range(3):
         values = [(_EVENT % (at % 1500, minute, minute * 60_000 + at, at % 300)).encode() for at in range(2998)] + [TICK_VALUE, b"?"]
         sizes = np.array([len(value) for value in values], dtype=np.int64)
@@ -32,7 +33,17 @@ def warm() -> None:
     _warm_arrow(state)
     state.take_cached()
     state.take_packs()
-    load_state(pack_state(dump_state(state)), state.source, state.views)
+    _warm_bookmarks(state)
+    load_state(pack_state(dump_state(state)), state.source, state.views, bookmarks=True)
+
+
+def _warm_bookmarks(state: PartitionState) -> None:
+    """As a flush of each store takes them, which then fails."""
+    assert state.bookmarks is not None
+    state.mark_all(CACHE)
+    for store in (CACHE, DURABLE):
+        state.bookmarks.put_back(state.bookmarks.take(store)[1], store)
+    state.close_final()
 
 
 def _warm_arrow(state: PartitionState) -> None:

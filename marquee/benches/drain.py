@@ -65,7 +65,8 @@ def drain(
       marquee bench drain --events 2000000 --runs 3 --json
       marquee bench drain --live-sessions 1000000
     """
-    chosen = () if views == "all" else tuple(view.name for view in selected(tuple(name.strip() for name in views.split(","))))
+    chosen = () if views == "all" else tuple(name.strip() for name in views.split(","))
+    selected(chosen)  # what there is not is said before a server starts
     settings = replace(invocation.settings, worker=replace(invocation.settings.worker, views=chosen))
     if live_sessions is not None:
         if encoding != "json":

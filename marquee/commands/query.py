@@ -6,6 +6,7 @@ import click
 
 from marquee.invocation import Invocation, pass_invocation
 from marquee.output import emit, instant, json_option, say, table
+from topologies import continue_watching
 
 
 @click.command()
@@ -49,6 +50,7 @@ def query(
       marquee query audience --by title=t00042 --window day   # its different viewers, in all regions together
       marquee query audience --by region=eu --top 10 --from 2026-01-31T18:00 --to 2026-02-01T00:00
       marquee query accounting
+      marquee query continue_watching --by account=a17 --by profile=p1
     """
     from serving.answers import ask, ask_accounting
     from serving.questions import Question, parse_instant, plan
@@ -60,6 +62,11 @@ def query(
     start = None if from_text is None else parse_instant(from_text)
     end = None if to_text is None else parse_instant(to_text)
     question = Question(view, named, top, window, start, end)
+    if view == continue_watching.NAME:
+        if top or window or from_text or to_text:
+            raise click.UsageError("continue_watching is by account and profile, and now: it takes no --top, --window, --from or --to")
+        _show_shelf(invocation, named, as_json)
+        return
     accounting = view == "accounting"
     if accounting and (by or top or window or from_text or to_text):
         raise click.UsageError("accounting is by source and now: it takes no --by, --top, --window, --from or --to")
@@ -76,6 +83,24 @@ def query(
     ]  # fmt: skip
     table((*([answer.window] if answer.timed else []), *answer.dimensions, *answer.measures), rows, right=answer.measures)
     say(answer.line())
+
+
+def _show_shelf(invocation: Invocation, by: dict[str, str | None], as_json: bool) -> None:
+    from serving.shelves import Shelves, whose
+
+    account, profile = whose(by)  # what cannot be asked is said before a store is
+    with Shelves(invocation.settings) as shelves:
+        shelf = shelves.shelf(account, profile)
+    if as_json:
+        emit(shelf.document())
+        return
+    rows = [(title, _told(mark.position_s), _told(mark.runtime_s), instant(mark.ts)) for title, mark in shelf.rows]
+    table(continue_watching.COLUMNS, rows, right=("position_s", "runtime_s"))
+    say(shelf.line())
+
+
+def _told(seconds: int) -> int | str:
+    return seconds if seconds >= 0 else "-"
 
 
 def _dimension(text: str) -> tuple[str, str | None]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import click
 
 from marquee.output import emit, json_option, table
-from topologies import accounting
+from topologies import accounting, continue_watching
 from topologies.view import View
 
 
@@ -24,9 +24,10 @@ def views(as_json: bool) -> None:
     from topologies.views import VIEWS  # which finds the installed ones too: --help is to work where one of those is wrong
 
     if as_json:
-        emit({"views": [*(_document(view) for view in VIEWS.values()), _ACCOUNTING]})
+        emit({"views": [*(_document(view) for view in VIEWS.values()), _BOOKMARKS, _ACCOUNTING]})
         return
     rows = [_row(view) for view in VIEWS.values()]
+    rows.append((continue_watching.NAME, " × ".join(continue_watching.DIMENSIONS), "live", _MARKED, continue_watching.SUMMARY))
     rows.append((accounting.NAME, "source", "live", ", ".join(accounting.MEASURES), accounting.SUMMARY))
     table(("view", "by", "windows", "measures", "what it tells"), rows)
 
@@ -72,6 +73,16 @@ def _document(view: View) -> dict[str, object]:
     }
 
 
+_MARKED = ", ".join(continue_watching.COLUMNS)
+_BOOKMARKS: dict[str, object] = {
+    "view": continue_watching.NAME,
+    "summary": continue_watching.SUMMARY,
+    "groupings": [list(continue_watching.DIMENSIONS)],
+    "windows": ["live"],
+    "measures": [{"name": name, "summary": f"{name} of a bookmark", "unit": ""} for name in continue_watching.COLUMNS],
+    "leaderboard": None,
+    "logic_version": 1,
+}
 _ACCOUNTING: dict[str, object] = {
     "view": accounting.NAME,
     "summary": accounting.SUMMARY,

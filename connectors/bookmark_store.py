@@ -1,0 +1,90 @@
+"""Bookmarks in Cassandra, written from asyncio and read by queries.
+
+Rows of several profiles go in one unlogged batch (docs/decisions/0031). It stays below what servers warn of: ten partitions, 5 KiB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from cassandra.cluster import Session
+from cassandra.query import BatchStatement, BatchType
+
+from connectors.cassandra import cassandra_errors
+from connectors.flight import executed
+from topologies.marks import Mark, MarkBatch
+from topologies.settings import CassandraSettings
+
+PROFILES_A_BATCH: Final = 10
+BYTES_A_BATCH: Final = 4096
+_ROW_BYTES: Final = 96
+"""What a row takes in a batch besides its texts, as servers reckon it, and some more."""
+
+
+class BookmarkStore:
+    """Cassandra as a worker writes bookmarks. Statements are idempotent, and whatever their order the greatest bookmark stands."""
+
+    def __init__(self, session: Session, settings: CassandraSettings) -> None:
+        """Prepares its statement, which blocks; the schema is there (ensure_schema). The session stays the caller's."""
+        self._session = session
+        self._settings = settings
+        with cassandra_errors(settings):
+            text = f"INSERT INTO {settings.keyspace}.bookmarks (account, profile, title, mark) VALUES (?, ?, ?, ?) USING TIMESTAMP ?"
+            self._mark = session.prepare(text)
+            self._mark.is_idempotent = True
+
+    async def write(self, batch: MarkBatch) -> None:
+        """Stores these bookmarks. Raises ServerAway or StoreError; then some may be stored, and writing them again is right."""
+        if len(batch):
+            await executed(self._session, self._settings, self._statements(batch))
+
+    def _statements(self, batch: MarkBatch) -> Iterator[Any]:
+        rows: list[Any] = []
+        people, size = 0, 0
+        for shelf in batch.shelves():
+            account, profile = shelf.account.decode(), shelf.profile.decode()
+            people += 1
+            for title, mark, version in zip(shelf.titles, shelf.marks, shelf.versions, strict=True):
+                length = _ROW_BYTES + len(shelf.account) + len(shelf.profile) + len(title)
+                if rows and (people > PROFILES_A_BATCH or size + length > BYTES_A_BATCH):
+                    yield _batch_of(rows)
+                    rows, people, size = [], 1, 0
+                rows.append(self._mark.bind((account, profile, title.decode(), mark, version)))
+                size += length
+        if rows:
+            yield _batch_of(rows)
+
+
+def _batch_of(rows: list[Any]) -> Any:
+    if len(rows) == 1:
+        return rows[0]
+    batch = BatchStatement(BatchType.UNLOGGED)
+    batch.is_idempotent = True
+    for row in rows:
+        batch.add(row)
+    return batch
+
+
+class BookmarkRows:
+    """Cassandra as queries read bookmarks. Blocks."""
+
+    def __init__(self, session: Session, settings: CassandraSettings) -> None:
+        """Prepares its statement; the schema is there. The session stays the caller's."""
+        self._session = session
+        self._settings = settings
+        with cassandra_errors(settings):
+            self._shelf = session.prepare(f"SELECT title, mark FROM {settings.keyspace}.bookmarks WHERE account = ? AND profile = ?")
+            self._shelf.is_idempotent = True
+
+    def shelf(self, account: str, profile: str) -> dict[str, Mark]:
+        """The profile's bookmarks by title, finished ones too; all that are kept. Raises ServerAway or StoreError."""
+        with cassandra_errors(self._settings):
+            return {title: Mark.of(mark) for title, mark in self._session.execute(self._shelf, (account, profile))}
+
+    def every(self) -> Iterator[tuple[str, str, str, Mark]]:
+        """All bookmarks: account, profile, title, mark. Reads the whole table, for the audit. Raises ServerAway or StoreError."""
+        with cassandra_errors(self._settings):
+            query = f"SELECT account, profile, title, mark FROM {self._settings.keyspace}.bookmarks"
+            for account, profile, title, mark in self._session.execute(query):
+                yield account, profile, title, Mark.of(mark)

@@ -1,0 +1,124 @@
+"""Profiles' shelves in Redis: the bookmarks of continue_watching, written beside the cells and read in one round trip.
+
+A shelf that Redis lost comes again with the next bookmark, but not whole: it says so, and its reader puts the rest back from Cassandra.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import redis
+import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from connectors.redis import RedisKeys, connection_options, redis_errors
+from topologies.continue_watching import CACHED_S, MOST_TITLES
+from topologies.marks import Mark, MarkBatch
+from topologies.settings import RedisSettings
+from topologies.view import KEY_SEPARATOR
+
+SHELVES_A_CALL: Final = 50
+"""A function call holds the server for about 5 µs a shelf."""
+TITLES_A_SHELF: Final = 100
+"""So many bookmarks of a shelf in one call at most."""
+CALLS_IN_FLIGHT: Final = 16
+SCANNED: Final = 1_000
+WHOLE: Final = b""
+"""The field that says that a shelf has all that Cassandra has."""
+_Entry = tuple[str, list[Any]]
+
+
+async def put_marks(client: redis.asyncio.Redis, keys: RedisKeys, batch: MarkBatch) -> None:
+    """Brings the bookmarks to their shelves. Raises what the library raises."""
+    waiting: list[_Entry] = []
+    pipe, calls = client.pipeline(transaction=False), 0
+    for entry in _entries(keys, batch):
+        waiting.append(entry)
+        if len(waiting) == SHELVES_A_CALL:
+            _call(pipe, waiting)
+            waiting, calls = [], calls + 1
+            if calls == CALLS_IN_FLIGHT:
+                await pipe.execute()
+                calls = 0
+    if waiting:
+        _call(pipe, waiting)
+    await pipe.execute()
+
+
+def _entries(keys: RedisKeys, batch: MarkBatch) -> Iterator[_Entry]:
+    for shelf in batch.shelves():
+        key = keys.shelf(shelf.account.decode(), shelf.profile.decode())
+        pairs = [item for pair in zip(shelf.titles, shelf.marks, strict=True) for item in pair]
+        for first in range(0, len(pairs), 2 * TITLES_A_SHELF):
+            yield key, pairs[first : first + 2 * TITLES_A_SHELF]
+
+
+def _call(pipe: Any, entries: list[_Entry]) -> None:
+    arguments = [item for _, pairs in entries for item in (len(pairs) // 2, *pairs)]
+    pipe.execute_command("FCALL", "mq_mark", len(entries), *(key for key, _ in entries), MOST_TITLES, CACHED_S, *arguments)
+
+
+@dataclass(frozen=True)
+class CachedShelf:
+    """What Redis has of a profile: bookmarks by title, finished ones too, and whether that is all that Cassandra has."""
+
+    marks: Mapping[str, Mark]
+    whole: bool
+
+
+class ShelfReader:
+    """Redis as queries read shelves. Methods block and raise ServerAway or StoreError."""
+
+    def __init__(self, settings: RedisSettings) -> None:
+        self._settings = settings
+        self._keys = RedisKeys(settings.prefix)
+        self._client: Any = redis.Redis.from_url(settings.url, retry=Retry(NoBackoff(), 1), **connection_options(settings))
+
+    def close(self) -> None:
+        self._client.close()
+
+    def shelf(self, account: str, profile: str) -> CachedShelf:
+        """The profile's shelf; an empty one that is not whole if Redis has none."""
+        with redis_errors(self._settings):
+            found: dict[bytes, bytes] = self._client.hgetall(self._keys.shelf(account, profile))
+        return _shelf_of(found)
+
+    def every(self) -> Iterator[tuple[str, str, CachedShelf]]:
+        """All shelves that are there throughout: account, profile, and what Redis has. For the audit."""
+        stem = self._keys.shelf("", "").removesuffix(KEY_SEPARATOR)
+        cursor = 0
+        while True:
+            with redis_errors(self._settings):
+                cursor, found = self._client.scan(cursor, match=f"{_plain(stem)}*", count=SCANNED)
+                pipe = self._client.pipeline(transaction=False)
+                for key in found:
+                    pipe.hgetall(key)
+                shelves = pipe.execute()
+            for key, fields in zip(found, shelves, strict=True):
+                if fields:
+                    account, profile = key.decode().removeprefix(stem).replace("%3A", ":").replace("%25", "%").split(KEY_SEPARATOR)
+                    yield account, profile, _shelf_of(fields)
+            if not cursor:
+                return
+
+    def renew(self, account: str, profile: str, marks: Mapping[str, Mark]) -> None:
+        """Puts back what Cassandra has of the profile, as far as a shelf holds it. What Redis has got meanwhile and is greater stays."""
+        best = sorted(marks.items(), key=lambda item: (not item[1].finished, item[1]), reverse=True)[:MOST_TITLES]
+        pairs = [item for title, mark in best for item in (title, mark.packed())]
+        with redis_errors(self._settings):
+            key = self._keys.shelf(account, profile)
+            self._client.execute_command("FCALL", "mq_renew", 1, key, MOST_TITLES, CACHED_S, *pairs)
+
+
+def _shelf_of(fields: dict[bytes, bytes]) -> CachedShelf:
+    marks = {title.decode(): Mark.of(mark) for title, mark in fields.items() if title != WHOLE}
+    return CachedShelf(marks, WHOLE in fields)
+
+
+def _plain(text: str) -> str:
+    """What matches a pattern as it stands."""
+    return re.sub(r"([\[\]*?\\^-])", r"\\\1", text)

@@ -1,0 +1,131 @@
+"""continue_watching recounted in SQL, from tables `rows` and `timeline` of one source after another, and compared once they are all told.
+
+The definition is written here a second time, from docs/architecture.md. A bookmark is compared as hexadecimal digits of what makes it, in
+the order in which bookmarks supersede each other. Of each account, profile and title what stands in a store is
+    one of an applied event of that very title and profile, with its position, runtime and end
+    not older than what was due at the offset that the store says of each source.
+A shelf in Redis that does not say that it is whole is read together with Cassandra: it may lack titles, but what it has is not older than
+what was due. A whole one may lack those that it has no room for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Final, TypeVar
+
+import duckdb
+import pyarrow as pa
+
+from connectors.bookmark_store import BookmarkRows
+from connectors.shelves import ShelfReader
+from loadgen.audit_report import Difference, ViewTally
+from loadgen.audit_sql import position_of
+
+Item = TypeVar("Item")
+NAME: Final = "continue_watching"
+WAIT_MS: Final = 60_000
+SHELF: Final = 50
+ASKED: Final = frozenset({"profile", "position_s", "runtime_s"})
+"""Columns of `rows` that it is recounted from, besides audit_sql.ALWAYS."""
+_ROWS_A_TABLE: Final = 100_000
+_SHOWN: Final = 1_000
+TABLES: Final = """
+CREATE OR REPLACE TABLE stood (store VARCHAR, account VARCHAR, profile VARCHAR, title VARCHAR, mark VARCHAR);
+CREATE OR REPLACE TABLE due (store VARCHAR, account VARCHAR, profile VARCHAR, title VARCHAR, mark VARCHAR);
+CREATE OR REPLACE TABLE known (account VARCHAR, profile VARCHAR, title VARCHAR, mark VARCHAR);
+CREATE OR REPLACE TABLE newest (account VARCHAR, profile VARCHAR, title VARCHAR, mark VARCHAR);
+CREATE OR REPLACE TABLE shelves (account VARCHAR, profile VARCHAR, whole BOOLEAN, titles INTEGER);
+"""
+_MARKED: Final = """
+CREATE OR REPLACE TABLE marked AS
+  WITH told AS (
+    SELECT n, clock, account, profile, title, ts, seq, position_s, "type" = 'finish' AS finishes,
+      "type" IN ('pause', 'stop', 'finish') OR ("type" = 'error' AND coalesce(fatal, false)) AS stops,
+      last_value(nullif(runtime_s, 0) IGNORE NULLS)
+        OVER (PARTITION BY title ORDER BY n ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS runtime
+    FROM rows JOIN timeline USING (n) WHERE class = 'applied'
+  )
+  SELECT n, clock, account, profile, title, stops, CASE WHEN finishes OR position_s IS NOT NULL THEN
+      format('{:016x}{:08x}{:02x}{:08x}{:08x}', ts, seq, (finishes OR coalesce(position_s >= runtime, false))::INTEGER,
+        coalesce(position_s + 1, 0), coalesce(runtime + 1, 0)) END AS mark
+  FROM told
+"""
+_DUE: Final = f"""
+INSERT INTO due
+  WITH ends AS (SELECT coalesce(max(clock), -1) AS now FROM timeline WHERE n < $offset),
+  ended AS (SELECT account, profile, max(n) AS stop_n FROM marked WHERE stops AND n < $offset GROUP BY account, profile)
+  SELECT $store, account, profile, title, max(mark) FROM marked LEFT JOIN ended USING (account, profile), ends
+  WHERE mark IS NOT NULL AND n < $offset AND (clock + {WAIT_MS} <= now OR n <= stop_n) GROUP BY account, profile, title
+"""
+_FOUND: Final = """
+INSERT INTO known SELECT DISTINCT account, profile, title, mark FROM marked JOIN stood USING (account, profile, title, mark);
+INSERT INTO newest SELECT account, profile, title, max(mark) FROM marked SEMI JOIN stood USING (account, profile, title)
+  WHERE mark IS NOT NULL GROUP BY account, profile, title
+"""
+_COMPARED: Final = f"""
+CREATE OR REPLACE TABLE compared AS
+  WITH must AS (SELECT store, account, profile, title, max(mark) AS due FROM due GROUP BY store, account, profile, title),
+  proven AS (SELECT DISTINCT account, profile, title, mark, true AS is_known FROM known),
+  furthest AS (SELECT account, profile, title, max(mark) AS last FROM newest GROUP BY account, profile, title)
+  SELECT store, account, profile, title, due, mark,
+    CASE WHEN mark IS NULL THEN store = 'redis' AND (whole IS NULL OR NOT whole OR titles >= {SHELF})
+         WHEN due IS NOT NULL AND mark < due THEN false
+         ELSE coalesce(is_known, false) OR ($growing AND mark > coalesce(last, '')) END AS is_right
+  FROM must FULL JOIN stood USING (store, account, profile, title)
+    LEFT JOIN proven USING (account, profile, title, mark)
+    LEFT JOIN furthest USING (account, profile, title)
+    LEFT JOIN shelves USING (account, profile)
+"""
+Row = tuple[object, ...]
+
+
+def load(database: duckdb.DuckDBPyConnection, rows: BookmarkRows, reader: ShelfReader) -> None:
+    """Bring in every bookmark that stands in a store. The stores' statuses were read before. Raises ServerAway or StoreError."""
+    database.execute(TABLES)
+    every = (("cassandra", account, profile, title, mark.packed().hex()) for account, profile, title, mark in rows.every())
+    _insert(database, "stood", every)
+    for shelves in _chunks(reader.every()):
+        _insert(database, "shelves", ((account, profile, shelf.whole, len(shelf.marks)) for account, profile, shelf in shelves))
+        marks = ((account, profile, title, mark) for account, profile, shelf in shelves for title, mark in shelf.marks.items())
+        _insert(database, "stood", (("redis", account, profile, title, mark.packed().hex()) for account, profile, title, mark in marks))
+
+
+def recount(database: duckdb.DuckDBPyConnection, offsets: Mapping[str, int]) -> None:
+    """Note what this source, whose log is in the tables, has due at each store's offset, and which of what stands is of it."""
+    database.execute(_MARKED)
+    for store, offset in offsets.items():
+        database.execute(_DUE, {"store": store, "offset": position_of(offset)})
+    database.execute(_FOUND)
+    database.execute("DROP TABLE marked")
+
+
+def compare(database: duckdb.DuckDBPyConnection, tally: ViewTally, *, growing: bool) -> list[Difference]:
+    """Compare, when every source is noted; counts into `tally`, returns what is wrong. growing: not all of the log was read, so a bookmark
+    may be of an event behind that."""
+    database.execute(_COMPARED, {"growing": growing})
+    counts = database.execute("SELECT store, count(*), count(*) FILTER (NOT is_right) FROM compared GROUP BY store").fetchall()
+    for store, cells, wrong in counts:
+        tally.add(store, cells, wrong)
+    found = database.execute(
+        f"SELECT store, account, profile, title, due, mark FROM compared WHERE NOT is_right ORDER BY ALL LIMIT {_SHOWN}"
+    ).fetchall()
+    return [
+        Difference(NAME, "live", 0, 0, f"{account}/{profile}/{title}", "(all)", store, due and (due,), mark and (mark,))
+        for store, account, profile, title, due, mark in found
+    ]
+
+
+def _insert(database: duckdb.DuckDBPyConnection, table: str, rows: Iterable[Row]) -> None:
+    for chunk in _chunks(rows):
+        names = [f"c{place}" for place in range(len(chunk[0]))]
+        database.register("arrived", pa.table(dict(zip(names, zip(*chunk, strict=True), strict=True))))
+        database.execute(f"INSERT INTO {table} SELECT * FROM arrived")
+        database.unregister("arrived")
+
+
+def _chunks(rows: Iterable[Item]) -> Iterator[list[Item]]:
+    """Lists of so many, for as long as there are."""
+    left = iter(rows)
+    while chunk := list(islice(left, _ROWS_A_TABLE)):
+        yield chunk

@@ -1,0 +1,115 @@
+"""A profile's shelf: what it has not finished, last watched first. From Redis; what that lost from Cassandra, and put back."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from connectors.bookmark_store import BookmarkRows
+from connectors.cassandra import close, connect
+from connectors.shelves import CachedShelf, ShelfReader
+from serving.answers import iso
+from topologies import continue_watching
+from topologies.errors import ServerAway, StoreError, UsageError
+from topologies.marks import Mark
+from topologies.settings import Settings
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """`rows`: title and bookmark of what is not finished, greatest ts first. read: the store that answered; notes: what is to be said."""
+
+    account: str
+    profile: str
+    rows: tuple[tuple[str, Mark], ...]
+    read: str
+    notes: tuple[str, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """The shelf as JSON has it; a position or a runtime that no event told is null."""
+        titles = [
+            {
+                "title": title,
+                "position_s": mark.position_s if mark.position_s >= 0 else None,
+                "runtime_s": mark.runtime_s if mark.runtime_s >= 0 else None,
+                "at": iso(mark.ts),
+                "at_ms": mark.ts,
+            }
+            for title, mark in self.rows
+        ]
+        names = {"view": continue_watching.NAME, "account": self.account, "profile": self.profile}
+        return {**names, "titles": titles, "read": self.read, "notes": list(self.notes)}
+
+    def line(self) -> str:
+        """Where it was read, in one line."""
+        return "; ".join([f"{len(self.rows)} titles", f"from {self.read}", *self.notes])
+
+
+def whose(by: Mapping[str, str | None]) -> tuple[str, str]:
+    """Account and profile of a question. Raises UsageError unless it names both, and nothing else."""
+    account, profile = (by.get(name) for name in continue_watching.DIMENSIONS)
+    if account is None or profile is None or len(by) > len(continue_watching.DIMENSIONS):
+        raise UsageError("continue_watching is kept by account and profile together; ask --by account=A --by profile=P")
+    return account, profile
+
+
+class Shelves:
+    """Both stores, opened when first needed. Use as a context manager; one thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._redis = ShelfReader(settings.redis)
+        self._session: Any = None
+        self._rows: BookmarkRows | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._redis.close()
+        if self._session is not None:
+            close(self._session)
+
+    def shelf(self, account: str, profile: str) -> Shelf:
+        """The shelf, an empty one for whoever has none. Raises ServerAway when no store that is needed answers."""
+        away = ""
+        try:
+            cached = self._redis.shelf(account, profile)
+        except ServerAway as error:
+            cached, away = CachedShelf({}, whole=False), str(error)
+        if cached.whole:
+            return Shelf(account, profile, shown(cached.marks), "redis")
+        try:
+            stored = self._stored(account, profile)
+        except ServerAway as error:
+            if away:
+                raise ServerAway(f"neither store answers: {away}; {error}") from error
+            return Shelf(account, profile, shown(cached.marks), "redis", (f"{error}; Redis may not have all of it",))
+        marks = merged(stored, cached.marks)
+        if marks and not away:
+            with contextlib.suppress(ServerAway, StoreError):  # without it the next who asks does this again
+                self._redis.renew(account, profile, marks)
+        return Shelf(account, profile, shown(marks), "cassandra", (away,) if away else ())
+
+    def _stored(self, account: str, profile: str) -> dict[str, Mark]:
+        if self._rows is None:
+            self._session = self._session or connect(self._settings.cassandra)
+            keyspace = self._settings.cassandra.keyspace
+            if keyspace not in self._session.cluster.metadata.keyspaces:
+                raise StoreError(f"Cassandra has no keyspace {keyspace} yet: the first worker makes it (`marquee up` or `marquee worker`)")
+            self._rows = BookmarkRows(self._session, self._settings.cassandra)
+        return self._rows.shelf(account, profile)
+
+
+def merged(stored: Mapping[str, Mark], cached: Mapping[str, Mark]) -> dict[str, Mark]:
+    """Of each title the greater bookmark."""
+    return {title: max(found[title] for found in (stored, cached) if title in found) for title in {*stored, *cached}}
+
+
+def shown(marks: Mapping[str, Mark]) -> tuple[tuple[str, Mark], ...]:
+    """What is not finished, last watched first; of equal times by title."""
+    open_ones = sorted(((title, mark) for title, mark in marks.items() if not mark.finished), key=lambda item: (-item[1].ts, item[0]))
+    return tuple(open_ones[: continue_watching.MOST_TITLES])
