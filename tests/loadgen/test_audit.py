@@ -237,11 +237,11 @@ def test_each_store_is_recounted_to_its_own_offset_and_a_wrong_cell_is_named(set
     place = filled(settings)
     source, records = next(iter(place.logs.items()))
     status, cells = status_of(source, records, LENGTH)
-    changed = next(cell for cell in cells if cell[1] == "minute" and cell[3] == 1)
+    changed = next(cell for cell in cells if cell[0] == "concurrents" and cell[1] == "minute" and cell[3] == 1)
     added = ("concurrents", "minute", changed[2], 1, "nowhere")
-    gone = next(cell for cell in cells if cell[1] == "hour")
-    wrong = {**cells, changed: [cells[changed][0] + 1], added: [1]}
-    del wrong[gone]
+    gone = next(cell for cell in cells if cell[:2] == ("watch_time", "hour"))
+    lost = next(cell for cell in cells if cell[0] == "quality.startup")
+    wrong = {cell: values for cell, values in cells.items() if cell not in (gone, lost)} | {changed: [cells[changed][0] + 1], added: [1]}
     produce(place, source, [(b'{"v":1,"type":"tick"}', b"", T0)])  # moves nothing: an offset more, for the next version
     place.store(replace(status, offset=LENGTH + 1), wrong, emptied=cells)
     result = place.audit()
@@ -250,8 +250,9 @@ def test_each_store_is_recounted_to_its_own_offset_and_a_wrong_cell_is_named(set
         changed: ("cassandra", tuple(cells[changed]), (cells[changed][0] + 1,)),
         added: ("cassandra", None, (1,)),
         gone: ("cassandra", tuple(cells[gone]), None),
+        lost: ("cassandra", tuple(cells[lost]), None),
     }
-    assert (result.views["concurrents"].wrong, result.views["watch_time"].wrong) == (2, 1)
+    assert {name: view.wrong for name, view in result.views.items() if view.wrong} == {"concurrents": 2, "watch_time": 1, "quality": 1}
     assert not result.exact
     assert result.complete  # Redis lacks a tick only
 
@@ -261,7 +262,7 @@ def test_wrong_cells_totals_ranks_and_statuses_in_redis_are_found(place: Place) 
     keys = RedisKeys(place.settings.redis.prefix)
     source, records = next(iter(place.logs.items()))
     status, cells = status_of(source, records, LENGTH)
-    hour = max(start for name, window, start, _, _ in cells if window == "hour")
+    hour = max(start for name, window, start, _, _ in cells if (name, window) == ("watch_time", "hour"))
     stem = keys.stem(PARTS["watch_time"], "hour", hour, 0)
     client.hset(keys.cells(stem, str(source)), "tt9\x1feu", struct.pack("<3q", 1, 0, 0))
     client.hset(keys.totals(stem), "tt8\x1feu", struct.pack("<3q", 0, 1, 0))
@@ -284,7 +285,7 @@ def test_a_cell_that_redis_lost_is_missed_only_while_its_window_can_change(place
     keys = RedisKeys(place.settings.redis.prefix)
     source, records = next(iter(place.logs.items()))
     status, cells = status_of(source, records, LENGTH)
-    hours = sorted({start for name, window, start, _, _ in cells if window == "hour"})
+    hours = sorted({start for name, window, start, _, _ in cells if (name, window) == ("watch_time", "hour")})
     assert hours[0] + 3_600_000 + 900_000 <= status.watermark_ms
     for hour in (hours[0], hours[-1]):
         stem = keys.stem(PARTS["watch_time"], "hour", hour, 0)
