@@ -106,7 +106,7 @@ async def test_minutes_are_read_from_the_final_rows_of_their_quarters_of_an_hour
     assert after.read == {"redis": 0, "final": 60, "cassandra": 0}
 
 
-async def test_days_of_hours_is_read_from_final_rows_alone(kept: Kept) -> None:
+async def test_days_of_hours_are_read_from_final_rows_alone(kept: Kept) -> None:
     world = kept.world
     first = NOON - (DAYS * 24 + 1) * HOUR_MS
     hours = [first + hour * HOUR_MS for hour in range(DAYS * 24)]
