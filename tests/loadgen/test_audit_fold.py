@@ -26,7 +26,7 @@ from topologies.compiled import PADDING
 from topologies.fold import PartitionState, RecordBlock
 from topologies.sketch_packs import decode_cells
 from topologies.sources import Source
-from topologies.view import KEY_SEPARATOR, parts_of
+from topologies.view import KEY_SEPARATOR, View, parts_of
 from topologies.views import VIEWS
 
 PARTS = parts_of((*VIEWS.values(), OWN, OWN_SESSIONS))
@@ -78,9 +78,9 @@ def random_log(seed: int, length: int) -> Log:
     return log
 
 
-def folded(log: Log, blocks: int) -> PartitionState:
+def folded(log: Log, blocks: int, parts: tuple[View, ...] = PARTS) -> PartitionState:
     """The workers' state after this log, taken in so many blocks."""
-    state = PartitionState(Source("local", "t", "AAAAAAAAAAAAAAAAAAAAAA", 0), PARTS)
+    state = PartitionState(Source("local", "t", "AAAAAAAAAAAAAAAAAAAAAA", 0), parts)
     cuts = sorted({0, len(log), *(len(log) * cut // blocks for cut in range(blocks))})
     for first, end in pairwise(cuts):
         state.apply(block_of(log[first:end], state.offset))
@@ -126,15 +126,17 @@ def cached(state: PartitionState) -> dict[Cell, list[int]]:
     return found
 
 
-def recounted(database: duckdb.DuckDBPyConnection, log: Log, path: Path) -> tuple[Any, dict[Cell, list[int]]]:
+def recounted(
+    database: duckdb.DuckDBPyConnection, log: Log, path: Path, parts: tuple[View, ...] = PARTS
+) -> tuple[Any, dict[Cell, list[int]]]:
     columns = [[offset for offset, _, _ in log], [rts for _, rts, _ in log], [None] * len(log), [value for _, _, value in log]]
     arrays = [pa.array(column, kind) for column, kind in zip(columns, SCHEMA.types, strict=True)]
     pq.write_table(pa.table(arrays, schema=SCHEMA), path / "log.parquet")
     audit_sql.load_rows(database, [path / "log.parquet"], None)
     audit_admission.classify(database)
-    audit_views.prepare(database, PARTS)
+    audit_views.prepare(database, parts)
     end = log[-1][0] + 1
-    audit_views.recount(database, PARTS, end)
+    audit_views.recount(database, parts, end)
     cells = {tuple(row[:5]): row[5] for row in database.execute("SELECT * FROM recounted").fetchall()}
     return audit_views.status_at(database, end), cells
 

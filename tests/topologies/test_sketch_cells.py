@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from collections import defaultdict
 from collections.abc import Iterable
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.topologies.arrows import batch_of, block_of, stream
-from tests.topologies.logs import EVENT, SOURCE, T0, Record, apply, event, examples, folded, random_steps, tick, walked
-from tests.topologies.test_sketches import sketch_of
+from tests.topologies.crowds import crowd, records, sketch_of
+from tests.topologies.logs import EVENT, SOURCE, apply, examples, folded, random_steps, tick, walked
 from topologies.audience import AUDIENCE
 from topologies.cells import CACHE, DURABLE
 from topologies.errors import DeclarationError
@@ -42,7 +43,7 @@ def cells_of(state: PartitionState, name: str = "audience.viewers") -> SketchCel
     return found
 
 
-def expected(view: View, events: Iterable[dict[str, object]]) -> dict[tuple[str, int, bytes, int], tuple[int, ...]]:
+def expected(view: View, events: Iterable[dict[str, Any]]) -> dict[tuple[str, int, bytes, int], tuple[int, ...]]:
     """The cells of these events, all of them applied, from sets of values."""
     assert view.distinct is not None
     values: defaultdict[tuple[str, int, bytes, int], set[str]] = defaultdict(set)
@@ -51,29 +52,11 @@ def expected(view: View, events: Iterable[dict[str, object]]) -> dict[tuple[str,
         for grouping, names in enumerate(view.groupings):
             key = "\x1f".join(str(fields.get(name, "")) for name in names).encode()
             for window in view.windows:
-                values[window.name, window.start_of(int(str(fields["ts"]))), key, grouping].add(value)
+                values[window.name, window.start_of(fields["ts"]), key, grouping].add(value)
     return {place: tuple(sketch_of(found).tolist()) for place, found in values.items()}
 
 
-def crowd(seed: int, count: int, viewers: int) -> list[dict[str, object]]:
-    """Events of different sessions in two titles, in an hour that ends within them."""
-    draw = random.Random(seed)
-    start = T0 - T0 % HOUR_MS + HOUR_MS - 400_000
-    return [
-        {
-            **EVENT, "ts": start + at * 800_000 // count, "session": f"s{at}", "account": f"a{draw.randrange(viewers)}",
-            "profile": f"p{draw.randrange(2)}", "title": f"t{min(draw.randrange(9), 1)}", "region": f"r{draw.randrange(2)}",
-            **({"cdn": "c"} if draw.random() < 0.5 else {}),
-        }
-        for at in range(count)
-    ]  # fmt: skip
-
-
 CROWD = crowd(1, 6000, 3000)
-
-
-def records(events: Iterable[dict[str, object]]) -> list[Record]:
-    return [event(int(str(fields["ts"])), **fields) for fields in events]
 
 
 def test_sketches_are_those_of_the_logs_values_sparse_and_dense() -> None:
@@ -87,7 +70,7 @@ def test_sketches_are_those_of_the_logs_values_sparse_and_dense() -> None:
 
 def test_arrow_gives_the_sketches_that_json_gives() -> None:
     state = PartitionState(SOURCE, PARTS)
-    state.apply(block_of([stream(batch_of(CROWD[low : low + 1000])) for low in range(0, 6000, 1000)], rts=int(str(CROWD[-1]["ts"]))))
+    state.apply(block_of([stream(batch_of(CROWD[low : low + 1000])) for low in range(0, 6000, 1000)], rts=CROWD[-1]["ts"]))
     assert state.status().applied == 6000
     assert cells_of(state).canonical() == expected(AUDIENCE.parts[0], CROWD)
 
@@ -96,16 +79,16 @@ def test_arrow_gives_the_sketches_that_json_gives() -> None:
 @examples(25)
 def test_neither_blocks_nor_flushes_nor_a_restart_change_a_sketch(seed: int, cuts: list[int], restart: int) -> None:
     log = walked(random_steps(seed, 400))
-    whole = folded(PARTS, log)
     state = PartitionState(SOURCE, PARTS)
-    for at, record in enumerate(log):
-        apply(state, [record]) if at in cuts else None
-        if at in cuts:
-            state.take_packs()
-        if at == restart:
+    for low, high in pairwise(sorted({0, restart, 400, *cuts})):
+        if low == restart:
             state = load_state(pack_state(dump_state(state)), SOURCE, PARTS)
-        if at not in cuts:
-            apply(state, [record])
+        apply(state, log[low:high])
+        state.take_packs()
+        state.close_final()
+    whole = folded(PARTS, log)
+    whole.take_packs()
+    whole.close_final()
     assert state.canonical() == whole.canonical()
 
 
@@ -127,7 +110,7 @@ def test_packs_hold_every_sketch_and_then_those_that_have_changed() -> None:
     assert state.take_packs()[0] == []
     apply(state, records([{**last, "session": "new", "account": "new", "title": "t1", "region": "r1"}]))
     changed, _ = state.take_packs()
-    assert {(pack.window.name, pack.pack_ms) for pack in changed} == {(w.name, w.pack_of(int(str(last["ts"])))) for w in (HOUR, DAY)}
+    assert {(pack.window.name, pack.pack_ms) for pack in changed} == {(w.name, w.pack_of(last["ts"])) for w in (HOUR, DAY)}
     assert len(changed) == 2
     assert stored(changed).items() <= cells_of(state).canonical().items()
     state.put_back(taken)

@@ -6,28 +6,16 @@ import math
 import struct
 from collections.abc import Iterable
 
-import mmh3
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.topologies.crowds import sketch_of
 from tests.topologies.logs import examples
 from topologies.errors import StoreError
 from topologies.sketch_packs import SPARSE_MOST, PackedSketch, decode_sketches, encode_sketches
 from topologies.sketches import HIGHEST_RANK, REGISTERS, STANDARD_ERROR, Coupons, estimate, union
-
-
-def sketch_of(values: Iterable[str]) -> Coupons:
-    """By mmh3, a dictionary and a loop."""
-    ranks: dict[int, int] = {}
-    for value in values:
-        hashed, _ = mmh3.hash64(value.encode(), 0, signed=False)
-        rest = hashed >> 14
-        rank = next((zeros + 1 for zeros in range(50) if rest >> zeros & 1), HIGHEST_RANK)
-        register = hashed % REGISTERS
-        ranks[register] = max(ranks.get(register, 0), rank)
-    return np.array(sorted(register << 6 | rank for register, rank in ranks.items()), dtype=np.uint32)
 
 
 def random_sketch(count: int, seed: int) -> Coupons:
