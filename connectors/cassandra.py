@@ -13,14 +13,16 @@ and checkpoints.py, read by cassandra_reader.py.
     gaps                   ((scope), source, first) → upto, reason, at_ms
                            records first … upto − 1 were gone before they were folded; first −1: a loss below `upto` has been accepted,
                            reason telling where the source stood then
+    pointers               ((scope), view_name) → edition, logic, declaration, at_ms, by_whom
+                           which edition answers for the view ('': the live one), and how that declares it, in JSON (pointers.py)
     checkpoints            ((source), upto DESC, writer) → stamp, pieces, size
                            the manifest, written after the pieces
     checkpoint_pieces      ((source, shard), upto DESC, writer, stamp, piece) → checksum, data
                            piece n of a payload stands in shard n % 16, so that no Cassandra partition grows past tens of MB
 
 Cells, spans and sources are written USING TIMESTAMP BASE_US + offset: of two writers the one who has read further wins, whenever
-it writes, and equal offsets carry equal values. No row of them, of ended or of gaps is ever deleted, none has a TTL. Of checkpoints,
-all below the third newest offset are deleted by range; they carry the client's time.
+it writes, and equal offsets carry equal values. No row of them, of ended, of gaps or of pointers is ever deleted, none has a TTL. Of
+checkpoints, all below the third newest offset are deleted by range; they, and pointers, carry the client's time.
 """
 
 from __future__ import annotations

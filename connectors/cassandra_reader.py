@@ -24,6 +24,9 @@ Values = tuple[int, ...]
 _BUCKETS_A_QUERY: Final = 8
 _ROWS_A_PAGE: Final = 200
 _PAUSE_S: Final = 0.05
+_ONE: Final = "bucket = ?"
+_SOME: Final = "bucket IN ?"
+_OF: Final = "bucket IN ? AND source IN ?"
 
 
 @dataclass(frozen=True)
@@ -60,20 +63,25 @@ class CellRows:
     """Cassandra as queries and the audit read it. Methods block and raise ServerAway or StoreError; none answers empty for an error."""
 
     def __init__(self, session: Session, settings: CassandraSettings, views: Sequence[View]) -> None:
-        """Prepares its statements; the schema is there (ensure_schema). The session stays the caller's."""
+        """Prepares its statements; the schema is there (ensure_schema), of a view's tables not before the view is asked for: a keyspace
+        has those that its workers compute. The session stays the caller's."""
         self._session = session
         self._settings = settings
         self._views = tuple(views)
+        self._of_tables: dict[tuple[str, str], Any] = {}
         keyspace = settings.keyspace
-        one, some = "AND bucket = ?", "AND bucket IN ?"
-        columns = "SELECT pack_ms, bucket, source, upto, pack FROM"
         with cassandra_errors(settings):
             self._statuses = self._prepare(f"SELECT {', '.join(STATUS_COLUMNS[1:])} FROM {keyspace}.sources WHERE scope = ?")
             self._spans = self._prepare(f"SELECT pack_ms FROM {keyspace}.spans WHERE view_name = ? AND logic = ? AND window = ?")
-            where = {view.table: f"{columns} {keyspace}.{view.table} WHERE window = ? AND pack_ms = ?" for view in views}
-            self._one = {table: self._prepare(f"{text} {one}") for table, text in where.items()}
-            self._some = {table: self._prepare(f"{text} {some}") for table, text in where.items()}
-            self._of = {table: self._prepare(f"{text} {some} AND source IN ?") for table, text in where.items()}
+
+    def _select(self, view: View, where: str) -> Any:
+        """The statement that reads the view's packs of a window and span, and where else."""
+        if (view.table, where) not in self._of_tables:
+            columns = "pack_ms, bucket, source, upto, pack"
+            text = f"SELECT {columns} FROM {self._settings.keyspace}.{view.table} WHERE window = ? AND pack_ms = ? AND {where}"
+            with cassandra_errors(self._settings):
+                self._of_tables[view.table, where] = self._prepare(text)
+        return self._of_tables[view.table, where]
 
     def _prepare(self, text: str) -> Any:
         statement = self._session.prepare(text)
@@ -94,10 +102,9 @@ class CellRows:
 
     def packs(self, view: View, window: str, pack_ms: int, bucket: int | None = None) -> list[StoredPack]:
         """The packs of all sources in one span: of one bucket, or of all. Each is as of its own `upto`."""
-        table = view.table
         if bucket is not None:
-            return list(self._stored(view, [(self._one[table], (window, pack_ms, bucket))], window))
-        return list(self._stored(view, [(self._some[table], (window, pack_ms, part)) for part in _parts()], window))
+            return list(self._stored(view, [(self._select(view, _ONE), (window, pack_ms, bucket))], window))
+        return list(self._stored(view, [(self._select(view, _SOME), (window, pack_ms, part)) for part in _parts()], window))
 
     def source_packs(self, sources: Sequence[str], timeout_s: float = 60.0) -> dict[str, SourceLook]:
         """Each source's packs exactly as of its status.
@@ -148,7 +155,7 @@ class CellRows:
         for view in self._views:
             for window in view.windows:
                 spans = self.pack_spans(view, window.name)
-                queries = [(self._of[view.table], (window.name, span, part, names)) for span in spans for part in _parts()]
+                queries = [(self._select(view, _OF), (window.name, span, part, names)) for span in spans for part in _parts()]
                 for pack in self._stored(view, queries, window.name):
                     packs[pack.source].append(pack)
         for name, status in zip(names, statuses, strict=True):

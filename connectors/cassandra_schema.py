@@ -39,6 +39,10 @@ TABLES: Final = {
         scope text, source text, first bigint, upto bigint, reason text, at_ms bigint,
         PRIMARY KEY ((scope), source, first)
     ) WITH""",
+    "pointers": """(
+        scope text, view_name text, edition text, logic int, declaration text, at_ms bigint, by_whom text,
+        PRIMARY KEY ((scope), view_name)
+    ) WITH""",
     "checkpoints": f"""(
         source text, upto bigint, writer text, stamp text, pieces int, size bigint,
         PRIMARY KEY ((source), upto, writer)

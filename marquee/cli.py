@@ -22,6 +22,7 @@ import click
 import marquee.commands
 from marquee.config import without_password, without_secrets
 from marquee.invocation import Invocation
+from topologies.editions import LIVE_EDITION
 from topologies.errors import MarqueeError
 
 
@@ -41,8 +42,9 @@ class Commands(click.Group):
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("-s", "--set", "flags", multiple=True, metavar="SECTION.KEY=VALUE", help="Set one setting; before the command, repeatable.")
 @click.option("--config", "file", type=click.Path(path_type=Path), help="Read settings from this file instead of ./marquee.toml.")
+@click.option("--edition", default=LIVE_EDITION, metavar="NAME", help="Work in this edition: everything counted anew beside what is live.")
 @click.pass_context
-def cli(ctx: click.Context, flags: tuple[str, ...], file: Path | None) -> None:
+def cli(ctx: click.Context, flags: tuple[str, ...], file: Path | None, edition: str) -> None:
     """Real-time viewing analytics: every play counted once, live.
 
     \b
@@ -51,8 +53,9 @@ def cli(ctx: click.Context, flags: tuple[str, ...], file: Path | None) -> None:
       marquee load --rate 20000 --duration 60       # in another terminal: a minute of viewing
       marquee query concurrents --top 10            # who is watching what, now
       marquee -s kafka.bootstrap=10.0.0.5:9092 status
+      marquee --edition fix worker                  # counts all logs anew, see docs/operations.md
     """
-    ctx.obj = Invocation(flags, file)
+    ctx.obj = Invocation(flags, file, edition)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

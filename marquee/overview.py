@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from connectors.cassandra import close, connect
 from connectors.cassandra_reader import CellRows
 from connectors.kafka import matching_topics, partition_offsets, topic_ids
+from connectors.pointers import Pointer, Pointers
 from connectors.redis_reader import CachedStatus, CellReader
 from connectors.source_notes import SourceNotes
 from marquee.health import Health, healths
@@ -50,12 +51,14 @@ class SourceStanding:
 
 @dataclass(frozen=True)
 class Overview:
-    """Everything, at one moment (epoch ms). `troubles`: what could not be read, in sentences."""
+    """Everything, at one moment (epoch ms). `troubles`: what could not be read, in sentences. `pointers`: the views that another edition
+    answers for, by name."""
 
     at_ms: int
     servers: tuple[Health, ...]
     sources: tuple[SourceStanding, ...]
     troubles: tuple[str, ...]
+    pointers: tuple[Pointer, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -87,15 +90,17 @@ def look(settings: Settings) -> Overview:
     servers = healths(settings)
     ok = {server.name: server.ok for server in servers}
     troubles: list[str] = []
-    with ThreadPoolExecutor(3) as pool:
+    with ThreadPoolExecutor(4) as pool:
         asked = pool.submit(_read, _redis, settings, ok["redis"], troubles)
         asked_store = pool.submit(_read, _cassandra, settings, ok["cassandra"], troubles)
+        asked_pointers = pool.submit(_read, _pointers, settings, ok["cassandra"], troubles)
         ends = _read(_kafka, settings, ok["kafka"], troubles)
         cached, stored = asked.result(), asked_store.result()
     at_ms = time.time_ns() // 1_000_000
     standings = [_standing(cached.get(name), stored.get(name), ends.get(name), at_ms) for name in {*cached, *stored, *ends}]
     standings.sort(key=lambda one: (one.source.topic, one.source.partition, str(one.source)))
-    return Overview(at_ms, tuple(servers), tuple(standings), tuple(troubles))
+    pointers = tuple(pointer for _, pointer in sorted(asked_pointers.result().items()))
+    return Overview(at_ms, tuple(servers), tuple(standings), tuple(troubles), pointers)
 
 
 def _read(read: Callable[[Settings], dict[str, _T]], settings: Settings, ok: bool, troubles: list[str]) -> dict[str, _T]:
@@ -142,6 +147,16 @@ def _cassandra(settings: Settings) -> dict[str, tuple[SourceStatus, bool]]:
         statuses = CellRows(session, settings.cassandra, every_part()).statuses()
         ended = SourceNotes(session, settings.cassandra).ended()
         return {name: (status, name in ended) for name, status in statuses.items()}
+    finally:
+        close(session)
+
+
+def _pointers(settings: Settings) -> dict[str, Pointer]:
+    session = connect(settings.cassandra)
+    try:
+        if settings.cassandra.keyspace not in session.cluster.metadata.keyspaces:
+            return {}
+        return Pointers(session, settings.cassandra).all()
     finally:
         close(session)
 

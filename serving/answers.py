@@ -116,8 +116,14 @@ class Answer:
 
 
 def ask(stores: Stores, question: Question, clock: Clock = wall_clock_ms) -> Answer:
-    """The answer. Raises UsageError for what cannot be asked, ServerAway when a store that is needed does not answer."""
-    planned = plan(question)
+    """The answer, of the edition that answers for this view. Raises UsageError for what cannot be asked, ServerAway when a store that is
+    needed does not answer."""
+    answering = stores.answering(question.view)
+    answer = _ask(answering.stores, plan(question, answering.view), question, clock)
+    return replace(answer, notes=(answering.note, *answer.notes)) if answering.note else answer
+
+
+def _ask(stores: Stores, planned: Plan, question: Question, clock: Clock) -> Answer:
     known = stores.known()
     if planned.view.trend is not None and planned.span_s:
         return _ask_trend(stores, known, planned, planned.view.trend, clock)

@@ -78,9 +78,10 @@ def quantile_name(quantile: float) -> str:
     return f"p{100 * quantile:g}".replace(".", "_")
 
 
-def plan(question: Question) -> Plan:
-    """The plan. Raises UsageError, saying what there is instead, for what the view does not keep."""
-    view = view_named(question.view)
+def plan(question: Question, declared: View | None = None) -> Plan:
+    """The plan. Raises UsageError, saying what there is instead, for what the view does not keep. declared: the view as the edition that
+    answers declares it; as this version does when None."""
+    view = declared or view_named(question.view)
     if question.top is not None and question.top < 1:
         raise UsageError(f"top {question.top}: ask for one or more")
     span_s = _span_s(view, question)

@@ -1,28 +1,34 @@
-"""The two stores as an answer reads them, opened when first needed; and what they know of the sources."""
+"""The two stores as an answer reads them, opened when first needed; what they know of the sources; and which edition's answer."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from cassandra.cluster import Session
 
 from connectors.cassandra import close, connect
 from connectors.cassandra_reader import CellRows
 from connectors.checkpoints import offsets_of
+from connectors.pointers import Pointer, Pointers
 from connectors.redis_reader import CellReader, Totals
 from connectors.source_notes import SourceNotes
 from serving.cells import Key
 from serving.questions import Plan
+from topologies.editions import in_edition
 from topologies.errors import ServerAway, StoreError
 from topologies.packs import bucket_of
 from topologies.settings import Settings
 from topologies.sources import SKEW_MS, SourceStatus
-from topologies.view import View, Window
-from topologies.views import every_part
+from topologies.view import View, Window, parts_of
+from topologies.views import VIEWS, view_named
+
+POINTERS_S: Final = 3.0
+"""A view that is switched is read where it was for so long at the most."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +82,37 @@ class Known:
         return [status for status in clocked if status.source.topic in self.live_topics] or clocked
 
 
+@dataclass(frozen=True)
+class Answering:
+    """Whose stores answer for a view, how those who wrote them declare it, and what is to be said about it (or nothing)."""
+
+    stores: Stores
+    view: View
+    note: str = ""
+
+
 class Stores:
     """Redis and Cassandra of these settings. Use as a context manager; one thread."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        views: Iterable[View] | None = None,
+        lender: Stores | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """views: as who wrote the stores declares them; this version's when None. lender: whose session with Cassandra is this one's too.
+        clock: seconds."""
         self._settings = settings
+        self._parts = parts_of(VIEWS.values() if views is None else views)
+        self._lender = lender
+        self._clock = clock
+        self._pointers: Mapping[str, Pointer] = {}
+        self._looked_s: float | None = None
+        self._untold = ""
+        """What is said while no pointer could ever be looked up."""
+        self._others: dict[str, tuple[Pointer, Stores]] = {}
+        """Of each view that another edition answers for, that edition's."""
 
     def __enter__(self) -> Self:
         return self
@@ -90,29 +122,68 @@ class Stores:
 
     def close(self) -> None:
         """Closes what was opened. Twice does nothing more."""
+        while self._others:
+            self._others.popitem()[1][1].close()
         reader = self.__dict__.pop("_redis", None)
         if reader is not None:
             reader.close()
         self.__dict__.pop("_cassandra", None)
         self.__dict__.pop("_notes", None)
+        self.__dict__.pop("_rows", None)
         session = self.__dict__.pop("_session", None)
-        if session is not None:
+        if session is not None and self._lender is None:
             close(session)
 
     @cached_property
     def _redis(self) -> CellReader:
-        return CellReader(self._settings.redis, every_part())
+        return CellReader(self._settings.redis, self._parts)
 
     @cached_property
     def _session(self) -> Session:
-        return connect(self._settings.cassandra)
+        return connect(self._settings.cassandra) if self._lender is None else self._lender._session
 
     @cached_property
     def _cassandra(self) -> CellRows:
+        self._require_keyspace()
+        return CellRows(self._session, self._settings.cassandra, self._parts)
+
+    @cached_property
+    def _rows(self) -> Pointers:
+        self._require_keyspace()
+        return Pointers(self._session, self._settings.cassandra)
+
+    def _require_keyspace(self) -> None:
         keyspace = self._settings.cassandra.keyspace
         if keyspace not in self._session.cluster.metadata.keyspaces:
             raise StoreError(f"Cassandra has no keyspace {keyspace} yet: the first worker makes it (`marquee up` or `marquee worker`)")
-        return CellRows(self._session, self._settings.cassandra, every_part())
+
+    def answering(self, name: str) -> Answering:
+        """Who answers for the view of that name: these stores, or those of the edition that it was switched to.
+
+        What was switched is known within POINTERS_S; while Cassandra is away, as it was known last. Raises UsageError for what is no view.
+        """
+        self._look_up()
+        pointer, opened = self._pointers.get(name), self._others.get(name)
+        if opened is not None and opened[0] != pointer:
+            self._others.pop(name)[1].close()
+            opened = None
+        if pointer is None:
+            return Answering(self, view_named(name), self._untold)
+        if opened is None:
+            opened = pointer, Stores(in_edition(self._settings, pointer.edition), (pointer.view,), self, self._clock)
+            self._others[name] = opened
+        return Answering(opened[1], pointer.view, pointer.note)
+
+    def _look_up(self) -> None:
+        now_s = self._clock()
+        if self._looked_s is not None and now_s - self._looked_s < POINTERS_S:
+            return
+        try:
+            self._pointers, self._untold = self._rows.all(), ""
+        except ServerAway:
+            if self._looked_s is None:
+                self._untold = "whether another edition answers is not known, so this is the live one's"
+        self._looked_s = now_s
 
     def known(self) -> Known:
         """What is known of the sources. Raises ServerAway when neither store answers."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def status(invocation: Invocation, as_json: bool) -> int:
     """Show the health of each server, the workers, and each partition's owner, lag and clock.
 
-    Works with part of the servers away and says which; then the exit code is 1.
+    Says also which views another edition answers for. Works with part of the servers away and says which; then the exit code is 1.
 
     \b
     Examples:
@@ -59,6 +59,8 @@ def _show(seen: Overview) -> None:
         say(f"worker {name}: {len(owned)} partitions{address}" + (f", SILENT for {number(heard_s or 0.0)} s" if silent else ""))
     lag = "unknown" if seen.lag is None else number(seen.lag)
     say(f"lag {lag}, as of {instant(seen.as_of_ms)}, {len(seen.sources)} sources")
+    for pointer in seen.pointers:
+        say(f"{pointer.view.name} is {pointer.note}, since {instant(pointer.at_ms)} by {pointer.by}")
     for trouble in seen.troubles:
         say(trouble)
 
@@ -100,6 +102,13 @@ def _document(seen: Overview) -> dict[str, Any]:
         ],
         "lag": seen.lag,
         "as_of": instant(seen.as_of_ms) if seen.as_of_ms >= 0 else None,
+        "pointers": [
+            {
+                "view": pointer.view.name, "edition": pointer.edition, "logic_version": pointer.view.logic_version,
+                "switched_at": instant(pointer.at_ms), "by": pointer.by,
+            }
+            for pointer in seen.pointers
+        ],
         "troubles": list(seen.troubles),
     }  # fmt: skip
 

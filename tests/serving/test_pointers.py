@@ -1,0 +1,81 @@
+"""A reader follows what a view was switched to, with the declaration that it needs, and says so."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import pytest
+from cassandra.cluster import Session
+
+from connectors.cassandra import close, connect
+from connectors.cassandra_schema import ensure_schema
+from connectors.pointers import Pointer, Pointers
+from serving.answers import Answer, ask
+from serving.questions import Question
+from serving.stores import POINTERS_S, Stores
+from tests.serving.test_answers import NOON, NOW, Cell, World, found, without_cassandra
+from topologies.editions import LIVE_EDITION, in_edition
+from topologies.settings import Settings
+from topologies.view import HOUR, View
+from topologies.views import VIEWS
+from topologies.watch_time import WATCH_TIME
+
+PLAYED = dataclasses.replace(WATCH_TIME.measures[1], name="plays_of_a_minute")
+CORRECTED = dataclasses.replace(WATCH_TIME, logic_version=2, measures=(PLAYED,), leaderboard=None)
+"""That no reader here has."""
+HOURS = Question("watch_time")
+
+
+async def count(settings: Settings, session: Session, view: View, values: tuple[int, ...]) -> None:
+    """One cell, as a worker of this declaration leaves it in both stores."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(VIEWS, view.name, view)
+        ensure_schema(session, settings.cassandra, tuple(VIEWS.values()))
+        world = World(settings, session)
+        await world.both(world.status(0), [Cell(view, HOUR, NOON, 0, ("a", "eu"), values)])
+
+
+@pytest.fixture
+def session(settings: Settings) -> Iterator[Session]:
+    opened = connect(settings.cassandra)
+    yield opened
+    close(opened)
+
+
+def answered(stores: Stores) -> Answer:
+    return ask(stores, HOURS, lambda: NOW + 1_500)
+
+
+async def test_a_reader_follows_a_switch_and_back_within_seconds(settings: Settings, session: Session) -> None:
+    await count(settings, session, WATCH_TIME, (7_000, 4, 4))
+    await count(in_edition(settings, "fix"), session, CORRECTED, (3,))
+    pointers, now_s = Pointers(session, settings.cassandra), 0.0
+    with Stores(settings, clock=lambda: now_s) as stores:
+        assert (found(answered(stores)), answered(stores).notes) == ({("a", "eu"): (7_000, 4, 4)}, ())
+        pointers.point(Pointer(CORRECTED, "fix", NOW, "test"))
+        assert found(answered(stores)) == {("a", "eu"): (7_000, 4, 4)}
+        now_s = POINTERS_S
+        answer = answered(stores)
+        assert (answer.measures, found(answer)) == (("plays_of_a_minute",), {("a", "eu"): (3,)})
+        assert answer.notes == ("answered by edition fix, version 2",)
+        pointers.point(Pointer(CORRECTED, LIVE_EDITION, NOW, "test"))
+        now_s = 2 * POINTERS_S
+        assert (found(answered(stores)), answered(stores).notes) == ({("a", "eu"): (7_000, 4, 4)}, ())
+
+
+async def test_a_reader_that_cannot_look_up_the_pointer_says_so(settings: Settings, session: Session) -> None:
+    await count(settings, session, WATCH_TIME, (7_000, 4, 4))
+    with Stores(without_cassandra(settings)) as stores:
+        answer = answered(stores)
+    assert found(answer) == {("a", "eu"): (7_000, 4, 4)}
+    assert answer.notes[0] == "whether another edition answers is not known, so this is the live one's"
+
+
+async def test_every_pointer_is_kept_with_its_declaration(settings: Settings, session: Session) -> None:
+    ensure_schema(session, settings.cassandra, ())
+    pointers = Pointers(session, settings.cassandra)
+    written = {view.name: Pointer(dataclasses.replace(view, logic_version=9), "fix", NOW, "test") for view in VIEWS.values()}
+    for pointer in written.values():
+        pointers.point(pointer)
+    assert pointers.all() == written
