@@ -166,7 +166,7 @@ class AuditResult:
     def exact(self) -> bool:
         """Nothing wrong, nothing empty, nothing lost, no letter wrong, and the ledger not contradicted.
 
-        A view of who is live is empty when all have left and none of them saw a whole minute, one of sessions while none is over, and one of
+        A view of who is live is empty when all have left and none of them saw a whole minute, one of sessions while none is over, one of
         bookmarks until one is due: both recount and stores say so.
         """
         right = all(view.wrong == 0 and (view.cells > 0 or _goes_by_the_clock(name)) for name, view in self.views.items())
