@@ -78,6 +78,8 @@ async def test_quantiles_and_rates_stand_beside_the_integers_of_all_sources(worl
     assert (document["errors"], document["units"]["startup_p50"]) == ({"startup": 1 / 64}, "ms")
     assert document["cells"][1]["rebuffer_pct"] is None
     assert answer.read == {"redis": 0, "final": 0, "cassandra": 60}
+    with pytest.raises(ServerAway, match="Cassandra"):
+        world.ask(Question("quality"), without_cassandra(world.settings))
 
 
 async def test_a_span_of_minutes_shows_each_with_its_quantiles(world: World) -> None:
@@ -89,6 +91,8 @@ async def test_a_span_of_minutes_shows_each_with_its_quantiles(world: World) -> 
 
 
 async def test_what_trends_is_of_all_sources_as_of_the_oldest_clock_from_either_store(world: World) -> None:
+    before = world.ask(Question("trending"))
+    assert (before.rows, before.standing.lag_s, before.span_ms) == ((), None, None)
     steady = [played("old", "eu", minute, 10) for minute in range(-20, -4)]
     await world.both(world.status(0), whole(*steady, played("old", "eu", -1, 20), played("new", "us", 0, 3)))
     await world.both(world.status(1, clock_ms=NOW + 90_000), whole(played("old", "us", 0, 20), played("old", "us", 1, 500)))
@@ -115,17 +119,6 @@ async def test_what_trends_in_a_region_is_ranked_there(world: World) -> None:
     assert [(row.key, row.values[0]) for row in by_region.rows] == [(("eu",), 90), (("us",), 90)]
     day = world.ask(Question("trending", {"title": "b"}, window="day"))
     assert [(row.key, row.values) for row in day.rows] == [(("b",), (90,))]
-
-
-async def test_a_trend_before_any_event_is_empty(world: World) -> None:
-    answer = world.ask(Question("trending"))
-    assert (answer.rows, answer.standing.lag_s, answer.span_ms) == ((), None, None)
-
-
-async def test_quantiles_are_not_left_out_when_cassandra_is_away(world: World) -> None:
-    await world.both(world.status(0), [quality("x", 0, 0, 9)])
-    with pytest.raises(ServerAway, match="Cassandra"):
-        world.ask(Question("quality"), without_cassandra(world.settings))
 
 
 async def test_integers_that_are_fresher_than_their_quantiles_are_as_of_the_quantiles(world: World) -> None:
