@@ -83,7 +83,7 @@ def events_of(settings: Settings, topic: str) -> Iterator[dict[str, Any]]:
         consumer.close()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_a_view_in_one_file_is_folded_stored_queried_listed_and_audited(computing: Settings, tmp_path: Path) -> None:
     ensure_topics(computing)
     with Workers(computing, 1, tmp_path) as workers:
