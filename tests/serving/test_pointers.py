@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from cassandra.cluster import Session
@@ -18,7 +19,7 @@ from tests.serving.test_answers import NOON, NOW, Cell, World, found, without_ca
 from topologies.editions import LIVE_EDITION, in_edition
 from topologies.settings import Settings
 from topologies.view import HOUR, View
-from topologies.views import VIEWS
+from topologies.views import VIEWS, every_part
 from topologies.watch_time import WATCH_TIME
 
 PLAYED = dataclasses.replace(WATCH_TIME.measures[1], name="plays_of_a_minute")
@@ -27,11 +28,23 @@ CORRECTED = dataclasses.replace(WATCH_TIME, logic_version=2, measures=(PLAYED,),
 HOURS = Question("watch_time")
 
 
+@contextmanager
+def declared_alone(view: View) -> Iterator[None]:
+    """No other view is declared; afterwards all are again, in their order."""
+    declared = dict(VIEWS)
+    VIEWS.clear()
+    VIEWS[view.name] = view
+    try:
+        yield
+    finally:
+        VIEWS.clear()
+        VIEWS.update(declared)
+
+
 async def count(settings: Settings, session: Session, view: View, values: tuple[int, ...]) -> None:
-    """One cell, as a worker of this declaration leaves it in both stores."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setitem(VIEWS, view.name, view)
-        ensure_schema(session, settings.cassandra, tuple(VIEWS.values()))
+    """One cell, as a worker of this view alone leaves it in both stores."""
+    with declared_alone(view):
+        ensure_schema(session, settings.cassandra, every_part())
         world = World(settings, session)
         await world.both(world.status(0), [Cell(view, HOUR, NOON, 0, ("a", "eu"), values)])
 
