@@ -79,7 +79,7 @@ def _percent(share: float | None) -> str:
 
 
 def _stores(by_store: dict[str, int]) -> str:
-    return ", ".join(f"{store} {number(cells)}" for store, cells in sorted(by_store.items()))
+    return ", ".join(f"{store} {number(cells)}" for store, cells in sorted(by_store.items()) if cells)
 
 
 def _told(found: Difference) -> str:
