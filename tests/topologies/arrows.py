@@ -17,6 +17,7 @@ from topologies.compiled import PADDING
 from topologies.dictionary import Dictionary
 from topologies.events import FIELDS
 from topologies.rows import RowReader, Rows
+from topologies.view import IDENTITIES
 
 TYPES = {"int": pa.int64(), "str": pa.utf8(), "enum": pa.utf8(), "bool": pa.bool_()}
 DIMENSIONS = ("title", "region", "device", "cdn", "kind")
@@ -82,7 +83,7 @@ def rows_of(
 ) -> tuple[Rows, dict[str, Dictionary]]:
     """These values read into rows, and the dictionaries that came of it."""
     dictionaries = {dimension: Dictionary() for dimension in dimensions}
-    return RowReader(tuple(dimensions), dictionaries).read(block_of(values, arrow=arrow)), dictionaries
+    return RowReader(tuple(dimensions), dictionaries, hashed=IDENTITIES).read(block_of(values, arrow=arrow)), dictionaries
 
 
 FULL: dict[str, Any] = {
