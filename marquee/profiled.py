@@ -35,6 +35,7 @@ STAGES: Final[dict[str, tuple[str, ...]]] = {
     "identify": ("topologies.rows:identities",),
     "admit": ("topologies.fold:PartitionState._admit", "topologies.fold:PartitionState._sweep"),
     "fold": ("topologies.cells:TumblingCells.fold", "topologies.sparse_cells:SparseCells.fold"),
+    "sketches": ("topologies.sketch_cells:SketchCells.fold",),
     "letters": ("streams.letters:Letters.send", "streams.letters:Letters.delivered"),
     "Redis: take": ("topologies.fold:PartitionState.take_cached",),
     "Redis: send": ("connectors.redis_cache:CellCache.flush",),
