@@ -2,9 +2,10 @@
 
 Now is T, the oldest clock of the sources. Counted are the last minutes, as many as the span has, T's own being the newest. The past is all
 that came before them. An event of it counts, in the cells of its minute and its day, 2^16 · 2^(minutes from the day's start ÷ half-life).
-Brought to T, their sum × ln 2 ÷ half-life is how many came a second (forward decay: Cormode et al., ICDE 2009, §III).
+Brought to S, the span's start, their sum × ln 2 ÷ half-life is how many came a second (forward decay: Cormode et al., ICDE 2009, §III);
+so a title that is played as steadily as ever scores 1.
 
-    past     = Σ over days (the day's baseline − that of its minutes from the span's first on) ÷ 2^16 · 2^(−(T − day's start) ÷ half-life)
+    past     = Σ over days (the day's baseline − that of its minutes from the span's first on) ÷ 2^16 · 2^(−(S − day's start) ÷ half-life)
     expected = past × ln 2 × span ÷ half-life
     score    = count ÷ max(floor, expected)
 """
@@ -105,7 +106,7 @@ def _expected(past: Past, minutes: Mapping[Place, Values], days: Mapping[Place, 
     a_second = math.log(2) / past.half_life_s
     expected: dict[Key, float] = {}
     for start_ms, key in sorted(before):  # in one order, so that equal cells give equal sums
-        age_s = (past.as_of_ms - start_ms) / 1000
+        age_s = (past.span_ms[0] - start_ms) / 1000
         came = max(0, before[start_ms, key]) / ONE * 2 ** (-age_s / past.half_life_s)
         expected[key] = expected.get(key, 0.0) + came * a_second * past.span_s
     return expected

@@ -58,14 +58,14 @@ def test_the_last_five_minutes_are_counted_ts_own_the_newest() -> None:
 
 
 @pytest.mark.parametrize(("span", "minutes"), [("5m", 5), ("1h", 60)])
-def test_a_steady_past_leads_to_expect_as_much_less_what_decays_in_the_span(span: str, minutes: int) -> None:
+def test_a_title_that_is_played_as_steadily_as_ever_scores_one(span: str, minutes: int) -> None:
     log = Log()
     log.steadily(("t",), 12, TODAY - 2 * DAY_MS, NOW_MINUTE + MINUTE_MS)
     (row,) = log.ranked(past(span))
     plays, expected, score = row.values
     assert plays == 12 * minutes
-    assert expected == pytest.approx(12 * minutes * 2 ** (-(minutes - 0.5) / 360), rel=0.005)
-    assert score == pytest.approx(2 ** ((minutes - 0.5) / 360), rel=0.005)
+    assert expected == pytest.approx(12 * minutes, rel=0.005)
+    assert score == pytest.approx(1, rel=0.005)
 
 
 def test_three_plays_of_a_title_without_a_past_do_not_beat_forty_where_five_were_expected() -> None:
