@@ -101,7 +101,7 @@ def test_equal_ones_come_by_plays_then_by_key_whatever_order_they_are_read_in() 
 
 def test_more_plays_come_first_where_scores_are_equal() -> None:
     first, end = past().span_ms
-    age_s = (NOW - TODAY) / 1000
+    age_s = (first - TODAY) / 1000
     weight = round(20 * 65_536 * 2 ** (age_s / 21_600) * 21_600 / 0.693_147_180_56 / 300)
     minutes: dict[Place, Values] = {(NOW_MINUTE, ("a",)): (10, 0), (NOW_MINUTE, ("b",)): (20, 0)}
     rows = ranked(past(), minutes, {(TODAY, ("b",)): (0, weight)}, 10)
