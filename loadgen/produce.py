@@ -24,8 +24,8 @@ from topologies.settings import KafkaSettings
 
 TICK: Final = b'{"v":1,"type":"tick"}'
 FINAL_TICK_MS: Final = 960_000
-"""Behind the span's end: a window is final 15 minutes after its end by the watermark, which trails the clock by one."""
-"""A backfill's last record in each partition comes this long after the span's end (design §4)."""
+"""A backfill's last record in each partition comes this long after the span's end: a window is final 15 minutes after its end by the
+watermark, which trails the clock by one (design §4)."""
 LATE_SEND_MS: Final = 100
 """A record handed over later than this after its intended time counts as a late send."""
 PATIENCE_S: Final = 300.0
