@@ -199,6 +199,7 @@ def _signature(views: Sequence[View]) -> list[Any]:
             [window.name for window in view.windows],
             [_signed(measure) for measure in view.measures],
             *([list(view.distinct.of)] if view.distinct is not None else []),
+            *([view.extreme.keep] if view.extreme is not None else []),
         ]
         for view in views
     ]

@@ -18,15 +18,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.topologies.logs import BY_THREE, SOURCE, T0, Record, apply, event, examples, folded, random_steps, walked
+from tests.topologies.logs import BY_THREE, COUNTED, SOURCE, T0, Record, apply, event, examples, folded, random_steps, walked
 from topologies.concurrents import CONCURRENTS
-from topologies.errors import CheckpointError
+from topologies.errors import CheckpointError, OutdatedState
 from topologies.fold import PartitionState
 from topologies.playbacks import SESSIONS
 from topologies.session_rows import ISLAND_ROWS, STARTED
 from topologies.sessions import SessionTable
 from topologies.state_codec import MAGIC, SCHEMA, SnapshotRoom, dump_state, load_state, pack_state
-from topologies.view import DAY, HOUR, LIVE, MINUTE, Measure, View
+from topologies.view import DAY, HOUR, LIVE, MINUTE, Extreme, Measure, View
 from topologies.watch_time import WATCH_TIME
 
 VIEWS = (CONCURRENTS, WATCH_TIME, BY_THREE, *SESSIONS.parts)
@@ -117,6 +117,15 @@ def test_another_sources_checkpoint_is_refused(change: dict[str, object]) -> Non
 def test_a_checkpoint_of_other_views_is_refused(views: tuple[View, ...]) -> None:
     with pytest.raises(CheckpointError, match="other views"):
         load_state(PAYLOAD, SOURCE, views)
+
+
+def test_a_least_that_is_declared_as_a_greatest_does_not_go_on_from_the_least() -> None:
+    least = dataclasses.replace(COUNTED, extremes=(Extreme("edge", "an edge", "min", of="startup_ms"),))
+    greatest = dataclasses.replace(COUNTED, extremes=(Extreme("edge", "an edge", "max", of="startup_ms"),))
+    payload = pack_state(dump_state(folded(least.parts, [event(T0, startup_ms=5)])))
+    assert load_state(payload, SOURCE, least.parts).canonical()
+    with pytest.raises(OutdatedState, match="other views"):
+        load_state(payload, SOURCE, greatest.parts)
 
 
 def test_another_schema_is_refused() -> None:
