@@ -155,11 +155,12 @@ def _ask(stores: Stores, planned: Plan, question: Question, clock: Clock) -> Ans
 
 
 def _ask_trend(stores: Stores, known: Known, planned: Plan, trend: Trend, clock: Clock) -> Answer:
-    """As of the oldest clock of the sources, in the store that the newest minute is read from."""
-    answering = known.cached if from_cache(planned, known, clock()) else known.stored
-    standing = Standing.of(known, answering.values(), clock())
+    """As of the oldest clock of the sources, in the store that the newest minute is read from. If that is Cassandra, the days are read
+    there too: by what Redis' are ahead of Cassandra's minutes, the past would be too great."""
+    cached = from_cache(planned, known, clock())
+    standing = Standing.of(known, (known.cached if cached else known.stored).values(), clock())
     past = Past.of(planned, trend, standing.as_of_ms)
-    rows, reading = read_trend(stores, known, planned, past, clock())
+    rows, reading = read_trend(stores, known if cached else replace(known, cached={}), planned, past, clock())
     reckoned = f"score = {trend.count} ÷ max({trend.floor:g}, expected)"
     doubts = _notes(replace(planned, top=None), known, sorted((*reading.cached, *reading.stored)), reading)
     return Answer(
