@@ -14,7 +14,7 @@ from typing import Any
 from serving.cells import Row, ordered
 from serving.columns import Columns, columns_of, joined
 from serving.questions import Plan, Question, plan, span_name, starts
-from serving.reading import Reading, is_final, read
+from serving.reading import Reading, is_settled, read
 from serving.stores import Known, Stores
 from serving.trends import Past, from_cache, read_trend
 from topologies import accounting
@@ -127,8 +127,8 @@ def _ask(stores: Stores, planned: Plan, question: Question, clock: Clock) -> Ans
     known = stores.known()
     if planned.view.trend is not None and planned.span_s:
         return _ask_trend(stores, known, planned, planned.view.trend, clock)
-    window, statuses, columns = planned.stored, known.best, columns_of(planned)
-    wanted = starts(planned, question, max((status.clock_ms for status in statuses), default=-1))
+    window, columns = planned.stored, columns_of(planned)
+    wanted = starts(planned, question, max((status.clock_ms for status in known.best), default=-1))
     readings = [read(stores, known, one, wanted, clock()) for one in columns]
     rows = joined(columns, [one.shown(reading.sums.settled()) for one, reading in zip(columns, readings, strict=True)])
     names = [name for one in columns for name in one.names]
@@ -145,7 +145,7 @@ def _ask(stores: Stores, planned: Plan, question: Question, clock: Clock) -> Ans
         rows=tuple(ordered(rows, _ranked(planned, names), planned.top)),
         standing=Standing.of(known, answering.values(), clock()),
         timed=timed and planned.top is None,
-        final=all(is_final(window, start_ms, statuses, known) for start_ms in wanted),
+        final=all(is_settled(window, start_ms, known) for start_ms in wanted),
         span_ms=(wanted[0], wanted[-1] + window.length_ms) if timed else None,
         read={"redis": len(cached), "final": len(stored - partial), "cassandra": len(partial)},
         notes=(*(note for one in columns for note in one.notes), *_notes(planned, known, wanted, readings[0]), *_older(columns, readings)),
@@ -155,11 +155,12 @@ def _ask(stores: Stores, planned: Plan, question: Question, clock: Clock) -> Ans
 
 
 def _ask_trend(stores: Stores, known: Known, planned: Plan, trend: Trend, clock: Clock) -> Answer:
-    """As of the oldest clock of the sources, in the store that the newest minute is read from."""
-    answering = known.cached if from_cache(planned, known, clock()) else known.stored
-    standing = Standing.of(known, answering.values(), clock())
+    """As of the oldest clock of the sources, in the store that the newest minute is read from. If that is Cassandra, the days are read
+    there too: by what Redis' are ahead of Cassandra's minutes, the past would be too great."""
+    cached = from_cache(planned, known, clock())
+    standing = Standing.of(known, (known.cached if cached else known.stored).values(), clock())
     past = Past.of(planned, trend, standing.as_of_ms)
-    rows, reading = read_trend(stores, known, planned, past, clock())
+    rows, reading = read_trend(stores, known if cached else replace(known, cached={}), planned, past, clock())
     reckoned = f"score = {trend.count} ÷ max({trend.floor:g}, expected)"
     doubts = _notes(replace(planned, top=None), known, sorted((*reading.cached, *reading.stored)), reading)
     return Answer(

@@ -64,6 +64,12 @@ def is_final(window: Window, start_ms: int, statuses: Collection[SourceStatus], 
     return bool(statuses) and bool(window.length_ms) and all(status.watermark_ms >= passed for status in known.going(statuses))
 
 
+def is_settled(window: Window, start_ms: int, known: Known) -> bool:
+    """Whether what an answer has of this window is final. That is asked of Cassandra's statuses: what is final at any source is read there,
+    and Redis' may be a flush ahead, which of a backfill is hours."""
+    return known.names - known.ended <= known.stored.keys() and is_final(window, start_ms, known.stored.values(), known)
+
+
 def _add_cached(stores: Stores, sums: Sums[Any], start_ms: int, *, alone: bool) -> None:
     """Adds a window's totals: of the leaderboard's first or of the one key asked for, when nothing else can be in the answer."""
     plan = sums.plan

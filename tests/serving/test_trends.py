@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 
+from serving.answers import ask
 from serving.cells import Key, Place, Row, Values
 from serving.questions import Question, plan
+from serving.stores import Answering, Known, Stores
 from serving.trends import Past, ranked
 from topologies.decay import decay
+from topologies.sources import Source, SourceStatus
 from topologies.trending import TRENDING
 
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
@@ -142,3 +149,36 @@ def test_of_a_half_life_of_six_hours_three_days_are_read() -> None:
 def test_without_a_clock_nothing_is_read_and_nothing_is_found() -> None:
     nobody = past(as_of_ms=-1)
     assert (nobody.days(), nobody.minutes(-1), ranked(nobody, {}, {}, 10)) == ([], [], [])
+
+
+class CatchingUp:
+    """Both stores hours behind the time, Redis by less: what is asked of Redis is noted."""
+
+    def __init__(self) -> None:
+        self.from_redis: list[tuple[str, int]] = []
+        self.finals = SimpleNamespace(marks=lambda *_: {}, packs=lambda *_: ())
+
+    def answering(self, _name: str) -> Answering:
+        return Answering(cast(Stores, self), TRENDING)
+
+    def known(self) -> Known:
+        source = Source("local", "t", "A" * 22, 0)
+        stored, cached = (SourceStatus(source, at, NOW + at, NOW + at - 60_000, 0, 0, 0, 0, 0) for at in (0, 30 * MINUTE_MS))
+        return Known({str(source): cached}, {str(source): stored}, ("t",))
+
+    def totals(self, _view: object, window: str, start_ms: int, *_: object) -> dict[Key, Values]:
+        self.from_redis.append((window, start_ms))
+        return {}
+
+    def packs(self, _plan: object, _starts_ms: Collection[int], _without: Collection[str] = ()) -> Iterator[bytes]:
+        return iter(())
+
+    def spans(self, *_: object) -> set[int]:
+        return set()
+
+
+def test_days_are_read_from_the_store_of_the_minutes_that_are_taken_off_them() -> None:
+    stores = CatchingUp()
+    answer = ask(cast(Stores, stores), Question("trending"), lambda: NOW + 3 * 3_600_000)
+    assert (answer.standing.as_of_ms, answer.read["redis"]) == (NOW, 0)
+    assert stores.from_redis == []

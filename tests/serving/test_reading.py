@@ -1,0 +1,53 @@
+"""Where a window is read, and when what was read there is final, by what each store knows of the sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from serving.questions import Question, plan
+from serving.reading import is_cached, is_settled
+from serving.stores import Known
+from topologies.sources import LATENESS_MS, Source, SourceStatus
+from topologies.view import HOUR
+
+START = 500_000 * HOUR.length_ms
+PASSED = START + HOUR.length_ms + LATENESS_MS
+BEFORE = PASSED - 1
+
+
+def statuses(watermarks_ms: Mapping[int, int]) -> dict[str, SourceStatus]:
+    """By partition; who is further has the greater offset."""
+    sources = {partition: Source("local", "t", "A" * 22, partition) for partition in watermarks_ms}
+    return {
+        str(source): SourceStatus(source, watermarks_ms[partition], watermarks_ms[partition], watermarks_ms[partition], 0, 0, 0, 0, 0)
+        for partition, source in sources.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("cached", "stored", "settled"),
+    [
+        ({0: PASSED, 1: PASSED}, {0: PASSED, 1: PASSED}, True),
+        ({0: PASSED, 1: PASSED}, {0: PASSED, 1: BEFORE}, False),  # Cassandra is a flush behind, and the window is read there
+        ({0: PASSED, 1: PASSED}, {0: PASSED}, False),  # it has not even heard of one
+        ({}, {0: PASSED, 1: PASSED}, True),
+        ({0: PASSED}, {}, False),
+        ({}, {}, False),
+    ],
+)
+def test_a_window_is_final_when_the_store_that_it_is_read_from_has_all_of_it(
+    cached: dict[int, int], stored: dict[int, int], settled: bool
+) -> None:
+    known = Known(statuses(cached), statuses(stored), ("t",))
+    assert is_settled(HOUR, START, known) is settled
+    if PASSED in cached.values():
+        assert not is_cached(plan(Question("watch_time")), START, known, START)
+
+
+def test_who_has_ended_holds_nothing_back() -> None:
+    both = statuses({0: PASSED, 1: BEFORE})
+    known = Known(both, both, ("t",), ended=frozenset(statuses({1: 0})))
+    assert is_settled(HOUR, START, known)
+    assert not is_settled(HOUR, START + HOUR.length_ms, known)
