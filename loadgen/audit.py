@@ -151,7 +151,8 @@ def _carry_out(going: _Audit) -> None:
         copied.remove()
     if audit_bookmarks.NAME in going.tallies:
         growing = any(source.trouble for source in going.sources) or any(end.end > wanted[end.source] for end in _ends_now(going, wanted))
-        going.differences += audit_bookmarks.compare(going.database, going.tallies[audit_bookmarks.NAME], growing=growing)
+        tally, now_ms = going.tallies[audit_bookmarks.NAME], time.time_ns() // 1_000_000
+        going.differences += audit_bookmarks.compare(going.database, tally, now_ms, growing=growing)
 
 
 def _ends_now(going: _Audit, sources: Iterable[Source]) -> list[LogEnd]:
