@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,7 +57,7 @@ from loadgen.audit_stores import ServedStores
 from loadgen.ledger import open_run
 from topologies import accounting
 from topologies.settings import Settings
-from topologies.sources import Source, SourceStatus
+from topologies.sources import SourceStatus
 from topologies.view import View, parts_of
 from topologies.views import keeps_bookmarks, selected
 
@@ -88,6 +88,8 @@ class _Audit:
     errors: dict[str, ErrorTally] = field(default_factory=dict)
     losses: dict[str, str] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
+    later_ends: dict[str, int] = field(default_factory=dict)
+    """Where each source's log ended when the bookmarks had been read: none is of an event behind that."""
     differences: list[Difference] = field(default_factory=list)
     sources: list[SourceAudit] = field(default_factory=list)
 
@@ -150,14 +152,10 @@ def _carry_out(going: _Audit) -> None:
         _recount(going, ends[str(source)], copied, wanted[source])
         copied.remove()
     if audit_bookmarks.NAME in going.tallies:
-        growing = any(source.trouble for source in going.sources) or any(end.end > wanted[end.source] for end in _ends_now(going, wanted))
-        going.differences += audit_bookmarks.compare(going.database, going.tallies[audit_bookmarks.NAME], growing=growing)
-
-
-def _ends_now(going: _Audit, sources: Iterable[Source]) -> list[LogEnd]:
-    """The ends of these sources' logs as they are now."""
-    read = set(sources)
-    return [end for end in log_ends(going.settings, {source.topic for source in read}) if end.source in read]
+        read_to = {str(source): offset for source, offset in wanted.items()}
+        growing = any(end > read_to.get(text, 0) for text, end in going.later_ends.items()) or any(each.trouble for each in going.sources)
+        tally, now_ms = going.tallies[audit_bookmarks.NAME], time.time_ns() // 1_000_000
+        going.differences += audit_bookmarks.compare(going.database, tally, now_ms, growing=growing)
 
 
 def _read_stores(going: _Audit) -> list[LogEnd]:
@@ -181,6 +179,8 @@ def _read_stores(going: _Audit) -> list[LogEnd]:
         if audit_bookmarks.NAME in going.tallies:
             going.on_progress("reading the bookmarks")
             stores.load_bookmarks()
+            topics.update(matching_topics(going.settings))
+            going.later_ends = {str(end.source): end.end for end in log_ends(going.settings, topics)}
     return ends
 
 
@@ -199,9 +199,10 @@ def _trouble(going: _Audit, end: LogEnd) -> str:
 
 
 def _read_to(going: _Audit, end: LogEnd) -> int:
-    """How far the source's log is read: to the furthest store, and to its end if that is near to both."""
+    """How far the source's log is read: to the furthest store, and to its end, before and after the stores were read, if that is near."""
     least, furthest = going.applied(end.source)
-    return max(furthest, end.end) if end.end - least <= TAIL else furthest
+    ends = (end.end, going.later_ends.get(str(end.source), 0))
+    return max([furthest, *(each for each in ends if each - least <= TAIL)])
 
 
 def _recount(going: _Audit, end: LogEnd, copied: CopiedLog, read_to: int) -> None:

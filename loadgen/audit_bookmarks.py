@@ -5,7 +5,8 @@ the order in which bookmarks supersede each other. Of each account, profile and 
     one of an applied event of that very title and profile, with its position, runtime and end
     not older than what was due at the offset that the store says of each source.
 A shelf in Redis that does not say that it is whole is read together with Cassandra: it may lack titles, but what it has is not older than
-what was due. A whole one may lack those that it has no room for.
+what was due. A whole one may lack those that it has no room for. What was due so long ago that Cassandra keeps it no more may be gone
+from both.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ Item = TypeVar("Item")
 NAME: Final = "continue_watching"
 WAIT_MS: Final = 60_000
 SHELF: Final = 50
+KEPT_MS: Final = 90 * 86_400_000
+"""Cassandra keeps a bookmark so long after it was written; that is not before its event, but for a minute by which a clock may be ahead."""
+_SKEW_MS: Final = 60_000
 ASKED: Final = frozenset({"profile", "position_s", "runtime_s"})
 """Columns of `rows` that it is recounted from, besides audit_sql.ALWAYS."""
 _ROWS_A_TABLE: Final = 100_000
@@ -69,7 +73,7 @@ CREATE OR REPLACE TABLE compared AS
   proven AS (SELECT DISTINCT account, profile, title, mark, true AS is_known FROM known),
   furthest AS (SELECT account, profile, title, max(mark) AS last FROM newest GROUP BY account, profile, title)
   SELECT store, account, profile, title, due, mark,
-    CASE WHEN mark IS NULL THEN store = 'redis' AND (whole IS NULL OR NOT whole OR titles >= {SHELF})
+    CASE WHEN mark IS NULL THEN due < $kept_from OR store = 'redis' AND (whole IS NULL OR NOT whole OR titles >= {SHELF})
          WHEN due IS NOT NULL AND mark < due THEN false
          ELSE coalesce(is_known, false) OR ($growing AND mark > coalesce(last, '')) END AS is_right
   FROM must FULL JOIN stood USING (store, account, profile, title)
@@ -100,10 +104,11 @@ def recount(database: duckdb.DuckDBPyConnection, offsets: Mapping[str, int]) -> 
     database.execute("DROP TABLE marked")
 
 
-def compare(database: duckdb.DuckDBPyConnection, tally: ViewTally, *, growing: bool) -> list[Difference]:
-    """Compare, when every source is noted; counts into `tally`, returns what is wrong. growing: not all of the log was read, so a bookmark
-    may be of an event behind that."""
-    database.execute(_COMPARED, {"growing": growing})
+def compare(database: duckdb.DuckDBPyConnection, tally: ViewTally, now_ms: int, *, growing: bool) -> list[Difference]:
+    """Compare, when every source is noted; counts into `tally`, returns what is wrong. now_ms: the time, epoch ms. growing: not all of the
+    log was read, so a bookmark may be of an event behind that."""
+    kept_from_ms = max(0, now_ms - KEPT_MS + 2 * _SKEW_MS)  # once for the event's clock, once for this one
+    database.execute(_COMPARED, {"growing": growing, "kept_from": f"{kept_from_ms:016x}"})
     counts = database.execute("SELECT store, count(*), count(*) FILTER (NOT is_right) FROM compared GROUP BY store").fetchall()
     for store, cells, wrong in counts:
         tally.add(store, cells, wrong)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from topologies import accounting
+from topologies import accounting, continue_watching
 from topologies.bins import RELATIVE_ERROR
 from topologies.sketches import STANDARD_ERROR
 from topologies.view import ANY, BIN_MARK, PLAYBACK_FAILURE, START_FAILURE, Distinct, Extreme, Histogram, Measure, Rate, Trend, View, Window
@@ -20,7 +20,7 @@ _COUNTED: Final = {
 
 
 def views_page(note: str) -> str:
-    """A section a view, and one for accounting."""
+    """A section a view, and one each for bookmarks and accounting."""
     lines = ["# Views", "", note, ""]
     lines += [
         "Every built-in view, as it is declared in [topologies/](../topologies); `marquee views` lists those that are installed too",
@@ -30,9 +30,18 @@ def views_page(note: str) -> str:
     ]
     for view in BUILT_IN.values():
         lines += ["", f"## {view.name}", "", *_section(view)]
+    lines += ["", f"## {continue_watching.NAME}", "", *_bookmarks()]
     lines += ["", f"## {accounting.NAME}", "", f"{_sentence(accounting.SUMMARY)} By source; {', '.join(accounting.MEASURES)}."]
     lines += ["received = applied + duplicate + late + dead, for every source, always."]
     return "\n".join(lines) + "\n"
+
+
+def _bookmarks() -> Iterator[str]:
+    kept, cached = (seconds // 86_400 for seconds in (continue_watching.KEPT_S, continue_watching.CACHED_S))
+    by, columns = " and ".join(continue_watching.DIMENSIONS), ", ".join(continue_watching.COLUMNS)
+    yield f"{_sentence(continue_watching.SUMMARY)} By {by}; {columns}; the {continue_watching.MOST_TITLES} last watched at the most."
+    yield f"It has no cells: bookmarks stand in Cassandra's table `bookmarks` for {kept} days after they were written, and in Redis under"
+    yield f"`mq:cw/…` until nothing has moved for {cached} days."
 
 
 def _section(view: View) -> Iterator[str]:

@@ -18,7 +18,7 @@ from fractions import Fraction
 from typing import Any, Final, Generic
 
 from serving.cells import Cell, Found, Place, Shown, Sums, Values, added, greatest
-from serving.questions import Plan, additive, quantile_name
+from serving.questions import Plan, additive
 from topologies.bins import RELATIVE_ERROR, middle_of
 from topologies.finals import cells_of
 from topologies.packs import PackedCell, decode_pack
@@ -113,9 +113,8 @@ class Quantiles(Numbers):
         last = len(plan.view.groupings[plan.grouping]) - 1
         self.plan = replace(plan, kept=(*plan.kept, last))
         self._quantiles = [Fraction(str(quantile)) for quantile in histogram.quantiles]
-        count = f"{histogram.name}_count"
-        points = tuple(f"{histogram.name}_{quantile_name(quantile)}" for quantile in histogram.quantiles)
-        self.names = (count, *points)
+        self.names = histogram.columns
+        points = self.names[1:]
         self.units = dict.fromkeys(points, histogram.unit) if histogram.unit else {}
         self.errors = {histogram.name: RELATIVE_ERROR}
         self.absent = (0, *(None for _ in points))

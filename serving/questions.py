@@ -73,11 +73,6 @@ def span_name(span_s: int) -> str:
     return f"{span_s // 3600}h" if span_s % 3600 == 0 else f"{span_s // 60}m"
 
 
-def quantile_name(quantile: float) -> str:
-    """How a quantile is called: p50, p99, p99_9."""
-    return f"p{100 * quantile:g}".replace(".", "_")
-
-
 def plan(question: Question, declared: View | None = None) -> Plan:
     """The plan. Raises UsageError, saying what there is instead, for what the view does not keep. declared: the view as the edition that
     answers declares it; as this version does when None."""

@@ -78,12 +78,23 @@ def _check_names(view: View) -> None:
     for name in names:
         if not _is_name(name) or name in DIMENSIONS:
             raise DeclarationError(f"view {view.name}: measure name {name!r}: use {_NAME}, and no dimension's name")
+    _check_columns(view)
     apart: tuple[Histogram | Extreme | Distinct, ...] = (*view.histograms, *view.extremes, *view.distincts)
     for part in apart:
         if len(table := f"cells_{view.name}__{part.name}_{view.logic_version}") > _TABLE_LENGTH:
             raise DeclarationError(
                 f"view {view.name}: {part.name} would stand in table {table}; make its name {len(table) - _TABLE_LENGTH} shorter"
             )
+
+
+def _check_columns(view: View) -> None:
+    """No two columns of an answer have one name: it is one row of JSON."""
+    plain: tuple[tuple[Measure | Distinct | Extreme | Rate, ...], ...] = (view.measures, view.distincts, view.extremes, view.rates)
+    columns = ["start", "start_ms", *(each.name for kind in plain for each in kind)]
+    columns += [column for histogram in view.histograms for column in histogram.columns]
+    columns += ["expected", "score"] if view.trend is not None else []
+    if twice := sorted({column for column in columns if columns.count(column) > 1}):
+        raise DeclarationError(f"view {view.name}: answers would have two columns {twice[0]}; rename what makes one of them")
 
 
 def _is_name(name: str) -> bool:

@@ -94,6 +94,16 @@ class Histogram:
     unit: str = ""
     quantiles: tuple[float, ...] = (0.5, 0.95, 0.99)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What an answer calls it: how many values there are, and each quantile of them."""
+        return f"{self.name}_count", *(f"{self.name}_{quantile_name(quantile)}" for quantile in self.quantiles)
+
+
+def quantile_name(quantile: float) -> str:
+    """How a quantile is called: p50, p99, p99_9."""
+    return f"p{100 * quantile:g}".replace(".", "_")
+
 
 @dataclass(frozen=True)
 class Distinct:

@@ -41,12 +41,15 @@ def switch(invocation: Invocation, view: str, edition: str | None, back: bool, y
     """
     from connectors.pointers import Pointer
     from marquee.switching import carry_out, opened, prepare
-    from topologies.views import view_named
+    from topologies import accounting
+    from topologies.views import OTHERS, view_named
 
     if back == bool(edition):
         raise click.UsageError("name the edition that is to answer, or give --back for the live one")
     if invocation.edition != LIVE_EDITION:
         raise click.UsageError("an edition has no others: leave --edition out, and name it behind the view")
+    if view in (*OTHERS, accounting.NAME):
+        raise click.UsageError(f"{view} is no declared view, of which an edition could have another version: the live one answers")
     settings = invocation.settings
     wanted = Pointer(view_named(view), edition or LIVE_EDITION, time.time_ns() // 1_000_000, _who())
     with opened(settings) as session:

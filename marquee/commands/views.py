@@ -8,6 +8,7 @@ import click
 
 from marquee.output import emit, json_option, table
 from topologies import accounting, continue_watching
+from topologies.measures import quantile_name
 from topologies.view import View
 
 
@@ -46,8 +47,6 @@ def _spans(view: View) -> list[str]:
 
 def _measures(view: View) -> list[str]:
     """What answers show of it, in their order; of a histogram its quantiles together."""
-    from serving.questions import quantile_name
-
     scored = ["expected", "score"] if view.trend is not None else []
     binned = [f"{one.name} ({', '.join(quantile_name(quantile) for quantile in one.quantiles)})" for one in view.histograms]
     visible = [measure.name for measure in view.measures if not measure.half_life_s]

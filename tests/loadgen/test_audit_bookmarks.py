@@ -19,6 +19,7 @@ from loadgen.audit_sql import COLUMNS, position_of
 from tests.topologies.logs import Record, apply
 from tests.topologies.shelved import Stored, empty_state, random_log
 from topologies.cells import CACHE, DURABLE
+from topologies.continue_watching import KEPT_S
 from topologies.marks import Mark
 
 STORES = {"cassandra": DURABLE, "redis": CACHE}
@@ -69,9 +70,9 @@ def flushed(records: Sequence[Record], seed: int) -> tuple[dict[str, Stored], di
 
 
 def audited(
-    database: duckdb.DuckDBPyConnection, stores: dict[str, Stored], offsets: dict[str, int], *, whole: bool = True
+    database: duckdb.DuckDBPyConnection, stores: dict[str, Stored], offsets: dict[str, int], *, whole: bool = True, now_ms: int = 0
 ) -> tuple[ViewTally, list[Difference]]:
-    """The audit of these stores, the log being loaded. whole: whether the shelves in Redis say that they are."""
+    """The audit of these stores at that time, the log being loaded. whole: whether the shelves in Redis say that they are."""
     database.execute(audit_bookmarks.TABLES)
     for name, stored in stores.items():
         for (account, profile, title), mark in stored.items():
@@ -81,7 +82,7 @@ def audited(
     database.execute("CREATE OR REPLACE TABLE shelves AS SELECT DISTINCT * FROM shelves")
     audit_bookmarks.recount(database, offsets)
     tally = ViewTally()
-    return tally, audit_bookmarks.compare(database, tally, growing=False)
+    return tally, audit_bookmarks.compare(database, tally, now_ms, growing=False)
 
 
 @settings(max_examples=8, deadline=None)
@@ -128,3 +129,14 @@ def test_what_is_not_so_is_found(database: duckdb.DuckDBPyConnection, store: str
     tally, wrong = audited(database, stores, dict.fromkeys(STORES, len(records)), whole=whole)
     assert [(difference.store, difference.key) for difference in wrong] == [(store, "/".join(key))] * found
     assert tally.wrong == found
+
+
+def test_what_cassandra_keeps_no_more_is_not_missed_and_what_it_keeps_is(database: duckdb.DuckDBPyConnection) -> None:
+    records = random_log(7, 250)
+    load_log(database, records)
+    nothing, ends = {name: Stored() for name in STORES}, dict.fromkeys(STORES, len(records))
+    _, missed = audited(database, nothing, ends)
+    [(newest,)] = database.execute("SELECT max(mark) FROM due WHERE store = 'cassandra'").fetchall()
+    expiry_ms = int(newest[:16], 16) + KEPT_S * 1000
+    assert len(audited(database, nothing, ends, now_ms=expiry_ms)[1]) == 0
+    assert 0 < len(audited(database, nothing, ends, now_ms=expiry_ms - 120_000)[1]) < len(missed)

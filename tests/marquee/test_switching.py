@@ -65,6 +65,8 @@ def test_an_edition_is_named_once_for_everything_that_is_its_own(tmp_path: Path)
         (("switch", "watch_time", "fix", "--back"), "name the edition that is to answer, or give --back"),
         (("--edition", "fix", "switch", "watch_time", "fix"), "leave --edition out"),
         (("switch", "plays", "fix"), "there is no view 'plays'"),
+        (("switch", "continue_watching", "fix"), "continue_watching is no declared view"),
+        (("switch", "accounting", "--back"), "accounting is no declared view"),
     ],
 )
 def test_a_switch_used_wrongly_gets_a_sentence(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from topologies.errors import DeclarationError, UsageError
 from topologies.view import DAY, HOUR, LIVE, MINUTE, RECENT_MINUTE, Distinct, Extreme, Histogram, Measure, Rate, Trend, View, parts_of
-from topologies.views import VIEWS, selected, view_named
+from topologies.views import OTHERS, VIEWS, selected, view_named
 
 GOOD: dict[str, Any] = {
     "name": "stalls",
@@ -56,6 +56,10 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"measures": ()}, "at least one measure"),
     ({"measures": (Measure("a", "", count_of="any"), Measure("a", "", count_of="stall"))}, "a name of its own"),
     ({"histograms": (replace(HISTOGRAM, name="stalls"),)}, "a name of its own"),
+    ({"histograms": (HISTOGRAM,), "extremes": (replace(EXTREME, name="length_p50"),)}, "answers would have two columns length_p50; rename"),
+    ({"measures": (Measure("start_ms", "", sum_of="startup_ms"),)}, "two columns start_ms"),
+    ({"histograms": (replace(HISTOGRAM, quantiles=(0.5, 0.5)),)}, "two columns length_p50"),
+    (TRENDING | {"measures": (*TRENDING["measures"], Measure("score", "", count_of="stall"))}, "two columns score"),
     ({"measures": (Measure("a b", "", count_of="any"),)}, "measure name 'a b': use at most 21"),
     ({"measures": (Measure("title", "", count_of="any"),)}, "measure name 'title': use at most 21 lower-case letters, digits and single"),
     ({"measures": (Measure("a", ""),)}, "a is neither a sum nor a count; give it sum_of or count_of"),
@@ -149,5 +153,5 @@ def test_the_registry_finds_views_by_name() -> None:
     assert view_named("watch_time").name == "watch_time"
     assert selected(()) == tuple(VIEWS.values())
     assert [view.name for view in selected(("watch_time",))] == ["watch_time"]
-    with pytest.raises(UsageError, match=f"there is no view 'plays'; there are {', '.join(sorted(VIEWS))} and accounting"):
+    with pytest.raises(UsageError, match=f"there is no view 'plays'; there are {', '.join(sorted({*VIEWS, *OTHERS}))} and accounting"):
         view_named("plays")
