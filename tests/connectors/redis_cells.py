@@ -26,7 +26,11 @@ WATCHED: Final = View(
     summary="time watched",
     groupings=(("title", "region"),),
     windows=(HOUR,),
-    measures=(Measure("plays", "plays"), Measure("watched_ms", "time"), Measure("attempts", "requests")),
+    measures=(
+        Measure("plays", "plays", count_of="play_start"),
+        Measure("watched_ms", "time", sum_of="watched_ms"),
+        Measure("attempts", "requests", count_of="play_request"),
+    ),
     leaderboard="watched_ms",
 )
 VIEWERS: Final = View(

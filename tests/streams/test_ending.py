@@ -85,7 +85,7 @@ class Scene:
         self.working: asyncio.Task[int]
 
     def begin(self) -> None:
-        stores = cast(Stores, SimpleNamespace(cache=self.durable, cells=self.durable, checkpoints=self.durable, notes=self.durable))
+        stores = cast(Stores, SimpleNamespace(cache=self.durable, cells=self.durable, bookmarks=self.durable, checkpoints=self.durable, notes=self.durable))
         self.working = asyncio.create_task(self.worker._work(stores, self.stop))
 
     async def works(self, owners: int) -> list[PartitionOwner]:
