@@ -35,6 +35,7 @@ from topologies.mark_rows import (
     count_lacking,
     follow,
     forget_some,
+    gather_marks,
     lack_all,
     list_due,
     take_lacking,
@@ -144,17 +145,18 @@ class Bookmarks:
         return {**mine, **{f"profile_{name}": column for name, column in self.profiles.dump().items()}}
 
     def load(self, dumped: Mapping[str, NDArray[Any]]) -> None:
-        """Take what `dump` gave."""
+        """Take what `dump` gave. Rows that are nobody's stay behind: there are many of them when a store was away for long."""
         self.profiles.load({name.removeprefix("profile_"): column for name, column in dumped.items() if name.startswith("profile_")})
-        counts = dumped["counts"].copy()
-        counts[WAITING_FROM:] = 0
-        self._arrays = self._arrays._replace(marks=dumped["marks"], runtimes=dumped["runtimes"], counts=counts)
-        self._make_room(len(dumped["profile_rows"]))
-        state, table = self._arrays, self.profiles.arrays
+        table = self.profiles.arrays
+        counts, marks = np.zeros(COUNTS, dtype=np.int64), np.empty_like(dumped["marks"])
+        counts[MARKS] = gather_marks(table, dumped["marks"], marks)
+        self._arrays = self._arrays._replace(marks=marks[: counts[MARKS]].copy(), runtimes=dumped["runtimes"], counts=counts)
         rows = table.rows[: int(table.counts[USED])]
         rows[:, FLAGS] &= ~FLYING  # who owned it then may have failed: then the cache is behind, and is given every cell
         waiting = np.flatnonzero(rows[:, SINCE] != NOTHING_WAITS)
         waiting = waiting[np.argsort(rows[waiting, SINCE], kind="stable")]
+        self._make_room(len(waiting))
+        state = self._arrays
         state.waiting[: len(waiting), 0], state.waiting[: len(waiting), 1] = waiting, rows[waiting, SINCE]
         counts[WAITING_TO] = len(waiting)
         for place, store in enumerate(_STORES):

@@ -221,6 +221,24 @@ def _forget_marks(row: np.ndarray, watermark: Word, state: MarkArrays) -> None:
 
 
 @lean
+def gather_marks(profiles: ProfileArrays, marks: np.ndarray, kept: np.ndarray) -> Word:
+    """Copy the bookmarks that are somebody's into `kept`, where the profiles' lists are from now on; how many there are."""
+    count = signed(0)
+    for number in range(profiles.counts[USED]):
+        row = profiles.rows[number]
+        mark = row[HEAD] - 1
+        row[HEAD] = 0
+        while mark >= 0:
+            for word in range(WORDS):
+                kept[count, word] = marks[mark, word]
+            kept[count, NEXT] = row[HEAD]
+            count += 1
+            row[HEAD] = count
+            mark = marks[mark, NEXT] - 1
+    return count
+
+
+@lean
 def forget_some(watermark: Word, looked_at: Word, profiles: ProfileArrays, state: MarkArrays) -> None:
     """The hand passes so many profiles, and what can be forgotten makes room."""
     counts = profiles.counts

@@ -263,11 +263,15 @@ class Profiles:
         return {"rows": rows, "pool": table.pool[: int(table.counts[POOL_END])].copy(), "counts": table.counts.copy()}
 
     def load(self, dumped: Mapping[str, NDArray[Any]]) -> None:
-        """Take what `dump` gave."""
-        used, length = len(dumped["rows"]), len(dumped["pool"])
+        """Take what `dump` gave, without what is nobody's: a profile's number is another one then."""
+        known = dumped["rows"][dumped["rows"][:, FLAGS] & FREE == 0]
+        used, length = len(known), int((known[:, LENGTHS] >> 32).sum())
         rows, pool = np.zeros((max(1024, 2 * used), WORDS), dtype=np.int64), np.zeros(2 * length + _ROOM, dtype=np.uint8)
-        rows[:used], pool[:length] = dumped["rows"], dumped["pool"]
-        self.arrays = ProfileArrays(_lookup(len(rows)), rows, pool, dumped["counts"].copy())
+        rows[:used] = known
+        counts = np.zeros(COUNTS, dtype=np.int64)
+        counts[USED] = used
+        counts[POOL_END] = _gather_texts(ProfileArrays(_lookup(1), rows, dumped["pool"], counts), pool)
+        self.arrays = ProfileArrays(_lookup(len(rows)), rows, pool, counts)
         _identify_again(self.arrays)
         _reindex(self.arrays)
 

@@ -144,6 +144,26 @@ def test_what_both_stores_have_is_forgotten_and_its_place_used_again() -> None:
     assert max(rows for _, rows in sizes) <= 2_000
 
 
+def test_a_restored_state_is_no_larger_than_what_it_remembers_though_a_store_was_away_for_hours() -> None:
+    state = empty_state()
+    assert state.bookmarks is not None
+    for minute in range(60):
+        rts = T0 + minute * MINUTE_MS
+        apply(state, [event(rts, session=f"{minute}/{n}", account=f"{minute}/{n}", position_s=1, type="stop") for n in range(100)])
+        state.bookmarks.take(DURABLE)
+        state.close_final()
+    state.bookmarks.take(CACHE)
+    apply(state, [tick(T0 + 70 * MINUTE_MS), event(T0 + 70 * MINUTE_MS, session="last", position_s=1)])
+    state.bookmarks.take(CACHE)
+    state.close_final()
+    restored = load_state(pack_state(dump_state(state)), SOURCE, VIEWS, bookmarks=True)
+    assert restored.bookmarks is not None
+    assert restored.canonical() == state.canonical()
+    rows = {name: len(column) for name, column in restored.bookmarks.dump().items()}
+    assert rows["marks"] == rows["profile_rows"] == len(remembered(state)) < 1_000
+    assert rows["profile_pool"] == sum(len(account + profile) for account, profile, _ in remembered(state))
+
+
 def test_a_store_that_lost_everything_is_given_all_that_is_known() -> None:
     state, cache = empty_state(), Stored()
     apply(state, [event(T0, session=str(n), account=str(n), position_s=n, type="stop") for n in range(20)])
