@@ -368,38 +368,44 @@ local function supersedes(new, old)
   return false
 end
 
--- Which of the titles to take away so that `most` are left: finished ones first, then the oldest.
-local function surplus(shelf, most)
+-- Which of the titles to take away so that `most` are left: the oldest, of a whole shelf finished ones first.
+local function surplus(shelf, most, whole)
   local fields, titles, marks = redis.call('HGETALL', shelf), {}, {}
   for i = 1, #fields, 2 do
     if fields[i] ~= '' then
       titles[#titles + 1] = fields[i]
-      marks[fields[i]] = (string.byte(fields[i + 1], 13) == 0 and '\1' or '\0') .. fields[i + 1]
+      marks[fields[i]] = (whole and string.byte(fields[i + 1], 13) == 0 and '\1' or '\0') .. fields[i + 1]
     end
   end
   table.sort(titles, function(a, b) return supersedes(marks[a], marks[b]) end)
   return {unpack(titles, most + 1)}
 end
 
--- Has the shelf the greater of each title's bookmarks, this one and the one that is there. given: title, bookmark, …
-local function keep(shelf, most, expiry_s, given)
-  local names, sets = {}, {}
+-- Has the shelf the greater of each title's bookmarks, this one and the one that is there. given: title, bookmark, …; renewed: they are all
+-- that the durable store has. Else a full shelf that lacks a title may have had a greater bookmark of it, and is whole no longer. Of one
+-- that is not whole a bookmark just finished has to stay: the durable store may have it unfinished still.
+local function keep(shelf, most, expiry_s, given, renewed)
+  local names, sets, more = {}, {}, 0
   for i = 1, #given, 2 do names[#names + 1] = given[i] end
   local olds = #names > 0 and redis.call('HMGET', shelf, unpack(names)) or {}
   for i = 1, #names do
     local new, old = given[2 * i], olds[i]
+    if not old then more = more + 1 end
     if not old or supersedes(new, old) then
       sets[#sets + 1] = names[i]
       sets[#sets + 1] = new
     end
   end
   if #sets > 0 then
-    redis.call('HSET', shelf, unpack(sets))
-    local held = redis.call('HLEN', shelf)
-    if held > most + 1 or held > most and redis.call('HEXISTS', shelf, '') == 0 then
-      local gone = surplus(shelf, most)
-      if #gone > 0 then redis.call('HDEL', shelf, unpack(gone)) end
+    local flags = redis.call('HEXISTS', shelf, '')
+    local held, whole = redis.call('HLEN', shelf) - flags, flags == 1
+    if whole and not renewed and more > 0 and held >= most then
+      redis.call('HDEL', shelf, '')
+      whole = false
     end
+    redis.call('HSET', shelf, unpack(sets))
+    local gone = held + more > most and surplus(shelf, most, whole) or {}
+    if #gone > 0 then redis.call('HDEL', shelf, unpack(gone)) end
   end
   redis.call('EXPIRE', shelf, expiry_s)
 end
@@ -409,7 +415,7 @@ local function mark(keys, args)
   local at = 3
   for _, shelf in ipairs(keys) do
     local last = at + 2 * tonumber(args[at])
-    keep(shelf, tonumber(args[1]), args[2], {unpack(args, at + 1, last)})
+    keep(shelf, tonumber(args[1]), args[2], {unpack(args, at + 1, last)}, false)
     at = last + 1
   end
   return 'ok'
@@ -418,7 +424,7 @@ end
 -- KEYS shelf   ARGV most titles, expiry (s from now), pairs of all that the durable store has: from now on the shelf is whole
 local function renew(keys, args)
   redis.call('HSET', keys[1], '', '1')
-  keep(keys[1], tonumber(args[1]), args[2], {unpack(args, 3)})
+  keep(keys[1], tonumber(args[1]), args[2], {unpack(args, 3)}, true)
   return 'ok'
 end
 

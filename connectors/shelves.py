@@ -1,12 +1,13 @@
 """Profiles' shelves in Redis: the bookmarks of continue_watching, written beside the cells and read in one round trip.
 
 A shelf that Redis lost comes again with the next bookmark, but not whole: it says so, and its reader puts the rest back from Cassandra.
+So too a full one that gets a title which it lacks: it may have had a greater bookmark of it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -105,10 +106,12 @@ class ShelfReader:
             if not cursor:
                 return
 
-    def renew(self, account: str, profile: str, marks: Mapping[str, Mark]) -> None:
-        """Puts back what Cassandra has of the profile, as far as a shelf holds it. What Redis has got meanwhile and is greater stays."""
+    def renew(self, account: str, profile: str, marks: Mapping[str, Mark], held: Collection[str]) -> None:
+        """Puts back what Cassandra has of the profile, as far as a shelf holds it, and of the titles that are held there already, which
+        may stand lower than in Cassandra. What Redis has got meanwhile and is greater stays."""
         best = sorted(marks.items(), key=lambda item: (not item[1].finished, item[1]), reverse=True)[:MOST_TITLES]
-        pairs = [item for title, mark in best for item in (title, mark.packed())]
+        told = dict(best) | {title: marks[title] for title in held}
+        pairs = [item for title, mark in told.items() for item in (title, mark.packed())]
         with redis_errors(self._settings):
             key = self._keys.shelf(account, profile)
             self._client.execute_command("FCALL", "mq_renew", 1, key, MOST_TITLES, CACHED_S, *pairs)

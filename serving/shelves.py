@@ -91,7 +91,7 @@ class Shelves:
         marks = merged(stored, cached.marks)
         if marks and not away:
             with contextlib.suppress(ServerAway, StoreError):  # without it the next who asks does this again
-                self._redis.renew(account, profile, marks)
+                self._redis.renew(account, profile, marks, cached.marks)
         return Shelf(account, profile, shown(marks), "cassandra", (away,) if away else ())
 
     def _stored(self, account: str, profile: str) -> dict[str, Mark]:

@@ -119,6 +119,37 @@ async def test_a_shelf_is_what_is_not_finished_last_watched_first(settings: Sett
     assert titles(asked(settings)) == expected[1:50]
 
 
+async def test_an_older_bookmark_of_a_title_that_a_full_shelf_gave_up_does_not_come_back(
+    settings: Settings, store: BookmarkStore, cache: CellCache
+) -> None:
+    """A backfill's, or a zombie's: the shelf had no room any more for what superseded it."""
+    rows = [("a", "p", f"t{number:03d}", mark(100 + number)) for number in range(50)]
+    latest = [("a", "p", "t049", mark(500, finished=True)), ("a", "p", "new", mark(600)), ("a", "p", "newer", mark(601))]
+    for batch in (batch_of(*rows), *map(batch_of, latest)):
+        await store.write(batch)
+        await cache.write_marks(batch)
+        asked(settings)
+    older = batch_of(("a", "p", "t049", mark(120)))
+    await store.write(older)
+    await cache.write_marks(older)
+    expected = ["newer", "new", *(f"t{number:03d}" for number in range(48, 0, -1))]
+    assert titles(asked(settings)) == titles(asked(settings)) == expected
+
+
+async def test_a_title_finished_on_a_full_shelf_that_nobody_asked_for_is_not_put_back_unfinished(
+    settings: Settings, store: BookmarkStore, cache: CellCache
+) -> None:
+    """It is asked for before Cassandra has been told that the title is finished."""
+    rows = [("a", "p", f"t{number:03d}", mark(100 + number)) for number in range(50)]
+    finished = batch_of(("a", "p", "seen", mark(900, finished=True)))
+    await store.write(batch_of(*rows, ("a", "p", "seen", mark(120))))
+    await cache.write_marks(batch_of(*rows))
+    await cache.write_marks(finished)
+    assert "seen" not in titles(asked(settings))
+    await store.write(finished)
+    assert "seen" not in titles(asked(settings))
+
+
 async def test_what_redis_lost_comes_from_cassandra_and_is_put_back(settings: Settings, store: BookmarkStore, cache: CellCache) -> None:
     await store.write(batch_of(*(("a", "p", f"t{number}", mark(number)) for number in range(3))))
     client = redis.Redis.from_url(settings.redis.url)
