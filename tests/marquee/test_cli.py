@@ -12,7 +12,7 @@ import pytest
 
 from tests.distributions import install
 from tests.marquee.running import ENVIRONMENT, marquee, sentence
-from topologies.views import VIEWS
+from topologies.views import OTHERS, VIEWS
 
 COMMANDS = {
     *("audit", "bench", "chaos", "config", "dead", "demo", "doctor", "down", "late"),
@@ -139,7 +139,7 @@ def test_config_is_one_json_document_with_origins(tmp_path: Path) -> None:
 def test_views_lists_every_view(tmp_path: Path) -> None:
     document = json.loads(marquee(tmp_path, "views", "--json").stdout)
     views = {view["view"]: view for view in document["views"]}
-    assert {*VIEWS, "accounting"} == set(views)
+    assert {*VIEWS, *OTHERS, "accounting"} == set(views)
     assert views["trending"]["trend"]["spans"] == ["5m", "1h"]
     assert [rate["name"] for rate in views["quality"]["rates"]][:2] == ["rebuffer_pct", "bitrate_kbps"]
     assert "startup (p50, p95, p99)" in marquee(tmp_path, "views").stdout
