@@ -85,7 +85,8 @@ class Scene:
         self.working: asyncio.Task[int]
 
     def begin(self) -> None:
-        stores = cast(Stores, SimpleNamespace(cache=self.durable, cells=self.durable, bookmarks=self.durable, checkpoints=self.durable, notes=self.durable))
+        each = dict.fromkeys(("cache", "cells", "bookmarks", "checkpoints", "notes"), self.durable)
+        stores = cast(Stores, SimpleNamespace(session=None, **each))
         self.working = asyncio.create_task(self.worker._work(stores, self.stop))
 
     async def works(self, owners: int) -> list[PartitionOwner]:
