@@ -382,16 +382,18 @@ local function surplus(shelf, most, whole)
 end
 
 -- Has the shelf the greater of each title's bookmarks, this one and the one that is there. given: title, bookmark, …; renewed: they are all
--- that the durable store has. Else a full shelf that lacks a title may have had a greater bookmark of it, and is whole no longer. Of one
+-- that the durable store has. Else a full shelf that lacks a title may have had a greater bookmark of it, and is whole no longer; nor is one
+-- of which a title was just finished, as the durable store may have another that had no room. Of one
 -- that is not whole a bookmark just finished has to stay: the durable store may have it unfinished still.
 local function keep(shelf, most, expiry_s, given, renewed)
-  local names, sets, more = {}, {}, 0
+  local names, sets, more, ends = {}, {}, 0, false
   for i = 1, #given, 2 do names[#names + 1] = given[i] end
   local olds = #names > 0 and redis.call('HMGET', shelf, unpack(names)) or {}
   for i = 1, #names do
     local new, old = given[2 * i], olds[i]
     if not old then more = more + 1 end
     if not old or supersedes(new, old) then
+      ends = ends or old and string.byte(new, 13) ~= 0 and string.byte(old, 13) == 0
       sets[#sets + 1] = names[i]
       sets[#sets + 1] = new
     end
@@ -399,7 +401,7 @@ local function keep(shelf, most, expiry_s, given, renewed)
   if #sets > 0 then
     local flags = redis.call('HEXISTS', shelf, '')
     local held, whole = redis.call('HLEN', shelf) - flags, flags == 1
-    if whole and not renewed and more > 0 and held >= most then
+    if whole and not renewed and (more > 0 or ends) and held >= most then
       redis.call('HDEL', shelf, '')
       whole = false
     end

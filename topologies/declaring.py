@@ -128,6 +128,10 @@ def _check_measures(view: View) -> None:
                 raise DeclarationError(f"view {view.name}: {field!r} cannot be summed; choose from {', '.join(summable)}")
         if measure.times is not None and measure.sum_of is None:
             raise DeclarationError(f"view {view.name}: {measure.name} is {measure.times} times nothing; name a field with sum_of")
+        if measure.times is not None and any(window.cached for window in view.windows):
+            raise DeclarationError(
+                f"view {view.name}: {measure.name} is a product, and Redis adds up to 2^53 only; declare MINUTE, STORED_HOUR or STORED_DAY"
+            )
         if measure.half_life_s and not (measure.count_of and 2 * 3600 <= measure.half_life_s <= 30 * 86_400):
             raise DeclarationError(f"view {view.name}: {measure.name} may decay if it is a count, with a half-life of 2 hours to 30 days")
         if measure.half_life_s and any(window.length_ms > DAY.length_ms for window in view.windows):

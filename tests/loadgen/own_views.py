@@ -7,11 +7,11 @@ from typing import Final
 from topologies.view import (
     ANY,
     DAY,
-    HOUR,
     LIVE,
     MINUTE,
     PLAYBACK_FAILURE,
     START_FAILURE,
+    STORED_HOUR,
     Extreme,
     Histogram,
     Measure,
@@ -22,7 +22,7 @@ OWN: Final = View(
     name="own",
     summary="every kind of measure",
     groupings=(("kind", "region"), ()),
-    windows=(MINUTE, HOUR),
+    windows=(MINUTE, STORED_HOUR),
     measures=(
         Measure("events", "events", count_of=ANY),
         Measure("errors", "errors", count_of="error"),

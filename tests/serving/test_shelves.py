@@ -108,15 +108,15 @@ async def test_a_shelf_is_what_is_not_finished_last_watched_first(settings: Sett
     rows = [("a", "p", f"t{number:03d}", mark(number, finished=number % 7 == 0)) for number in range(80)]
     await store.write(batch_of(*rows, ("a", "q", "other", mark(999))))
     await cache.write_marks(batch_of(*rows, ("a", "q", "other", mark(999))))
-    expected = [f"t{number:03d}" for number in range(79, -1, -1) if number % 7][:50]
+    expected = [f"t{number:03d}" for number in range(79, -1, -1) if number % 7][:51]
     first, again = asked(settings), asked(settings)
     assert (first.read, again.read) == ("cassandra", "redis")
-    assert titles(first) == titles(again) == expected
+    assert titles(first) == titles(again) == expected[:50]
     reader = ShelfReader(settings.redis)
     assert len(reader.shelf("a", "p").marks) == 50
     reader.close()
     await cache.write_marks(batch_of(("a", "p", "t079", mark(1_000, finished=True))))
-    assert titles(asked(settings)) == expected[1:50]
+    assert titles(asked(settings)) == expected[1:51], "the shelf had no room for the last of them"
 
 
 async def test_an_older_bookmark_of_a_title_that_a_full_shelf_gave_up_does_not_come_back(

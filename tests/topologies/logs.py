@@ -18,7 +18,7 @@ from topologies.compiled import PADDING
 from topologies.events import KINDS, TICK_VALUE
 from topologies.fold import PartitionState, RecordBlock, Refused
 from topologies.sources import Source
-from topologies.view import ANY, DAY, HOUR, MINUTE, PLAYBACK_FAILURE, START_FAILURE, Extreme, Histogram, Measure, View
+from topologies.view import ANY, HOUR, MINUTE, PLAYBACK_FAILURE, START_FAILURE, STORED_DAY, Extreme, Histogram, Measure, View
 
 SOURCE: Final = Source("eu", "viewing-events", "AAAAAAAAAAAAAAAAAAAAAA", 3)
 T0: Final = 1_760_000_000_000
@@ -33,7 +33,7 @@ COUNTED: Final = View(
     name="counted",
     summary="every way to count, by four dimensions and a bin",
     groupings=(("cdn", "region", "device", "kind"), ("title",)),
-    windows=(MINUTE, DAY),
+    windows=(MINUTE, STORED_DAY),
     measures=(
         Measure("events", "events", count_of=ANY),
         Measure("decayed", "starts, decayed", count_of="play_start", half_life_s=7200),

@@ -67,6 +67,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"measures": (Measure("a", "", count_of="tick"),)}, "'tick' cannot be counted; there are play_request"),
     ({"measures": (Measure("a", "", sum_of="stalls", count_of="stall"),)}, "a sum or a count, not both"),
     ({"measures": (Measure("a", "", sum_of="stalls", times="title"),)}, "'title' cannot be summed"),
+    ({"measures": (Measure("a", "", sum_of="stalls", times="stall_ms"),)}, "a is a product, and Redis adds up to 2^53 only"),
     ({"measures": (Measure("a", "", count_of="stall", times="stalls"),)}, "a is stalls times nothing; name a field with sum_of"),
     ({"measures": (Measure("a", "", sum_of="stalls", half_life_s=21_600),)}, "a may decay if it is a count"),
     ({"measures": (Measure("a", "", count_of="stall", half_life_s=60),)}, "with a half-life of 2 hours to 30 days"),
