@@ -123,10 +123,13 @@ async def test_what_trends_in_a_region_is_ranked_there(world: World) -> None:
 
 async def test_integers_that_are_fresher_than_their_quantiles_are_as_of_the_quantiles(world: World) -> None:
     """A view of one's own may keep its integers in Redis: what is Cassandra's beside them is a flush older, and the answer says so."""
-    fresher = dataclasses.replace(QUALITY, windows=(RECENT_MINUTE,))
+    measures = tuple(measure for measure in QUALITY.measures if not measure.times)
+    rates = tuple(rate for rate in QUALITY.rates if "bits" not in rate.of)
+    fresher = dataclasses.replace(QUALITY, windows=(RECENT_MINUTE,), measures=measures, rates=rates)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("serving.questions.view_named", lambda _: fresher)
-        cell = quality("x", 0, 0, 9)._replace(view=fresher, window=RECENT_MINUTE)
+        patched.setattr("serving.stores.view_named", lambda _: fresher)
+        cell = quality("x", 0, 0, 9)
+        cell = cell._replace(view=fresher, window=RECENT_MINUTE, values=cell.values[: len(measures)])
         await world.cache(world.status(0, offset=200, clock_ms=NOW), [cell])
         await world.store(world.status(0, offset=100, clock_ms=NOW - 5_000), [started("x", 0, 7, 1)])
         answer = world.ask(Question("quality", {"cdn": "x"}, from_ms=NOW, to_ms=NOW + MINUTE_MS))
