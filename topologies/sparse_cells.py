@@ -125,6 +125,7 @@ class SparseCells:
         self._dictionaries = dictionaries
         self._measures = measure_arrays(view, dimensions)
         self._lengths = np.array([window.length_ms for window in windows], dtype=np.int64)
+        self._cached = np.array([window.cached for window in windows])
         self._flying: set[int] = set()
         """Marks of which the last flush to the cache took cells; whether it succeeded is known at the next."""
         self._held = np.zeros(1, dtype=np.int64)
@@ -195,11 +196,12 @@ class SparseCells:
         return Taken(tuple((*self._window_of(mark), self._keys[part].astype(np.intp)) for mark, part in self._by_mark(cells)))
 
     def take_cached(self) -> tuple[list[CellBatch], Taken]:
-        """The cells that the cache lacks."""
+        """The cells that the cache lacks. Most of these parts are in Cassandra alone: nothing is looked through for them."""
+        if not self._cached.any():
+            return [], Taken(())
         self._flying.clear()
         cells = self._take(CACHE)
-        wanted = np.array([window.cached for window in self._windows])[self._marks[cells] % 60_000]
-        cells = cells[wanted]
+        cells = cells[self._cached[self._marks[cells] % 60_000]]
         batches: list[CellBatch] = []
         groupings = self.keys.groupings()
         for mark, part in self._by_mark(cells):
