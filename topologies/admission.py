@@ -11,6 +11,7 @@ from topologies.columns import EVENT, INTEGER, MALFORMED, TEXT, TICK_ROW, Column
 from topologies.compiled import Word, hash_bytes, inlined, lean, mix, signed
 from topologies.events import STATE_OF_TYPE, TYPES, Tells
 from topologies.live_counts import LiveArrays, follow, has_room, move_clock
+from topologies.row_lookup import find_slot
 from topologies.session_rows import (
     APPLIED_COUNT,
     CLOCK,
@@ -28,7 +29,6 @@ from topologies.session_rows import (
     STARTED,
     SessionArrays,
     begin,
-    find_session,
     forget_some,
     has_row,
     look_ahead,
@@ -183,7 +183,7 @@ def _admit_event(batch: Batch, at: Word, table: SessionArrays, live: LiveArrays,
         return DONE
     clock = max(counters[CLOCK], rts)
     watermark = max(counters[MAX_TS], clock - SKEW_MS)
-    slot = find_session(table.lookup, rows, batch.ids[at, 0], batch.ids[at, 1])
+    slot = find_slot(table.lookup, rows, batch.ids[at, 0], batch.ids[at, 1])
     number = signed(table.lookup[slot]) - 1
     known = number >= 0 and watermark - rows[number, LAST_TS] <= LATENESS_MS
     if known and seq > rows[number, HIGHEST] + SEQ_JUMP:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from topologies.columns import EVENT
 from topologies.compiled import Word, inlined, lean, load8, load64, mix, prefetch, signed, unsigned
+from topologies.row_lookup import enter, find_slot, take_out
 
 VIEWER: Final = "account+profile"
 """What stands for it among a row's dimensions."""
@@ -76,17 +77,6 @@ def _identify(buffer: np.ndarray, account: Word, account_length: Word, profile: 
 
 
 @inlined
-def _slot_of(lookup: np.ndarray, rows: np.ndarray, id_1: Word, id_2: Word) -> Word:
-    mask = unsigned(lookup.shape[0] - 1)
-    slot = unsigned(id_1) & mask
-    while True:
-        found = lookup[slot]
-        if found == 0 or (rows[found - 1, ID_1] == id_1 and rows[found - 1, ID_2] == id_2):
-            return signed(slot)
-        slot = (slot + unsigned(1)) & mask
-
-
-@inlined
 def _new_row(buffer: np.ndarray, account: np.ndarray, profile: np.ndarray, ids: np.ndarray, table: ProfileArrays) -> Word:
     counts, rows = table.counts, table.rows
     number = counts[FIRST_FREE] - 1
@@ -145,7 +135,7 @@ def _intern(
         if kinds[row] != EVENT:
             numbers[row] = NOBODY
             continue
-        slot = _slot_of(table.lookup, table.rows, ids[row, 0], ids[row, 1])
+        slot = find_slot(table.lookup, table.rows, ids[row, 0], ids[row, 1])
         number = signed(table.lookup[slot]) - 1
         if number < 0:
             number = _new_row(buffer, accounts[row], profiles[row], ids[row], table)
@@ -156,14 +146,9 @@ def _intern(
 @lean
 def _reindex(table: ProfileArrays) -> None:
     """Have each row found; the lookup is empty."""
-    mask = unsigned(table.lookup.shape[0] - 1)
     for number in range(table.counts[USED]):
-        if table.rows[number, FLAGS] & FREE:
-            continue
-        slot = unsigned(table.rows[number, ID_1]) & mask
-        while table.lookup[slot] != 0:
-            slot = (slot + unsigned(1)) & mask
-        table.lookup[slot] = number + 1
+        if not table.rows[number, FLAGS] & FREE:
+            enter(number, table.lookup, table.rows)
 
 
 @lean
@@ -194,23 +179,9 @@ def _gather_texts(table: ProfileArrays, pool: np.ndarray) -> Word:
 
 @inlined
 def free_row(number: Word, table: ProfileArrays) -> None:
-    """The profile is forgotten; what stands behind its place in the lookup because that was taken moves up."""
+    """The profile is forgotten."""
     lookup, rows, counts = table.lookup, table.rows, table.counts
-    mask = unsigned(lookup.shape[0] - 1)
-    hole = unsigned(rows[number, ID_1]) & mask
-    while lookup[hole] != number + 1:
-        hole = (hole + unsigned(1)) & mask
-    at = hole
-    while True:
-        at = (at + unsigned(1)) & mask
-        found = lookup[at]
-        if found == 0:
-            break
-        home = unsigned(rows[found - 1, ID_1]) & mask
-        if ((at - home) & mask) >= ((at - hole) & mask):
-            lookup[hole] = found
-            hole = at
-    lookup[hole] = 0
+    take_out(number, lookup, rows)
     counts[GARBAGE] += rows[number, LENGTHS] >> signed(32)
     rows[number, FLAGS] = FREE
     rows[number, SINCE] = NOTHING_WAITS

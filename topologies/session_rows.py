@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topologies.compiled import Word, inlined, prefetch, signed, unsigned
+from topologies.row_lookup import take_out
 from topologies.sources import LATENESS_MS
 
 SEQ_WINDOW: Final = 64
@@ -67,18 +68,6 @@ def forgettable(row: np.ndarray, watermark: Word) -> Word:
 
 
 @inlined
-def find_session(lookup: np.ndarray, rows: np.ndarray, id_1: Word, id_2: Word) -> Word:
-    """The slot of the session in `lookup`, or of the free place where it would stand."""
-    mask = unsigned(lookup.shape[0] - 1)
-    slot = unsigned(id_1) & mask
-    while True:
-        found = lookup[slot]
-        if found == 0 or (rows[found - 1, ID_1] == id_1 and rows[found - 1, ID_2] == id_2):
-            return signed(slot)
-        slot = (slot + unsigned(1)) & mask
-
-
-@inlined
 def has_row(table: SessionArrays) -> Word:
     """Whether there is a row for one more session."""
     return table.counters[ROWS] < table.rows.shape[0] or table.hand[FIRST_FREE] != 0
@@ -99,26 +88,6 @@ def take_row(table: SessionArrays) -> Word:
 
 
 @inlined
-def _unfind(number: Word, lookup: np.ndarray, rows: np.ndarray) -> None:
-    """Take the row's session out of the lookup; what stands behind its place because that was taken moves up."""
-    mask = unsigned(lookup.shape[0] - 1)
-    hole = unsigned(rows[number, ID_1]) & mask
-    while lookup[hole] != number + 1:
-        hole = (hole + unsigned(1)) & mask
-    at = hole
-    while True:
-        at = (at + unsigned(1)) & mask
-        found = lookup[at]
-        if found == 0:
-            break
-        home = unsigned(rows[found - 1, ID_1]) & mask
-        if ((at - home) & mask) >= ((at - hole) & mask):
-            lookup[hole] = found
-            hole = at
-    lookup[hole] = 0
-
-
-@inlined
 def forget_some(watermark: Word, table: SessionArrays) -> None:
     """A session was made: the hand passes a few rows, and what can be forgotten makes room. So no table is ever cleared all at once."""
     rows, hand = table.rows, table.hand
@@ -130,7 +99,7 @@ def forget_some(watermark: Word, table: SessionArrays) -> None:
         row = rows[number]
         # what is in the wheel of silence was not found to be over yet
         if not row[FLAGS] & (WHEELED | FREE | WATCHED) and forgettable(row, watermark):
-            _unfind(number, table.lookup, rows)
+            take_out(number, table.lookup, rows)
             row[FLAGS] = FREE
             row[ISLANDS] = 0
             row[NEXT] = hand[FIRST_FREE]

@@ -7,9 +7,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from topologies.compiled import Word, inlined, lean, signed, unsigned
+from topologies.compiled import Word, inlined, lean, signed
 from topologies.growing_rows import GrowingRows
 from topologies.live_counts import WHEEL, into_wheel
+from topologies.row_lookup import enter
 from topologies.session_columns import SessionColumns, into_rows
 from topologies.session_rows import (
     CLEAN_FROM,
@@ -49,14 +50,9 @@ from topologies.spells import NO_SPELLS, RUN, RUNS, SPELL_WORDS, spell_arrays, w
 @lean
 def _index(rows: np.ndarray, count: Word, lookup: np.ndarray) -> None:
     """Have each row found; `lookup` is empty."""
-    mask = unsigned(lookup.shape[0] - 1)
     for number in range(count):
-        if rows[number, FLAGS] & FREE:
-            continue
-        slot = unsigned(rows[number, ID_1]) & mask
-        while lookup[slot] != 0:
-            slot = (slot + unsigned(1)) & mask
-        lookup[slot] = number + 1
+        if not rows[number, FLAGS] & FREE:
+            enter(number, lookup, rows)
 
 
 @lean
