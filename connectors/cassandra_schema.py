@@ -68,6 +68,21 @@ TABLES: Final = {
 """Definitions by table; what the columns mean stands in connectors/cassandra.py."""
 
 
+def absent(session: Session, settings: CassandraSettings, views: Sequence[View] = ()) -> list[str]:
+    """The tables that are not there yet, of those that all need and those of these views; asks nobody, the session knows its schema."""
+    keyspace = session.cluster.metadata.keyspaces.get(settings.keyspace)
+    there = keyspace.tables if keyspace is not None else {}
+    return [table for table in _definitions(views) if table not in there]
+
+
+def require_schema(session: Session, settings: CassandraSettings) -> None:
+    """Raises StoreError, with what to do, unless the keyspace and the tables that all need are there."""
+    if settings.keyspace not in session.cluster.metadata.keyspaces:
+        raise StoreError(f"Cassandra has no keyspace {settings.keyspace} yet: the first worker makes it (`marquee up` or `marquee worker`)")
+    if lacking := absent(session, settings):
+        raise StoreError(f"keyspace {settings.keyspace} has no table {lacking[0]} yet: the first worker of this version makes it")
+
+
 def ensure_schema(session: Session, settings: CassandraSettings, views: Sequence[View]) -> None:
     """Makes what is absent and leaves what is there. Several processes may do it at once: a table's id follows from its name,
     so that what two nodes create at the same moment is one table. Raises ServerAway or StoreError.
@@ -83,12 +98,15 @@ def ensure_schema(session: Session, settings: CassandraSettings, views: Sequence
                 f"CREATE KEYSPACE IF NOT EXISTS {settings.keyspace} WITH replication = {{'class': 'NetworkTopologyStrategy', {replicas}}}",
             )
         there = _present(session, "SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s", settings.keyspace)
-        packs = {view.table: _CELLS for view in views} | {view.final_table: _FINALS for view in views}
-        for table, definition in {**TABLES, **packs}.items():
+        for table, definition in _definitions(views).items():
             if table not in there:
                 name = f"{settings.keyspace}.{table}"
                 identity = uuid.uuid5(_NAMESPACE, name)
                 _make(session, f"CREATE TABLE IF NOT EXISTS {name} {definition} ID = {identity} AND {_COMPACTION}")
+
+
+def _definitions(views: Sequence[View]) -> dict[str, str]:
+    return TABLES | {view.table: _CELLS for view in views} | {view.final_table: _FINALS for view in views}
 
 
 def _present(session: Session, query: str, keyspace: str) -> set[str]:

@@ -14,6 +14,7 @@ from cassandra.cluster import Session
 
 from connectors.cassandra import close, connect
 from connectors.cassandra_reader import CellRows
+from connectors.cassandra_schema import absent
 from connectors.pointers import Pointer, Pointers
 from connectors.source_notes import SourceNotes
 from topologies.editions import LIVE_EDITION, in_edition
@@ -66,7 +67,7 @@ def prepare(settings: Settings, session: Session, wanted: Pointer) -> Switch:
     """Look whether the edition of `wanted` can answer for its view; changes nothing. settings: the live edition's.
 
     Raises UsageError when there is no such edition or it computes no such view; MarqueeError, saying how far it is, when it has not
-    caught up with what answers now; StoreError or ServerAway.
+    caught up with what answers now or its tables are only being made; StoreError or ServerAway.
     """
     view = wanted.view
     _require_keyspace(settings, session, LIVE_EDITION)
@@ -119,6 +120,8 @@ def _require_keyspace(settings: Settings, session: Session, edition: str) -> Non
     if keyspace not in session.cluster.metadata.keyspaces:
         begin = f"marquee --edition {edition} worker" if edition else "marquee worker"
         raise UsageError(f"there is no edition {edition!r}: Cassandra has no keyspace {keyspace}; `{begin}` begins it")
+    if lacking := absent(session, in_edition(settings, edition).cassandra):
+        raise MarqueeError(f"keyspace {keyspace} has no table {lacking[0]} yet: its first worker is making them; try again")
 
 
 def _require_computed(settings: Settings, session: Session, wanted: Pointer) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from connectors.bookmark_store import BookmarkRows
 from connectors.cassandra import close, connect
+from connectors.cassandra_schema import require_schema
 from connectors.shelves import CachedShelf, ShelfReader
 from serving.answers import iso
 from topologies import continue_watching
@@ -97,9 +98,7 @@ class Shelves:
     def _stored(self, account: str, profile: str) -> dict[str, Mark]:
         if self._rows is None:
             self._session = self._session or connect(self._settings.cassandra)
-            keyspace = self._settings.cassandra.keyspace
-            if keyspace not in self._session.cluster.metadata.keyspaces:
-                raise StoreError(f"Cassandra has no keyspace {keyspace} yet: the first worker makes it (`marquee up` or `marquee worker`)")
+            require_schema(self._session, self._settings.cassandra)
             self._rows = BookmarkRows(self._session, self._settings.cassandra)
         return self._rows.shelf(account, profile)
 

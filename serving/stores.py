@@ -14,6 +14,7 @@ from cassandra.cluster import Session
 from connectors.cassandra import close, connect
 from connectors.cassandra_finals import FinalRows
 from connectors.cassandra_reader import CellRows
+from connectors.cassandra_schema import require_schema
 from connectors.checkpoints import offsets_of
 from connectors.pointers import Pointer, Pointers
 from connectors.redis_reader import CellReader, Totals
@@ -21,7 +22,7 @@ from connectors.source_notes import SourceNotes
 from serving.cells import Key
 from serving.questions import Plan
 from topologies.editions import in_edition
-from topologies.errors import ServerAway, StoreError
+from topologies.errors import ServerAway
 from topologies.packs import bucket_of
 from topologies.settings import Settings
 from topologies.sources import SKEW_MS, SourceStatus
@@ -146,18 +147,13 @@ class Stores:
 
     @cached_property
     def _cassandra(self) -> CellRows:
-        self._require_keyspace()
+        require_schema(self._session, self._settings.cassandra)
         return CellRows(self._session, self._settings.cassandra, self._parts)
 
     @cached_property
     def _rows(self) -> Pointers:
-        self._require_keyspace()
+        require_schema(self._session, self._settings.cassandra)
         return Pointers(self._session, self._settings.cassandra)
-
-    def _require_keyspace(self) -> None:
-        keyspace = self._settings.cassandra.keyspace
-        if keyspace not in self._session.cluster.metadata.keyspaces:
-            raise StoreError(f"Cassandra has no keyspace {keyspace} yet: the first worker makes it (`marquee up` or `marquee worker`)")
 
     def answering(self, name: str) -> Answering:
         """Who answers for the view of that name: these stores, or those of the edition that it was switched to.

@@ -87,9 +87,8 @@ class Desk:
     def switched(self) -> bool:
         """Whether the edition answers from now on; until then the command says why not."""
         ran = self.run("switch", "watch_time", FIX)
-        assert ran.returncode == 0 or any(
-            words in ran.stderr for words in ("there is no edition", "has no watch_time of", "has not caught up")
-        ), ran.stderr
+        why_not = ("there is no edition", "is making them", "has no watch_time of", "has not caught up")
+        assert ran.returncode == 0 or any(words in ran.stderr for words in why_not), ran.stderr
         return ran.returncode == 0
 
     def ask(self) -> Answer:
