@@ -31,10 +31,13 @@ SPAN_S: Final = 3600.0
 """The hour that ends now, so that Redis still keeps every window of it."""
 
 
+views_option = click.option("--views", default="all", show_default=True, help="Views to compute: all, or names separated by commas.")
+
+
 @click.command()
 @click.option("--events", type=click.IntRange(min=1), default=10_000_000, show_default=True, help="How many events.")
 @format_option
-@click.option("--views", default="all", show_default=True, help="Views to compute: all, or names separated by commas.")
+@views_option
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of the audience.")
 @click.option("--live-sessions", type=click.IntRange(min=1), help="Of so many sessions, all live to the end, in one partition.")
 @click.option("--runs", type=click.IntRange(min=1), default=1, show_default=True, help="Drain the same log so many times; odd.")
@@ -65,9 +68,7 @@ def drain(
       marquee bench drain --events 2000000 --runs 3 --json
       marquee bench drain --live-sessions 1000000
     """
-    chosen = () if views == "all" else tuple(name.strip() for name in views.split(","))
-    selected(chosen)  # what there is not is said before a server starts
-    settings = replace(invocation.settings, worker=replace(invocation.settings.worker, views=chosen))
+    settings = computing(invocation.settings, views)
     if live_sessions is not None:
         if encoding != "json":
             raise click.UsageError("--live-sessions makes JSON; leave --format out")
@@ -83,6 +84,13 @@ def drain(
         document = _measured(running, directory, cluster, load, runs)
     show(document, as_json)
     return 0 if document["exact"] else 1
+
+
+def computing(settings: Settings, views: str) -> Settings:
+    """With the views that --views names. Raises UsageError for one that there is not, before a server starts."""
+    chosen = () if views == "all" else tuple(name.strip() for name in views.split(","))
+    selected(chosen)
+    return replace(settings, worker=replace(settings.worker, views=chosen))
 
 
 def drained_sessions(settings: Settings, sessions: int, events: int, given: bool) -> dict[str, Any]:
