@@ -5,11 +5,12 @@ Rows of several profiles go in one unlogged batch (docs/decisions/0031). It stay
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from cassandra.cluster import Session
-from cassandra.query import BatchStatement, BatchType
+from cassandra.query import BatchStatement, BatchType, BoundStatement
 
 from connectors.cassandra import cassandra_errors
 from connectors.flight import executed
@@ -20,6 +21,11 @@ PROFILES_A_BATCH: Final = 10
 BYTES_A_BATCH: Final = 4096
 _ROW_BYTES: Final = 96
 """What a row takes in a batch besides its texts, as servers reckon it, and some more."""
+
+
+_VERSION: Final = struct.Struct(">q")
+_Row = tuple[bytes, bytes, bytes, bytes, bytes]
+"""Account, profile, title, mark and version."""
 
 
 class BookmarkStore:
@@ -40,30 +46,32 @@ class BookmarkStore:
             await executed(self._session, self._settings, self._statements(batch))
 
     def _statements(self, batch: MarkBatch) -> Iterator[Any]:
-        rows: list[Any] = []
+        rows: list[_Row] = []
         people, size = 0, 0
-        for shelf in batch.shelves():
-            account, profile = shelf.account.decode(), shelf.profile.decode()
+        for account, profile, titles, marks, versions in batch.shelves():
             people += 1
-            for title, mark, version in zip(shelf.titles, shelf.marks, shelf.versions, strict=True):
-                length = _ROW_BYTES + len(shelf.account) + len(shelf.profile) + len(title)
+            for title, mark, version in zip(titles, marks, versions, strict=True):
+                length = _ROW_BYTES + len(account) + len(profile) + len(title)
                 if rows and (people > PROFILES_A_BATCH or size + length > BYTES_A_BATCH):
-                    yield _batch_of(rows)
+                    yield self._batch_of(rows)
                     rows, people, size = [], 1, 0
-                rows.append(self._mark.bind((account, profile, title.decode(), mark, version)))
+                rows.append((account, profile, title, mark, _VERSION.pack(version)))
                 size += length
         if rows:
-            yield _batch_of(rows)
+            yield self._batch_of(rows)
 
-
-def _batch_of(rows: list[Any]) -> Any:
-    if len(rows) == 1:
-        return rows[0]
-    batch = BatchStatement(BatchType.UNLOGGED)
-    batch.is_idempotent = True
-    for row in rows:
-        batch.add(row)
-    return batch
+    def _batch_of(self, rows: Sequence[_Row]) -> Any:
+        """One statement for them all. Its values are bytes as the protocol has them: binding each row would cost as much as the rest."""
+        row = BoundStatement(self._mark)
+        row.values = rows[0]
+        if len(rows) == 1:
+            return row
+        batch = BatchStatement(BatchType.UNLOGGED)
+        batch.is_idempotent = True
+        for values in rows:
+            row.values = values
+            batch.add(row)  # keeps the values; by those of the first it finds the replicas
+        return batch
 
 
 class BookmarkRows:

@@ -49,8 +49,7 @@ def version_of(ts: int, seq: int) -> int:
     return min(ts, _LATEST_MS) << _SEQ_BITS | min(seq, (1 << _SEQ_BITS) - 1)
 
 
-@dataclass(frozen=True)
-class ShelfMarks:
+class ShelfMarks(NamedTuple):
     """Changed bookmarks of one profile: titles, and of each its bytes and its version. Texts are UTF-8."""
 
     account: bytes
@@ -81,13 +80,18 @@ class MarkBatch:
 
     def shelves(self) -> Iterator[ShelfMarks]:
         """Profile by profile."""
-        marks = packed_marks(self.values)
-        titles, versions = self.titles.tolist(), [version_of(ts, seq) for ts, seq in self.values[:, :2].tolist()]
-        bounds = self.bounds.tolist()
+        pool, text = self.pool.data, self.dictionary.text
+        titles, bounds = [text(title) for title in self.titles.tolist()], self.bounds.tolist()
+        marks, versions = packed_marks(self.values), self._versions()
         for at, (begin, middle, end) in enumerate(self.people.tolist()):
             some = slice(bounds[at], bounds[at + 1])
-            account, profile = self.pool[begin:middle].tobytes(), self.pool[middle:end].tobytes()
-            yield ShelfMarks(account, profile, [self.dictionary.text(title) for title in titles[some]], marks[some], versions[some])
+            yield ShelfMarks(bytes(pool[begin:middle]), bytes(pool[middle:end]), titles[some], marks[some], versions[some])
+
+    def _versions(self) -> list[int]:
+        """Each row's version_of."""
+        ts, seq = np.minimum(self.values[:, 0], _LATEST_MS), np.minimum(self.values[:, 1], (1 << _SEQ_BITS) - 1)
+        versions: list[int] = (ts << _SEQ_BITS | seq).tolist()
+        return versions
 
 
 def packed_marks(values: NDArray[np.int64]) -> list[bytes]:
