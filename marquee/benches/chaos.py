@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 
 from marquee.arena import show
+from marquee.chaos import MOST_FAULTS
 from marquee.invocation import Invocation, pass_invocation
 from marquee.output import json_option, say
 from topologies.errors import MarqueeError
@@ -27,7 +28,7 @@ TOLD: Final = (
 @click.command()
 @click.option("--seeds", type=click.IntRange(1, 1_000), default=10, show_default=True, help="How many seeds, one after the other.")
 @click.option("--first", type=click.IntRange(0, 2**31 - 1_001), default=11, show_default=True, help="The first of them.")
-@click.option("--faults", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Faults of each.")
+@click.option("--faults", type=click.IntRange(1, MOST_FAULTS), default=20, show_default=True, help="Faults of each.")
 @click.option("--abreast", type=click.IntRange(1, 64), default=2, show_default=True, help="How many run side by side.")
 @json_option
 @pass_invocation

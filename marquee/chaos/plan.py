@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from marquee.chaos import MOST_FAULTS
 from marquee.chaos.kinds import KINDS, Kind
 from topologies.errors import UsageError
 
@@ -25,7 +26,6 @@ OVERTIME_S: Final = 420.0
 LEAST_S: Final = 35.0
 """A viewer is live for 30 s after the last event, so a longer load has a whole minute with viewers in it: something to audit."""
 SEEDS: Final = 2**31
-MOST_FAULTS: Final = 10_000
 
 
 @dataclass(frozen=True)

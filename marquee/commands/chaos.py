@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from marquee.chaos import MOST_FAULTS
 from marquee.invocation import Invocation, pass_invocation
 from marquee.numbers import FiniteRange
 from marquee.output import emit, json_option, number, say, table
@@ -12,7 +13,7 @@ from marquee.output import emit, json_option, number, say, table
 @click.command()
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="The same seed makes the same plan.")
 @click.option("--minutes", type=FiniteRange(0, 300, min_open=True), help="How long the load with its faults goes on.")
-@click.option("--faults", type=click.IntRange(1, 10_000), help="Exactly so many faults, instead of --minutes.")
+@click.option("--faults", type=click.IntRange(1, MOST_FAULTS), help="Exactly so many faults, instead of --minutes.")
 @click.option("--workers", type=click.IntRange(1, 64), default=3, show_default=True, help="Workers that stay; guests join and leave.")
 @click.option("--rate", type=FiniteRange(1, 1e6), default=3_000.0, show_default=True, help="Events a second of the load.")
 @click.option("--plan", "only_plan", is_flag=True, help="Print the plan and exit.")
