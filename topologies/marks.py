@@ -82,12 +82,18 @@ class MarkBatch:
     def shelves(self) -> Iterator[ShelfMarks]:
         """Profile by profile."""
         marks = packed_marks(self.values)
-        titles, versions = self.titles.tolist(), [version_of(ts, seq) for ts, seq in self.values[:, :2].tolist()]
+        titles, versions = self.titles.tolist(), versions_of(self.values)
         bounds = self.bounds.tolist()
         for at, (begin, middle, end) in enumerate(self.people.tolist()):
             some = slice(bounds[at], bounds[at + 1])
             account, profile = self.pool[begin:middle].tobytes(), self.pool[middle:end].tobytes()
             yield ShelfMarks(account, profile, [self.dictionary.text(title) for title in titles[some]], marks[some], versions[some])
+
+
+def versions_of(values: NDArray[np.int64]) -> list[int]:
+    """`version_of` each row of MarkBatch.values."""
+    ts, seq = np.minimum(values[:, 0], _LATEST_MS), np.minimum(values[:, 1], (1 << _SEQ_BITS) - 1)
+    return list((ts << _SEQ_BITS | seq).tolist())
 
 
 def packed_marks(values: NDArray[np.int64]) -> list[bytes]:
