@@ -44,11 +44,6 @@ class Mark(NamedTuple):
         return cls(ts, seq, bool(finished), position - 1, runtime - 1)
 
 
-def version_of(ts: int, seq: int) -> int:
-    """What Cassandra compares two writes of a title by: never less for a greater (ts, seq), and below 2^63."""
-    return min(ts, _LATEST_MS) << _SEQ_BITS | min(seq, (1 << _SEQ_BITS) - 1)
-
-
 @dataclass(frozen=True)
 class ShelfMarks:
     """Changed bookmarks of one profile: titles, and of each its bytes and its version. Texts are UTF-8."""
@@ -91,7 +86,8 @@ class MarkBatch:
 
 
 def versions_of(values: NDArray[np.int64]) -> list[int]:
-    """`version_of` each row of MarkBatch.values."""
+    """What Cassandra compares two writes of a title by, of each row of MarkBatch.values: never less for a greater (ts, seq), and below
+    2^63."""
     ts, seq = np.minimum(values[:, 0], _LATEST_MS), np.minimum(values[:, 1], (1 << _SEQ_BITS) - 1)
     return list((ts << _SEQ_BITS | seq).tolist())
 
