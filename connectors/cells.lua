@@ -401,7 +401,7 @@ local function keep(shelf, most, expiry_s, given, renewed)
     local new, old = given[2 * i], olds[i]
     if not old then more = more + 1 end
     if not old or supersedes(new, old) then
-      ends = ends or old and string.byte(new, 13) ~= 0 and string.byte(old, 13) == 0
+      ends = ends or old and not renewed and string.byte(new, 13) ~= 0 and string.byte(old, 13) == 0
       sets[#sets + 1] = names[i]
       sets[#sets + 1] = new
     elseif renewed then
