@@ -8,8 +8,11 @@ local EXPIRY_MARGIN_S = 5 -- a key that expires so soon may be gone already
 local SLICE = 1000 -- arguments of one command; `unpack` ends at about 8000
 local FEWEST, KEPT, MOST = 500, 1000, 2000 -- of a leaderboard: see `settle`
 
+local this_run -- a library lives as long as its server runs, so it asks once
+
 local function server_run()
-  return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  this_run = this_run or string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  return this_run
 end
 
 -- 'ok' if the flush or reset that began at this version may go on. Of a source that has ended nothing is written any more, whoever still
@@ -33,16 +36,15 @@ local function plain(text)
 end
 
 -- Takes away every key of ours in one step but the server's mark, without which a server that has ever evicted would be wiped once more;
--- whoever writes finds that it is gone and writes all of its cells again. Shelves stay: none is a sum of others, and one that is gone is
--- told by itself.
+-- whoever writes finds that it is gone and writes all of its cells again. Shelves stand in another database, which this does not visit.
 local function wipe(prefix)
-  local pattern, cursor, gone, shelves = plain(prefix) .. '*', '0', 0, prefix .. 'cw/'
+  local pattern, cursor, gone = plain(prefix) .. '*', '0', 0
   repeat
     local page = redis.call('SCAN', cursor, 'MATCH', pattern, 'COUNT', 1000)
     cursor = page[1]
     local ours = {}
     for _, key in ipairs(page[2]) do
-      if key ~= prefix .. 'server' and string.sub(key, 1, #shelves) ~= shelves then ours[#ours + 1] = key end
+      if key ~= prefix .. 'server' then ours[#ours + 1] = key end
     end
     if #ours > 0 then gone = gone + redis.call('UNLINK', unpack(ours)) end
   until cursor == '0'
@@ -326,13 +328,17 @@ local function conclude(keys, args)
   return {whole and 1 or 0, redis.call('SMEMBERS', keys[2])}
 end
 
--- KEYS server   ARGV prefix. Returns {policy, how many of our keys were taken away because the server has evicted since it was last looked at, or -1}.
+-- KEYS server   ARGV prefix, '1' if the shelves' database has no mark. Returns {policy, how many of our keys were taken away because the
+-- server has evicted since it was last looked at, or has lost all shelves, or -1}. A shelf that is gone tells that itself, but not what its
+-- owner had not brought to Cassandra yet: that is written again with the cells.
 local function look(keys, args)
   local policy = string.match(redis.call('INFO', 'memory'), 'maxmemory_policy:([%w-]+)')
   local evicted = server_run() .. ':' .. string.match(redis.call('INFO', 'stats'), 'evicted_keys:(%d+)')
   local known, gone = redis.call('GET', keys[1]), -1
   local never = string.sub(evicted, -2) == ':0'
-  if known == evicted or (never and not known) or (never and string.sub(known, 1, 40) ~= string.sub(evicted, 1, 40)) then
+  if known and args[2] == '1' then
+    gone = wipe(args[1])
+  elseif known == evicted or (never and not known) or (never and string.sub(known, 1, 40) ~= string.sub(evicted, 1, 40)) then
     if policy ~= 'noeviction' then gone = wipe(args[1]) end
   else
     gone = wipe(args[1])
@@ -383,8 +389,10 @@ end
 
 -- Has the shelf the greater of each title's bookmarks, this one and the one that is there. given: title, bookmark, …; renewed: they are all
 -- that the durable store has. Else a full shelf that lacks a title may have had a greater bookmark of it, and is whole no longer; nor is one
--- of which a title was just finished, as the durable store may have another that had no room. Of one
--- that is not whole a bookmark just finished has to stay: the durable store may have it unfinished still.
+-- of which a title was just finished, as the durable store may have another that had no room; nor one that was whole in another run of the
+-- server, which may have been restored from what was older; nor a full one that is renewed and has the end of a title which the durable
+-- store did not tell: another of that store's may have room. Of one that is not whole a bookmark just finished has to stay: the durable
+-- store may have it unfinished still.
 local function keep(shelf, most, expiry_s, given, renewed)
   local names, sets, more, ends = {}, {}, 0, false
   for i = 1, #given, 2 do names[#names + 1] = given[i] end
@@ -393,19 +401,23 @@ local function keep(shelf, most, expiry_s, given, renewed)
     local new, old = given[2 * i], olds[i]
     if not old then more = more + 1 end
     if not old or supersedes(new, old) then
-      ends = ends or old and string.byte(new, 13) ~= 0 and string.byte(old, 13) == 0
+      ends = ends or old and not renewed and string.byte(new, 13) ~= 0 and string.byte(old, 13) == 0
       sets[#sets + 1] = names[i]
       sets[#sets + 1] = new
+    elseif renewed then
+      ends = ends or string.byte(old, 13) ~= 0 and string.byte(new, 13) == 0
     end
   end
-  if #sets > 0 then
-    local flags = redis.call('HEXISTS', shelf, '')
-    local held, whole = redis.call('HLEN', shelf) - flags, flags == 1
-    if whole and not renewed and (more > 0 or ends) and held >= most then
-      redis.call('HDEL', shelf, '')
+  if #sets > 0 or ends then
+    local flag = redis.call('HGET', shelf, '')
+    local held, whole = redis.call('HLEN', shelf) - (flag and 1 or 0), flag == server_run()
+    if renewed then
+      whole = not (ends and held + more >= most)
+    elseif (more > 0 or ends) and held >= most then
       whole = false
     end
-    redis.call('HSET', shelf, unpack(sets))
+    if flag and not whole then redis.call('HDEL', shelf, '') end
+    if #sets > 0 then redis.call('HSET', shelf, unpack(sets)) end
     local gone = held + more > most and surplus(shelf, most, whole) or {}
     if #gone > 0 then redis.call('HDEL', shelf, unpack(gone)) end
   end
@@ -423,10 +435,13 @@ local function mark(keys, args)
   return 'ok'
 end
 
--- KEYS shelf   ARGV most titles, expiry (s from now), pairs of all that the durable store has: from now on the shelf is whole
+-- KEYS shelf   ARGV most titles, expiry (s from now), run of the server in which the shelf was read, before the durable store was; pairs of
+-- all that that has. From now on the shelf is whole; not in another run, which may lack what came to the durable store after it was read.
 local function renew(keys, args)
-  redis.call('HSET', keys[1], '', '1')
-  keep(keys[1], tonumber(args[1]), args[2], {unpack(args, 3)}, true)
+  local run = server_run()
+  if args[3] ~= run then return 'mismatch' end
+  redis.call('HSET', keys[1], '', run)
+  keep(keys[1], tonumber(args[1]), args[2], {unpack(args, 4)}, true)
   return 'ok'
 end
 

@@ -15,9 +15,14 @@
     {prefix}{view}:{logic}:{window}:{start_ms}:{grouping}:b:{measure}  sorted set: key by −total, so that equal ones come in key order;
                                                                        every total down to some total, at least the greatest BOARD_FEWEST
 
+    in a database of its own (`redis.shelves_db`), so that who looks through all keys of cells meets none of millions of shelves:
+
+    {prefix}cw                                       mark of that database: without it, it was emptied
     {prefix}cw/{account}U+001F{profile}              hash, a profile's shelf: title → bookmark (topologies/marks.py), MOST_TITLES at most;
-                                                     "" → 1 if it has all that Cassandra has, else some. Colons are written %3A. It is
-                                                     no source's and needs no version but its bookmarks' own; it expires when nothing moves
+                                                     "" → run of the server in which it was given all that Cassandra has: in another run
+                                                     it may lack some. Colons are written %3A, should another Marquee's cells be there.
+                                                     It is no source's and needs no version but its bookmarks' own; it expires when
+                                                     nothing moves
 
     key = dimension values joined by U+001F, UTF-8 ("" for the grouping of none); measures = little-endian int64 each;
     grouping = its index in the view. A cell of zeros does not exist. Keys of a window expire at its end + retention, live ones never.
@@ -28,7 +33,8 @@ Functions of cells.lua; each compares the version with `seen` in the same step i
     mq_reset  un-applies        mq_take removes some of the source's cells from everywhere
     mq_conclude  ends a source: nobody writes it any more
     mq_mark  keeps the greater bookmark of each title     mq_renew  so too, and then the shelf has all
-    mq_look, mq_census  notice keys that are gone (evicted, deleted by hand), and then take away ours but shelves: owners write theirs anew
+    mq_look, mq_census  notice keys that are gone (evicted, deleted by hand, all shelves), and then take away our cells: owners write
+                        theirs anew, and the bookmarks that they remember
 
     each answers `ok`, `refused` (a newer version has been seen) or `mismatch` (the server does not hold what this owner wrote:
     restarted, failed over or emptied).  Reader's rule: a source is consistent while applied = seen.
@@ -38,13 +44,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
 
 import redis.exceptions
+from redis.connection import parse_url
 
-from topologies.errors import MarqueeError, ServerAway, StoreError
+from topologies.errors import MarqueeError, ServerAway, StoreError, UsageError
 from topologies.settings import RedisSettings
 from topologies.sources import Source
 from topologies.view import KEY_SEPARATOR, View, Window
@@ -88,6 +96,10 @@ class RedisKeys:
 
     def board(self, stem: str, view: View) -> str | None:
         return None if view.leaderboard is None else f"{stem}b:{view.leaderboard}"
+
+    @property
+    def shelved(self) -> str:
+        return f"{self.prefix}cw"
 
     def shelf(self, account: str, profile: str) -> str:
         """Without a colon behind the prefix, so that no pattern of other keys matches it, whatever the names."""
@@ -139,6 +151,17 @@ def connection_options(settings: RedisSettings) -> dict[str, Any]:
     if settings.password:
         options["password"] = settings.password
     return options
+
+
+def at_shelves(settings: RedisSettings) -> RedisSettings:
+    """The same server's database of shelves. Raises UsageError if that is the cells'."""
+    cells = int(parse_url(settings.url).get("db", 0))  # type: ignore[no-untyped-call]
+    number = settings.shelves_db if settings.shelves_db >= 0 else cells + 1
+    if number == cells:
+        raise UsageError(f"redis.shelves_db {number} is the database of redis.url, where cells stand: name another, or -1 for the next one")
+    address, _, query = settings.url.partition("?")
+    others = [pair for pair in parse_qsl(query) if pair[0] != "db"]
+    return replace(settings, url=f"{address}?{urlencode([*others, ('db', number)])}")
 
 
 def shown(url: str) -> str:

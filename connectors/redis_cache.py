@@ -37,7 +37,7 @@ from connectors.redis import (
     shown,
     undeclared,
 )
-from connectors.shelves import put_marks
+from connectors.shelves import ShelfWriter
 from topologies.flushes import CellBatch
 from topologies.marks import MarkBatch
 from topologies.settings import RedisSettings
@@ -80,6 +80,7 @@ class CellCache:
         self._client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
             settings.url, retry=Retry(NoBackoff(), 1), **connection_options(settings)
         )
+        self._shelves = ShelfWriter(settings)
 
     async def connect(self) -> None:
         """Loads the functions and checks that the server never evicts, and has not. Calling again does it again."""
@@ -90,6 +91,7 @@ class CellCache:
                 raise evicting(self._settings.url, self._policy)
 
     async def close(self) -> None:
+        await self._shelves.close()
         await self._client.aclose()
 
     async def flush(
@@ -109,8 +111,8 @@ class CellCache:
     async def write_marks(self, batch: MarkBatch) -> None:
         """Brings bookmarks to their profiles' shelves, where the greater ones stand: again, or out of order, changes nothing."""
         if len(batch):
-            with redis_errors(self._settings):
-                await self._with_library(lambda: put_marks(self._client, self._keys, batch))
+            with redis_errors(self._shelves.settings):
+                await self._with_library(lambda: self._shelves.put(batch))
 
     async def reset(self, source: Source, version: int) -> FlushOutcome:
         """Takes away all that `source` has in Redis, a few hundred cells a step; from now until its next flush it is not consistent."""
@@ -123,8 +125,9 @@ class CellCache:
         """Look whether the server keeps what it is given; returns a sentence for each thing that it lost, and then holds nothing of ours.
 
         Found are: an eviction policy set under us (until it is noeviction again, flushes raise StoreError and readers go to Cassandra),
-        evictions since the last look, and keys of these sources that are gone before their time. What is left is taken away in the
-        same step, so that no total is made of a part; each owner's next flush is a MISMATCH, and it writes all cells again.
+        evictions since the last look, the shelves' database emptied, and keys of these sources that are gone before their time. What is
+        left of the cells is taken away in the same step, so that no total is made of a part; each owner's next flush is a MISMATCH, and it
+        writes all cells again, and the bookmarks that it remembers.
         """
         with redis_errors(self._settings):
             return await self._with_library(lambda: self._inspect([str(source) for source in sources]))
@@ -146,21 +149,27 @@ class CellCache:
             await self._with_library(lambda: self._conclude(str(source), at_ms))
 
     async def _inspect(self, sources: Sequence[str]) -> list[str]:
-        where, gone = shown(self._settings.url), await self._look()
+        where, (gone, emptied) = shown(self._settings.url), await self._look()
         lost: list[str] = []
         if self._policy != "noeviction":
             lost.append(str(evicting(self._settings.url, self._policy)))
+        elif gone >= 0 and emptied:
+            lost.append(f"Redis at {where} has lost all shelves; {gone:,} keys of cells are taken away, and all is written again")
         elif gone >= 0:
             lost.append(f"Redis at {where} has evicted keys; {gone:,} that were left are taken away, and all is written again")
         missing = [key for source in sources if (key := await self._census(source))]
         told = "before its time; what was left is taken away, and all is written again"
         return [*lost, *(f"Redis at {where} has lost {key!r} {told}" for key in missing)]
 
-    async def _look(self) -> int:
-        """Notes the policy; how many keys of ours were taken away because the server has evicted some, −1 when it has not."""
-        policy, gone = await self._call("mq_look", [self._keys.server], [self._keys.prefix])
+    async def _look(self) -> tuple[int, bool]:
+        """Notes the policy; how many keys of ours were taken away because the server has lost some, −1 when it has not, and whether the
+        shelves' database was empty. Its mark is set afterwards: who dies in between leaves that to the next."""
+        emptied = not await self._shelves.is_marked()
+        policy, gone = await self._call("mq_look", [self._keys.server], [self._keys.prefix, int(emptied)])
         self._policy = policy.decode()
-        return int(gone)
+        if emptied:
+            await self._shelves.set_mark()
+        return int(gone), emptied
 
     async def _census(self, source: str) -> str:
         register = self._keys.register(source)

@@ -1,22 +1,24 @@
-"""Profiles' shelves in Redis: the bookmarks of continue_watching, written beside the cells and read in one round trip.
+"""Profiles' shelves in Redis: the bookmarks of continue_watching, in a database beside the cells' and read in one round trip.
 
 A shelf that Redis lost comes again with the next bookmark, but not whole: it says so, and its reader puts the rest back from Cassandra.
-So too a full one that gets a title which it lacks: it may have had a greater bookmark of it.
+So too a full one that gets a title which it lacks: it may have had a greater bookmark of it. And one that was whole in another run of the
+server: a snapshot that was restored, or a replica that was promoted, may be older than what was written.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import redis
 import redis.asyncio
+from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.retry import Retry
+from redis.retry import Retry as BlockingRetry
 
-from connectors.redis import RedisKeys, connection_options, redis_errors
+from connectors.redis import RedisKeys, at_shelves, connection_options, redis_errors
 from topologies.continue_watching import CACHED_S, MOST_TITLES
 from topologies.marks import Mark, MarkBatch
 from topologies.settings import RedisSettings
@@ -29,25 +31,48 @@ TITLES_A_SHELF: Final = 100
 CALLS_IN_FLIGHT: Final = 16
 SCANNED: Final = 1_000
 WHOLE: Final = b""
-"""The field that says that a shelf has all that Cassandra has."""
+"""The field that says in which run of the server a shelf was given all that Cassandra has."""
+_RUN: Final = re.compile(rb"run_id:([0-9a-f]+)")
 _Entry = tuple[str, list[Any]]
 
 
-async def put_marks(client: redis.asyncio.Redis, keys: RedisKeys, batch: MarkBatch) -> None:
-    """Brings the bookmarks to their shelves. Raises what the library raises."""
-    waiting: list[_Entry] = []
-    pipe, calls = client.pipeline(transaction=False), 0
-    for entry in _entries(keys, batch):
-        waiting.append(entry)
-        if len(waiting) == SHELVES_A_CALL:
+class ShelfWriter:
+    """Redis as workers write shelves, from asyncio. Every method raises what the library raises."""
+
+    def __init__(self, settings: RedisSettings) -> None:
+        """settings: the cells'. Raises UsageError if shelves were to stand among them."""
+        self.settings = at_shelves(settings)
+        """Of the shelves' database."""
+        self._keys = RedisKeys(settings.prefix)
+        self._client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
+            self.settings.url, retry=Retry(NoBackoff(), 1), **connection_options(settings)
+        )
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def put(self, batch: MarkBatch) -> None:
+        """Brings the bookmarks to their shelves; most batches in one round trip."""
+        waiting: list[_Entry] = []
+        pipe, calls = self._client.pipeline(transaction=False), 0
+        for entry in _entries(self._keys, batch):
+            waiting.append(entry)
+            if len(waiting) == SHELVES_A_CALL:
+                _call(pipe, waiting)
+                waiting, calls = [], calls + 1
+                if calls == CALLS_IN_FLIGHT:
+                    await pipe.execute()
+                    calls = 0
+        if waiting:
             _call(pipe, waiting)
-            waiting, calls = [], calls + 1
-            if calls == CALLS_IN_FLIGHT:
-                await pipe.execute()
-                calls = 0
-    if waiting:
-        _call(pipe, waiting)
-    await pipe.execute()
+        await pipe.execute()
+
+    async def is_marked(self) -> bool:
+        """Whether the database still has the mark that `set_mark` left: it was not emptied since."""
+        return bool(await self._client.exists(self._keys.shelved))
+
+    async def set_mark(self) -> None:
+        await self._client.set(self._keys.shelved, 1)
 
 
 def _entries(keys: RedisKeys, batch: MarkBatch) -> Iterator[_Entry]:
@@ -65,28 +90,44 @@ def _call(pipe: Any, entries: list[_Entry]) -> None:
 
 @dataclass(frozen=True)
 class CachedShelf:
-    """What Redis has of a profile: bookmarks by title, finished ones too, and whether that is all that Cassandra has."""
+    """What Redis has of a profile: bookmarks by title, finished ones too; whether that is all that Cassandra has; the server's run."""
 
     marks: Mapping[str, Mark]
     whole: bool
+    run: bytes = b""
 
 
 class ShelfReader:
-    """Redis as queries read shelves. Methods block and raise ServerAway or StoreError."""
+    """Redis as queries read shelves. Methods block and raise ServerAway or StoreError. One thread, so one connection."""
 
     def __init__(self, settings: RedisSettings) -> None:
-        self._settings = settings
+        """settings: the cells'."""
+        self._settings = at_shelves(settings)
         self._keys = RedisKeys(settings.prefix)
-        self._client: Any = redis.Redis.from_url(settings.url, retry=Retry(NoBackoff(), 1), **connection_options(settings))
+        self._run = b""
+        """Of the server, as its connection was made: what was read last is of that run."""
+        self._client: Any = redis.Redis.from_url(
+            self._settings.url,
+            retry=BlockingRetry(NoBackoff(), 1),
+            redis_connect_func=self._connected,
+            **connection_options(settings),
+        )
 
     def close(self) -> None:
         self._client.close()
+
+    def _connected(self, connection: Any) -> None:
+        """A new run of a server is met through a new connection only, so it is asked for here and not with each shelf."""
+        connection.on_connect()
+        connection.send_command("INFO", "server")
+        found = _RUN.search(connection.read_response())
+        self._run = found[1] if found else b""
 
     def shelf(self, account: str, profile: str) -> CachedShelf:
         """The profile's shelf; an empty one that is not whole if Redis has none."""
         with redis_errors(self._settings):
             found: dict[bytes, bytes] = self._client.hgetall(self._keys.shelf(account, profile))
-        return _shelf_of(found)
+        return self._shelf_of(found)
 
     def every(self) -> Iterator[tuple[str, str, CachedShelf]]:
         """All shelves that are there throughout: account, profile, and what Redis has. For the audit."""
@@ -102,24 +143,24 @@ class ShelfReader:
             for key, fields in zip(found, shelves, strict=True):
                 if fields:
                     account, profile = key.decode().removeprefix(stem).replace("%3A", ":").replace("%25", "%").split(KEY_SEPARATOR)
-                    yield account, profile, _shelf_of(fields)
+                    yield account, profile, self._shelf_of(fields)
             if not cursor:
                 return
 
-    def renew(self, account: str, profile: str, marks: Mapping[str, Mark], held: Collection[str]) -> None:
-        """Puts back what Cassandra has of the profile, as far as a shelf holds it, and of the titles that are held there already, which
-        may stand lower than in Cassandra. What Redis has got meanwhile and is greater stays."""
+    def renew(self, account: str, profile: str, marks: Mapping[str, Mark], cached: CachedShelf) -> None:
+        """Puts back what Cassandra has of the profile, as far as a shelf holds it, and of the titles that stood in Redis, which may stand
+        lower than in Cassandra. cached: the shelf as it was read before Cassandra was; in another run of the server nothing is done. What
+        Redis has got meanwhile and is greater stays."""
         best = sorted(marks.items(), key=lambda item: (not item[1].finished, item[1]), reverse=True)[:MOST_TITLES]
-        told = dict(best) | {title: marks[title] for title in held}
+        told = dict(best) | {title: marks[title] for title in cached.marks}
         pairs = [item for title, mark in told.items() for item in (title, mark.packed())]
         with redis_errors(self._settings):
             key = self._keys.shelf(account, profile)
-            self._client.execute_command("FCALL", "mq_renew", 1, key, MOST_TITLES, CACHED_S, *pairs)
+            self._client.execute_command("FCALL", "mq_renew", 1, key, MOST_TITLES, CACHED_S, cached.run, *pairs)
 
-
-def _shelf_of(fields: dict[bytes, bytes]) -> CachedShelf:
-    marks = {title.decode(): Mark.of(mark) for title, mark in fields.items() if title != WHOLE}
-    return CachedShelf(marks, WHOLE in fields)
+    def _shelf_of(self, fields: dict[bytes, bytes]) -> CachedShelf:
+        marks = {title.decode(): Mark.of(mark) for title, mark in fields.items() if title != WHOLE}
+        return CachedShelf(marks, fields.get(WHOLE) == self._run != b"", self._run)
 
 
 def _plain(text: str) -> str:

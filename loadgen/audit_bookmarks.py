@@ -5,8 +5,9 @@ the order in which bookmarks supersede each other. Of each account, profile and 
     one of an applied event of that very title and profile, with its position, runtime and end
     not older than what was due at the offset that the store says of each source.
 A shelf in Redis that does not say that it is whole is read together with Cassandra: it may lack titles, but what it has is not older than
-what was due. A whole one may lack those that it has no room for. What was due so long ago that Cassandra keeps it no more may be gone
-from both.
+what was due. A whole one may lack those that it has no room for: if it has fifty, one that is finished, and if all fifty are unfinished,
+one whose bookmark was due no newer than the oldest of theirs. What was due so long ago that Cassandra keeps it no more may be gone from
+both.
 """
 
 from __future__ import annotations
@@ -39,8 +40,11 @@ CREATE OR REPLACE TABLE stood (store VARCHAR, account VARCHAR, profile VARCHAR, 
 CREATE OR REPLACE TABLE due (store VARCHAR, account VARCHAR, profile VARCHAR, title VARCHAR, mark VARCHAR);
 CREATE OR REPLACE TABLE known (account VARCHAR, profile VARCHAR, title VARCHAR, mark VARCHAR);
 CREATE OR REPLACE TABLE newest (account VARCHAR, profile VARCHAR, title VARCHAR, mark VARCHAR);
+CREATE OR REPLACE TABLE ended (account VARCHAR, profile VARCHAR, title VARCHAR, mark VARCHAR);
 CREATE OR REPLACE TABLE shelves (account VARCHAR, profile VARCHAR, whole BOOLEAN, titles INTEGER);
 """
+_FINISHED: Final = "substr(mark, 25, 2) = '01'"
+"""Behind the digits of ts and seq."""
 _MARKED: Final = """
 CREATE OR REPLACE TABLE marked AS
   WITH told AS (
@@ -62,23 +66,32 @@ INSERT INTO due
   SELECT $store, account, profile, title, max(mark) FROM marked LEFT JOIN ended USING (account, profile), ends
   WHERE mark IS NOT NULL AND n < $offset AND (clock + {WAIT_MS} <= now OR n <= stop_n) GROUP BY account, profile, title
 """
-_FOUND: Final = """
+_FOUND: Final = f"""
 INSERT INTO known SELECT DISTINCT account, profile, title, mark FROM marked JOIN stood USING (account, profile, title, mark);
 INSERT INTO newest SELECT account, profile, title, max(mark) FROM marked SEMI JOIN stood USING (account, profile, title)
-  WHERE mark IS NOT NULL GROUP BY account, profile, title
+  WHERE mark IS NOT NULL GROUP BY account, profile, title;
+INSERT INTO ended SELECT account, profile, title, max(mark) FROM marked
+  SEMI JOIN (SELECT account, profile FROM shelves WHERE whole AND titles >= {SHELF}) USING (account, profile)
+  WHERE {_FINISHED} GROUP BY account, profile, title
 """
 _COMPARED: Final = f"""
 CREATE OR REPLACE TABLE compared AS
   WITH must AS (SELECT store, account, profile, title, max(mark) AS due FROM due GROUP BY store, account, profile, title),
   proven AS (SELECT DISTINCT account, profile, title, mark, true AS is_known FROM known),
-  furthest AS (SELECT account, profile, title, max(mark) AS last FROM newest GROUP BY account, profile, title)
+  furthest AS (SELECT account, profile, title, max(mark) AS last FROM newest GROUP BY account, profile, title),
+  ends AS (SELECT account, profile, title, max(mark) AS ended FROM ended GROUP BY account, profile, title),
+  room AS (SELECT account, profile, min(mark) AS oldest, count(*) FILTER ({_FINISHED}) AS finished
+    FROM stood WHERE store = 'redis' GROUP BY account, profile)
   SELECT store, account, profile, title, due, mark,
-    CASE WHEN mark IS NULL THEN due < $kept_from OR store = 'redis' AND (whole IS NULL OR NOT whole OR titles >= {SHELF})
+    CASE WHEN mark IS NULL THEN due < $kept_from OR store = 'redis' AND (whole IS NULL OR NOT whole
+           OR titles >= {SHELF} AND ($growing OR coalesce(ended >= due, false) OR finished = 0 AND due <= oldest))
          WHEN due IS NOT NULL AND mark < due THEN false
          ELSE coalesce(is_known, false) OR ($growing AND mark > coalesce(last, '')) END AS is_right
   FROM must FULL JOIN stood USING (store, account, profile, title)
     LEFT JOIN proven USING (account, profile, title, mark)
     LEFT JOIN furthest USING (account, profile, title)
+    LEFT JOIN ends USING (account, profile, title)
+    LEFT JOIN room USING (account, profile)
     LEFT JOIN shelves USING (account, profile)
 """
 Row = tuple[object, ...]

@@ -158,10 +158,14 @@ def _assembled(found: Mapping[str, tuple[object, str]]) -> Resolved:
 
 
 def _consistent(settings: Settings) -> None:
-    """Raises UsageError for a URL that is none, and where letters would be read as events: each refused one would be written again, for
-    ever."""
+    """Raises UsageError for a URL that is none, for shelves among cells, and where letters would be read as events: each refused one would
+    be written again, for ever."""
     try:
         _ = urlsplit(settings.redis.url).port
+        if settings.redis.shelves_db >= 0:
+            from connectors.redis import at_shelves  # only here: most invocations need no client
+
+            at_shelves(settings.redis)
     except ValueError as error:
         raise UsageError(f"redis.url is no URL ({error}): write {KNOWN['redis.url'].kind_name}") from None
     kafka = settings.kafka

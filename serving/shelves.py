@@ -14,6 +14,7 @@ from connectors.cassandra_schema import require_schema
 from connectors.shelves import CachedShelf, ShelfReader
 from serving.answers import iso
 from topologies import continue_watching
+from topologies.continue_watching import MOST_TITLES
 from topologies.errors import ServerAway, StoreError, UsageError
 from topologies.marks import Mark
 from topologies.settings import Settings
@@ -90,9 +91,9 @@ class Shelves:
                 raise ServerAway(f"neither store answers: {away}; {error}") from error
             return Shelf(account, profile, shown(cached.marks), "redis", (f"{error}; Redis may not have all of it",))
         marks = merged(stored, cached.marks)
-        if marks and not away:
+        if marks and not away and not (len(marks) > MOST_TITLES and _ended(stored, cached.marks)):
             with contextlib.suppress(ServerAway, StoreError):  # without it the next who asks does this again
-                self._redis.renew(account, profile, marks, cached.marks)
+                self._redis.renew(account, profile, marks, cached)
         return Shelf(account, profile, shown(marks), "cassandra", (away,) if away else ())
 
     def _stored(self, account: str, profile: str) -> dict[str, Mark]:
@@ -108,7 +109,13 @@ def merged(stored: Mapping[str, Mark], cached: Mapping[str, Mark]) -> dict[str, 
     return {title: max(found[title] for found in (stored, cached) if title in found) for title in {*stored, *cached}}
 
 
+def _ended(stored: Mapping[str, Mark], cached: Mapping[str, Mark]) -> bool:
+    """Whether Redis has the end of a title that Cassandra has unfinished still. A whole shelf that is full has no room for it, and would
+    get the title back when Cassandra is next asked."""
+    return any(mark.finished and title in stored and not stored[title].finished and mark > stored[title] for title, mark in cached.items())
+
+
 def shown(marks: Mapping[str, Mark]) -> tuple[tuple[str, Mark], ...]:
     """What is not finished, last watched first; of equal times by title."""
     open_ones = sorted(((title, mark) for title, mark in marks.items() if not mark.finished), key=lambda item: (-item[1].ts, item[0]))
-    return tuple(open_ones[: continue_watching.MOST_TITLES])
+    return tuple(open_ones[:MOST_TITLES])

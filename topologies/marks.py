@@ -44,11 +44,6 @@ class Mark(NamedTuple):
         return cls(ts, seq, bool(finished), position - 1, runtime - 1)
 
 
-def version_of(ts: int, seq: int) -> int:
-    """What Cassandra compares two writes of a title by: never less for a greater (ts, seq), and below 2^63."""
-    return min(ts, _LATEST_MS) << _SEQ_BITS | min(seq, (1 << _SEQ_BITS) - 1)
-
-
 class ShelfMarks(NamedTuple):
     """Changed bookmarks of one profile: titles, and of each its bytes and its version. Texts are UTF-8."""
 
@@ -82,16 +77,17 @@ class MarkBatch:
         """Profile by profile."""
         pool, text = self.pool.data, self.dictionary.text
         titles, bounds = [text(title) for title in self.titles.tolist()], self.bounds.tolist()
-        marks, versions = packed_marks(self.values), self._versions()
+        marks, versions = packed_marks(self.values), versions_of(self.values)
         for at, (begin, middle, end) in enumerate(self.people.tolist()):
             some = slice(bounds[at], bounds[at + 1])
             yield ShelfMarks(bytes(pool[begin:middle]), bytes(pool[middle:end]), titles[some], marks[some], versions[some])
 
-    def _versions(self) -> list[int]:
-        """Each row's version_of."""
-        ts, seq = np.minimum(self.values[:, 0], _LATEST_MS), np.minimum(self.values[:, 1], (1 << _SEQ_BITS) - 1)
-        versions: list[int] = (ts << _SEQ_BITS | seq).tolist()
-        return versions
+
+def versions_of(values: NDArray[np.int64]) -> list[int]:
+    """What Cassandra compares two writes of a title by, of each row of MarkBatch.values: never less for a greater (ts, seq), and below
+    2^63."""
+    ts, seq = np.minimum(values[:, 0], _LATEST_MS), np.minimum(values[:, 1], (1 << _SEQ_BITS) - 1)
+    return list((ts << _SEQ_BITS | seq).tolist())
 
 
 def packed_marks(values: NDArray[np.int64]) -> list[bytes]:

@@ -71,6 +71,9 @@ class RedisSettings:
     url: str = setting("redis://127.0.0.1:6379/0", "the cache of live views", form=REDIS_URL)
     password: str = setting("", "password, when the URL has none", secret=True)
     prefix: str = setting("mq:", "every key starts so", form=GIVEN)
+    shelves_db: int = setting(
+        -1, "number of the server's database that profiles' shelves stand in, and no cells; the one after redis.url's when -1", least=-1
+    )
     timeout_s: float = setting(5.0, "a call gives up after, seconds", least=0.01, most=3_600)
 
 

@@ -17,10 +17,11 @@ import redis
 from cluster.local import SERVICES, LocalCluster
 from cluster.process import Ended
 from cluster.supervisor import Workers
+from connectors.redis import at_shelves
 from marquee.chaos.outsider import Outsider
 from marquee.chaos.targets import Visit, is_worker, worker_of
 from topologies.errors import ServerAway
-from topologies.settings import Settings
+from topologies.settings import RedisSettings, Settings
 
 DRAIN_S: Final = 40.0
 """A worker that drains while a store is away may take so long; then it is killed, as a supervisor would."""
@@ -190,22 +191,16 @@ class Ground:
                 self._note_drain(index, began_s, ended, begun=begun)
 
     def empty_redis(self) -> bool:
-        """Whether there were keys of Marquee's."""
-        with self._redis() as client:
+        """All databases, shelves' too. → whether there were keys of Marquee's."""
+        with _client(self.settings.redis) as client:
             filled = next(client.scan_iter(match=f"{self.settings.redis.prefix}*", count=1_000), None) is not None
             client.flushall()
         return filled
 
     def forget_in_redis(self, chance: random.Random) -> bool:
-        """Remove a third of Marquee's keys. Which ones depends on what is there, too. → whether there were some."""
-        prefix = self.settings.redis.prefix
-        with self._redis() as client:
-            keys = sorted(client.scan_iter(match=f"{prefix}*", count=1_000))
-            chosen = [key for key in keys if chance.random() < FORGOTTEN_SHARE]
-            return bool(chosen) and bool(client.delete(*chosen))
-
-    def _redis(self) -> redis.Redis:
-        return redis.Redis.from_url(self.settings.redis.url, socket_timeout=10.0)
+        """Remove a third of Marquee's keys: of the shelves, then of the cells, whose owners miss them. Which ones depends on what is there,
+        too. → whether there were some."""
+        return sum(_forget(place, chance) for place in (at_shelves(self.settings.redis), self.settings.redis)) > 0
 
     def look_after_workers(self) -> list[Exit]:
         """Note the workers that ended without being told to and start them again; those of this look."""
@@ -225,6 +220,18 @@ class Ground:
         """ServerAway when a server ended on its own."""
         if dead := self.cluster.watch():
             raise ServerAway(f"{dead[0]} ended on its own; {self.cluster.server(dead[0]).log} says why")
+
+
+def _client(place: RedisSettings) -> redis.Redis:
+    return redis.Redis.from_url(place.url, socket_timeout=10.0)
+
+
+def _forget(place: RedisSettings, chance: random.Random) -> int:
+    """How many keys of that database were removed: by chance, a third."""
+    with _client(place) as client:
+        keys = sorted(client.scan_iter(match=f"{place.prefix}*", count=1_000))
+        chosen = [key for key in keys if chance.random() < FORGOTTEN_SHARE]
+        return int(client.delete(*chosen)) if chosen else 0
 
 
 def _last_words(log: str) -> str:

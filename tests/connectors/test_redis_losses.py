@@ -13,7 +13,7 @@ import redis
 
 from cluster.local import LocalCluster
 from cluster.process import wait_until
-from connectors.redis import RedisKeys
+from connectors.redis import RedisKeys, at_shelves
 from connectors.redis_cache import CellCache, FlushOutcome
 from connectors.redis_reader import CellReader
 from tests.connectors.redis_cells import (
@@ -218,6 +218,21 @@ async def test_an_emptied_server_is_filled_again(cache: CellCache, reader: CellR
     await write_both(cache, 10)
     client.flushall()
     await write_again(cache, 11, 10)
+    assert_whole(reader)
+
+
+async def test_shelves_that_are_emptied_alone_are_missed_and_everything_is_written_again(
+    cache: CellCache, reader: CellReader, settings: Settings
+) -> None:
+    """Their owners have bookmarks that Cassandra lacks still, and are told in the one way in which every loss is told."""
+    await write_both(cache, 10)
+    assert await cache.inspect(SOURCES) == []
+    with redis.Redis.from_url(at_shelves(settings.redis).url) as shelves:
+        shelves.flushdb()
+    [sentence] = await cache.inspect(SOURCES)
+    assert "has lost all shelves" in sentence
+    await write_again(cache, 11, 10)
+    assert await cache.inspect(SOURCES) == []
     assert_whole(reader)
 
 

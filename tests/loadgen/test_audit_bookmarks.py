@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from loadgen import audit_admission, audit_bookmarks, audit_views
 from loadgen.audit_report import Difference, ViewTally
 from loadgen.audit_sql import COLUMNS, position_of
-from tests.topologies.logs import Record, apply
+from tests.topologies.logs import T0, Record, apply, event
 from tests.topologies.shelved import Stored, empty_state, random_log
 from topologies.cells import CACHE, DURABLE
 from topologies.continue_watching import KEPT_S
@@ -35,8 +35,8 @@ def database() -> Iterator[duckdb.DuckDBPyConnection]:
 def load_log(database: duckdb.DuckDBPyConnection, records: Sequence[Record]) -> None:
     kinds = {"VARCHAR": pa.string(), "BIGINT": pa.int64(), "BOOLEAN": pa.bool_()}
     events: list[dict[str, Any]] = [json.loads(record.value or b"") for record in records]
-    for event in events:
-        event["kind"] = "tick" if event["type"] == "tick" else "event"
+    for each in events:
+        each["kind"] = "tick" if each["type"] == "tick" else "event"
     table = pa.table(
         {
             "n": pa.array([position_of(offset) for offset in range(len(records))], pa.int64()),
@@ -78,8 +78,8 @@ def audited(
         for (account, profile, title), mark in stored.items():
             row = [name, account, profile, title, mark.packed().hex()]
             database.execute("INSERT INTO stood VALUES (?, ?, ?, ?, ?)", row)
-            database.execute("INSERT INTO shelves SELECT ?, ?, ?, 3 WHERE ? = 'redis'", [account, profile, whole, name])
-    database.execute("CREATE OR REPLACE TABLE shelves AS SELECT DISTINCT * FROM shelves")
+    count = "SELECT account, profile, ?, count(*) FROM stood WHERE store = 'redis' GROUP BY account, profile"
+    database.execute(f"INSERT INTO shelves {count}", [whole])
     audit_bookmarks.recount(database, offsets)
     tally = ViewTally()
     return tally, audit_bookmarks.compare(database, tally, now_ms, growing=False)
@@ -129,6 +129,35 @@ def test_what_is_not_so_is_found(database: duckdb.DuckDBPyConnection, store: str
     tally, wrong = audited(database, stores, dict.fromkeys(STORES, len(records)), whole=whole)
     assert [(difference.store, difference.key) for difference in wrong] == [(store, "/".join(key))] * found
     assert tally.wrong == found
+
+
+@pytest.mark.parametrize(
+    ("missing", "found"),
+    [
+        (["t00", "t10"], []),  # the oldest, and one that is finished
+        (["t10", "t30"], ["t30"]),  # while an older one is there
+        (["t00", "t01"], ["t00", "t01"]),  # while one that is finished takes up room
+        (["t00", "t10", "t51"], ["t00", "t10", "t51"]),  # there was room
+    ],
+)
+def test_a_full_shelf_may_lack_what_it_has_no_room_for_and_nothing_else(
+    database: duckdb.DuckDBPyConnection, missing: list[str], found: list[str]
+) -> None:
+    who = {"session": "s", "account": "a", "profile": "p", "position_s": 5}
+    kinds = ["finish" if number == 10 else "stop" for number in range(52)]
+    records = [event(T0 + n, **who, seq=n, title=f"t{n:02d}", ts=T0 + n, type=kind) for n, kind in enumerate(kinds)]
+    load_log(database, records)
+    state, stores = empty_state(), {name: Stored() for name in STORES}
+    apply(state, records)
+    for name, number in STORES.items():
+        stores[name].take(state, number)
+    for title in missing:
+        del stores["redis"]["a", "p", title]
+    tally, wrong = audited(database, stores, dict.fromkeys(STORES, len(records)))
+    assert [(difference.store, difference.key) for difference in wrong] == [("redis", f"a/p/{title}") for title in found]
+    assert tally.wrong == len(found)
+    _, wrong = audited(database, stores, dict.fromkeys(STORES, len(records)), whole=False)
+    assert wrong == []
 
 
 def test_what_cassandra_keeps_no_more_is_not_missed_and_what_it_keeps_is(database: duckdb.DuckDBPyConnection) -> None:

@@ -9,10 +9,12 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import redis
 
 from cluster.local import LocalCluster, quietly
 from cluster.process import wait_until
 from cluster.supervisor import Workers
+from connectors.redis import at_shelves
 from marquee.chaos.ground import EXCUSE_S, Exit, Ground
 from marquee.chaos.kinds import BY_NAME, KINDS
 from marquee.chaos.lanes import Lanes
@@ -183,6 +185,22 @@ class Offsets:
 
     def close(self) -> None:
         self.closed = True
+
+
+def test_what_redis_is_made_to_lose_is_of_shelves_too(bare_settings: Settings, tmp_path: Path) -> None:
+    with LocalCluster(tmp_path, bare_settings, services=("redis",), preferred={"redis": 0}, short_lived=True) as cluster:
+        ground = Ground(cluster.settings, cluster, Workers(cluster.settings, 0, tmp_path), Outsider(cluster.settings.kafka, "none"))
+        places = [redis.Redis.from_url(place.url) for place in (cluster.settings.redis, at_shelves(cluster.settings.redis))]
+        for kind, fewest, most in (("redis-forget", 1, 29), ("redis-flush", 0, 0)):
+            fault = Planned(0, kind, "redis", 0.0, 0.0, 5)
+            assert BY_NAME[kind].strike(ground, fault) is False, "there is nothing of Marquee's"
+            for place in places:
+                place.mset({f"{cluster.settings.redis.prefix}{number}": 1 for number in range(30)})
+            assert BY_NAME[kind].strike(ground, fault) is True
+            assert all(fewest <= place.dbsize() <= most for place in places)
+            places[0].flushall()
+        for place in places:
+            place.close()
 
 
 @pytest.mark.parametrize(("complete", "longest_s"), [(True, 5.0), (False, 60.0)])

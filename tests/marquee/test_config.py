@@ -127,6 +127,7 @@ def test_secrets_are_masked(tmp_path: Path) -> None:
         ("redis.url=foo", "redis://host:port/database"),
         ("redis.url=redis://127.0.0.1:99999/0", "redis://host:port/database"),
         ("redis.url=redis://u:p@[bad", "redis://host:port/database"),
+        ("redis.shelves_db=0", "is the database of redis.url"),
     ],
 )
 def test_a_value_with_which_nothing_can_work_is_refused_with_what_it_may_be(tmp_path: Path, flag: str, said: str) -> None:

@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ import pytest
 import redis
 from cassandra.cluster import Session
 
+from cluster.local import LocalCluster
 from connectors.bookmark_store import BookmarkRows, BookmarkStore
 from connectors.cassandra import close, connect
 from connectors.cassandra_schema import ensure_schema
+from connectors.redis import at_shelves
 from connectors.redis_cache import CellCache
 from connectors.shelves import ShelfReader
 from serving.shelves import Shelf, Shelves, whose
@@ -146,13 +149,32 @@ async def test_a_title_finished_on_a_full_shelf_that_nobody_asked_for_is_not_put
     await cache.write_marks(batch_of(*rows))
     await cache.write_marks(finished)
     assert "seen" not in titles(asked(settings))
+    newer = batch_of(("a", "p", "newer", mark(901)))
+    await store.write(newer)
+    await cache.write_marks(newer)
+    assert "seen" not in titles(asked(settings)), "and room had to be made meanwhile"
     await store.write(finished)
     assert "seen" not in titles(asked(settings))
+    assert (asked(settings).read, len(asked(settings).rows)) == ("redis", 50)
+
+
+async def test_a_title_that_ends_while_its_full_shelf_is_put_back_leaves_its_place_to_another(
+    settings: Settings, store: BookmarkStore, cache: CellCache
+) -> None:
+    rows = [("a", "p", f"t{number:03d}", mark(100 + number)) for number in range(51)]
+    await store.write(batch_of(*rows))
+    reader, found = ShelfReader(settings.redis), {title: each for _, _, title, each in rows}
+    cached = reader.shelf("a", "p")
+    await cache.write_marks(batch_of(("a", "p", "t050", mark(900, finished=True))))
+    reader.renew("a", "p", found, cached)
+    assert not reader.shelf("a", "p").whole, "it lacks t000, for which there is room now"
+    reader.close()
+    assert titles(asked(settings)) == [f"t{number:03d}" for number in range(49, -1, -1)]
 
 
 async def test_what_redis_lost_comes_from_cassandra_and_is_put_back(settings: Settings, store: BookmarkStore, cache: CellCache) -> None:
     await store.write(batch_of(*(("a", "p", f"t{number}", mark(number)) for number in range(3))))
-    client = redis.Redis.from_url(settings.redis.url)
+    client = redis.Redis.from_url(at_shelves(settings.redis).url)
     for key in client.scan_iter(f"{settings.redis.prefix}*"):
         client.delete(key)
     await cache.write_marks(batch_of(("a", "p", "t9", mark(9))))  # its owner goes on: this shelf is there, and not whole
@@ -168,12 +190,57 @@ async def test_what_redis_lost_comes_from_cassandra_and_is_put_back(settings: Se
     client.close()
 
 
-async def test_taking_away_the_cells_of_a_cache_that_lost_some_leaves_the_shelves(settings: Settings, cache: CellCache) -> None:
-    """Whatever an account is called, no pattern of the cells' keys is to match its shelf."""
+async def test_a_shelf_of_a_redis_that_was_restored_is_read_from_cassandra_once(
+    settings: Settings, store: BookmarkStore, bare_settings: Settings, tmp_path: Path
+) -> None:
+    """It is what it was when a snapshot was taken, whole then. Its reader and its writer go on."""
+    with LocalCluster(tmp_path / "lone", bare_settings, services=("redis",), preferred={"redis": 0}) as lone:
+        place = replace(settings, redis=replace(settings.redis, url=lone.settings.redis.url))
+        cache = CellCache(place.redis, ())
+        await cache.connect()
+        with Shelves(place) as shelves, redis.Redis.from_url(place.redis.url) as client:
+            old, new = ([("a", "p", title, mark(at))] for title, at in (("old", 1), ("new", 2)))
+            many = [("b", "p", f"t{number:03d}", mark(100 + number)) for number in range(49)]
+            await store.write(batch_of(*old, *many))
+            await cache.write_marks(batch_of(*old, *many))
+            assert [shelves.shelf(who, "p").read for who in "abab"] == ["cassandra", "cassandra", "redis", "redis"]
+            client.save()
+            await store.write(batch_of(*new))
+            await cache.write_marks(batch_of(*new))
+            lone.kill("redis")
+            lone.restart("redis")
+            later = [("b", "p", "t048", mark(900, finished=True)), ("b", "p", "u", mark(901)), ("b", "p", "v", mark(902))]
+            await cache.write_marks(batch_of(("a", "p", "old", mark(3)), *later))
+            found = [shelves.shelf("a", "p") for _ in range(2)]
+            assert [(shelf.read, titles(shelf)) for shelf in found] == [("cassandra", ["old", "new"]), ("redis", ["old", "new"])]
+            expected = ["v", "u", *(f"t{number:03d}" for number in range(47, -1, -1))]
+            assert titles(shelves.shelf("b", "p")) == expected, "that t048 ended is not forgotten for want of room"
+            await store.write(batch_of(*later))
+            found = [shelves.shelf("b", "p") for _ in range(2)]
+            assert [(shelf.read, titles(shelf)) for shelf in found] == [("cassandra", expected), ("redis", expected)]
+        await cache.close()
+
+
+async def test_a_shelf_is_not_put_back_whole_in_a_run_of_the_server_that_may_lack_what_came_since_it_was_read(
+    settings: Settings, cache: CellCache
+) -> None:
+    await cache.write_marks(batch_of(("a", "p", "t", mark(1))))
+    reader = ShelfReader(settings.redis)
+    cached = reader.shelf("a", "p")
+    reader.renew("a", "p", {"t": mark(1)}, replace(cached, run=b"another"))
+    assert not reader.shelf("a", "p").whole
+    reader.renew("a", "p", {"t": mark(1)}, cached)
+    assert reader.shelf("a", "p").whole
+    reader.close()
+
+
+async def test_taking_away_the_cells_of_a_cache_that_lost_some_meets_no_shelf(settings: Settings, cache: CellCache) -> None:
+    """Whatever an account is called."""
     names = ["a:s:b", "%3A", "[x]*?", "sources", "é"]
     await cache.write_marks(batch_of(*((name, ":s:", "t", mark(1)) for name in names)))
     client = redis.Redis.from_url(settings.redis.url)
     prefix = settings.redis.prefix
+    assert client.keys(f"{prefix}*") == [f"{prefix}server".encode()], "shelves stand where nobody looks through all keys"
     client.sadd(f"{prefix}sources", "s")
     client.set(f"{prefix}server", f"{client.info('server')['run_id']}:5")  # it has evicted since
     await cache.inspect([])
