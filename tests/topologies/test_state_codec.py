@@ -7,6 +7,7 @@ import errno
 import itertools
 import mmap
 import struct
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from topologies.playbacks import SESSIONS
 from topologies.session_rows import ISLAND_ROWS, STARTED
 from topologies.sessions import SessionTable
 from topologies.state_codec import MAGIC, SCHEMA, SnapshotRoom, dump_state, load_state, pack_state
-from topologies.view import DAY, HOUR, LIVE, MINUTE, Extreme, Measure, View
+from topologies.view import DAY, HOUR, LIVE, MINUTE, STORED_DAY, Extreme, Measure, View
 from topologies.watch_time import WATCH_TIME
 
 VIEWS = (CONCURRENTS, WATCH_TIME, BY_THREE, *SESSIONS.parts)
@@ -111,12 +112,24 @@ def test_another_sources_checkpoint_is_refused(change: dict[str, object]) -> Non
         (CONCURRENTS, dataclasses.replace(WATCH_TIME, windows=(DAY,)), BY_THREE),
         (CONCURRENTS, dataclasses.replace(WATCH_TIME, groupings=(("title",),)), BY_THREE),
         (CONCURRENTS, dataclasses.replace(WATCH_TIME, measures=WATCH_TIME.measures[:2]), BY_THREE),
+        (CONCURRENTS, dataclasses.replace(WATCH_TIME, leaderboard="plays"), *VIEWS[2:]),
+        (CONCURRENTS, dataclasses.replace(WATCH_TIME, leaderboard=None), *VIEWS[2:]),
+        (CONCURRENTS, dataclasses.replace(WATCH_TIME, windows=(HOUR, STORED_DAY)), *VIEWS[2:]),
+        (CONCURRENTS, dataclasses.replace(WATCH_TIME, windows=(dataclasses.replace(HOUR, retention_s=86_400), DAY)), *VIEWS[2:]),
         (),
     ],
 )
 def test_a_checkpoint_of_other_views_is_refused(views: tuple[View, ...]) -> None:
     with pytest.raises(CheckpointError, match="other views"):
         load_state(PAYLOAD, SOURCE, views)
+
+
+def test_a_checkpoint_that_does_not_say_what_redis_was_to_have_is_of_what_is_declared() -> None:
+    document = msgspec.msgpack.decode(PAYLOAD[10:])
+    del document["cached"]
+    packed = msgspec.msgpack.encode(document)
+    payload = PAYLOAD[:6] + struct.pack("<I", zlib.crc32(packed)) + packed
+    assert load_state(payload, SOURCE, VIEWS).canonical() == STATE.canonical()
 
 
 def test_a_least_that_is_declared_as_a_greatest_does_not_go_on_from_the_least() -> None:
