@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.topologies.logs import BY_THREE, COUNTED, SOURCE, T0, Record, apply, event, examples, folded, random_steps, walked
+from topologies.audience import AUDIENCE
 from topologies.concurrents import CONCURRENTS
 from topologies.errors import CheckpointError, OutdatedState
 from topologies.fold import PartitionState
@@ -166,6 +167,24 @@ def test_a_flipped_bit_is_noticed(at: int, bit: int) -> None:
 def test_a_checkpoint_cut_short_is_noticed(length: int) -> None:
     with pytest.raises(CheckpointError, match="drop it to go on without it"):
         load_state(PAYLOAD[:length], SOURCE, VIEWS)
+
+
+def test_keys_of_which_nothing_is_left_are_not_restored() -> None:
+    views = (WATCH_TIME, COUNTED.parts[0], *AUDIENCE.parts)
+    state = folded(views, [event(T0 + at, session=f"s{at}", title=f"old{at}", watched_ms=9, startup_ms=9) for at in range(300)])
+    later = [event(T0 + 10 * 86_400_000 + at, session=f"s{at}", title=f"new{at % 3}", watched_ms=7, startup_ms=at) for at in range(60)]
+    apply(state, later[:40])
+    for take in (state.take_cached, state.take_cached, state.take_packs):
+        take()
+    state.close_final()
+    assert all(len(cells.keys) > 300 for cells in state.tumbling)
+    restored = load_state(pack_state(dump_state(state)), SOURCE, views)
+    assert all(len(cells.keys) < 100 for cells in restored.tumbling)
+    assert restored.canonical() == state.canonical()
+    apply(state, later[40:])
+    apply(restored, later[40:])
+    assert restored.canonical() == state.canonical()
+    assert [pack.blob for pack in restored.take_packs()[0]] == [pack.blob for pack in state.take_packs()[0]]
 
 
 def test_restored_arrays_can_be_written() -> None:
