@@ -138,9 +138,11 @@ local function sliced(command, key, list, length)
 end
 
 -- A leaderboard holds every total that is its least one or greater: all of them, or the best few hundred, since keeping 100,000 in order
--- costs twice what the cells do. Returns that floor, or nil where all are there.
+-- costs twice what the cells do. Returns that floor, or nil where all are there. One that ranks no totals is left of a view that went.
 local function floor_of(t, b)
-  if redis.call('ZCARD', b) == redis.call('HLEN', t) then return nil end
+  local held, there = redis.call('ZCARD', b), redis.call('HLEN', t)
+  if there == 0 and held > 0 then redis.call('DEL', b) end
+  if there == 0 or held == there then return nil end
   local least = redis.call('ZRANGE', b, -1, -1, 'WITHSCORES')[2]
   return least and -tonumber(least) or math.huge -- it has expired before the totals: nothing enters, and it is ranked anew
 end
@@ -290,18 +292,30 @@ local function reset(keys, args)
   return {'ok', redis.call('SMEMBERS', keys[2])}
 end
 
+-- 'ok' if what the source has may be taken out: by the reset that began last, or because it has ended.
+local function taking(src, version, flush)
+  if version ~= 'ended' then return (standing(src, version, flush)) end
+  return redis.call('HEXISTS', src, 'ended') == 1 and 'ok' or 'mismatch'
+end
+
+-- KEYS src, src:keys, s, t   ARGV version or 'ended', flush. Takes away the source's cells of a view that is not declared any more, and what
+-- they are summed in; a leaderboard, whose name nobody knows, is when it would rank the first total again (`floor_of`), or expires.
+local function drop(keys, args)
+  local allowed = taking(keys[1], args[1], args[2])
+  if allowed ~= 'ok' then return allowed end
+  redis.call('UNLINK', keys[3], keys[4])
+  register(keys[1], keys[2], keys[3])
+  return 'ok'
+end
+
 -- KEYS src, src:keys, s, t[, b]   ARGV version or 'ended', flush, bytes of a cell, place of the ranked measure, cursor, how many,
 -- expiry (s, 0: none), prefix.
 -- Returns {state, next cursor, cells left}.
 local function take(keys, args)
-  if args[1] ~= 'ended' then
-    local standing_now = standing(keys[1], args[1], args[2])
-    if standing_now ~= 'ok' then return {standing_now, '0', 0} end
-    if robbed(keys[2], keys[3], keys[4], keys[5], tonumber(args[7]), args[8]) then
-      wipe(args[8])
-      return {'mismatch', '0', 0}
-    end
-  elseif redis.call('HEXISTS', keys[1], 'ended') == 0 then
+  local allowed = taking(keys[1], args[1], args[2])
+  if allowed ~= 'ok' then return {allowed, '0', 0} end
+  if args[1] ~= 'ended' and robbed(keys[2], keys[3], keys[4], keys[5], tonumber(args[7]), args[8]) then
+    wipe(args[8])
     return {'mismatch', '0', 0}
   end
   local page, names, news = redis.call('HSCAN', keys[3], args[5], 'COUNT', args[6]), {}, {}
@@ -453,6 +467,7 @@ redis.register_function('mq_end', finish)
 redis.register_function('mq_reset', reset)
 -- these make room, so a server that is out of memory takes them
 redis.register_function{function_name = 'mq_take', callback = take, flags = {'allow-oom'}}
+redis.register_function{function_name = 'mq_drop', callback = drop, flags = {'allow-oom'}}
 redis.register_function{function_name = 'mq_look', callback = look, flags = {'allow-oom'}}
 redis.register_function{function_name = 'mq_census', callback = census, flags = {'allow-oom'}}
 redis.register_function('mq_conclude', conclude)

@@ -31,7 +31,7 @@ Functions of cells.lua; each compares the version with `seen` in the same step i
 
     mq_begin  raises seen       mq_put  stores cells, moves totals and leaderboards by the difference      mq_end  applied = seen
     mq_reset  un-applies        mq_take removes some of the source's cells from everywhere
-    mq_conclude  ends a source: nobody writes it any more
+    mq_drop   takes away what is left of a view that is no longer declared     mq_conclude  ends a source: nobody writes it any more
     mq_mark  keeps the greater bookmark of each title     mq_renew  so too, and then the shelf has all
     mq_look, mq_census  notice keys that are gone (evicted, deleted by hand, all shelves), and then take away our cells: owners write
                         theirs anew, and the bookmarks that they remember
@@ -86,7 +86,11 @@ class RedisKeys:
 
     def stem(self, view: View, window: str, start_ms: int, grouping: int) -> str:
         """What the s, t and b keys of one window of one grouping share."""
-        return f"{self.prefix}{view.name}:{view.logic_version}:{window}:{start_ms}:{grouping}:"
+        return self.stem_of(view.name, view.logic_version, window, start_ms, grouping)
+
+    def stem_of(self, view: str, logic: int, window: str, start_ms: int, grouping: int) -> str:
+        """The same of a view that may not be declared."""
+        return f"{self.prefix}{view}:{logic}:{window}:{start_ms}:{grouping}:"
 
     def cells(self, stem: str, source: str) -> str:
         return f"{stem}s:{source}"
@@ -95,7 +99,10 @@ class RedisKeys:
         return f"{stem}t"
 
     def board(self, stem: str, view: View) -> str | None:
-        return None if view.leaderboard is None else f"{stem}b:{view.leaderboard}"
+        return None if view.leaderboard is None else self.board_by(stem, view.leaderboard)
+
+    def board_by(self, stem: str, measure: str) -> str:
+        return f"{stem}b:{measure}"
 
     @property
     def shelved(self) -> str:
@@ -133,10 +140,6 @@ def board_place(view: View) -> int:
 
 def evicting(url: str, policy: str) -> StoreError:
     return StoreError(f"Redis at {shown(url)} evicts keys ({policy}), so totals would drift; set its maxmemory-policy to noeviction")
-
-
-def undeclared(view: str, logic: int) -> StoreError:
-    return StoreError(f"Redis holds cells of view {view} version {logic}, not declared here; empty Redis (FLUSHDB), workers fill it again")
 
 
 def parse_source(text: str, topic: str) -> Source:

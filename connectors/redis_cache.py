@@ -35,7 +35,6 @@ from connectors.redis import (
     parse_source,
     redis_errors,
     shown,
-    undeclared,
 )
 from connectors.shelves import ShelfWriter
 from topologies.flushes import CellBatch
@@ -175,15 +174,21 @@ class CellCache:
         register = self._keys.register(source)
         keys, windows = [self._keys.status(source), register], list[int]()
         for key in sorted(await cast(Any, self._client.smembers(register))):
-            name, logic, window, start_ms, grouping = self._keys.parsed(key.decode())
-            view = self._views.get((name, logic))
-            if view is None:
-                raise undeclared(name, logic)
-            stem = self._keys.stem(view, window, start_ms, grouping)
-            keys += [key.decode(), self._keys.totals(stem), self._keys.board(stem, view) or ""]
-            windows.append(expires_at_s(view.window(window), start_ms))
+            stem, view, expiry_s = self._declared(key.decode())
+            if view is not None:
+                keys += [key.decode(), self._keys.totals(stem), self._keys.board(stem, view) or ""]
+                windows.append(expiry_s)
         missing = await self._call("mq_census", keys, [self._keys.prefix, *windows])
         return str(missing.decode())
+
+    def _declared(self, cells_key: str) -> tuple[str, View | None, int]:
+        """The stem of an s-key, its view and when it expires (s). No view: it is left of one, or of a window of one, that is not declared
+        to be here any more; nobody writes or reads it."""
+        name, logic, window, start_ms, grouping = self._keys.parsed(cells_key)
+        stem = self._keys.stem_of(name, logic, window, start_ms, grouping)
+        view = self._views.get((name, logic))
+        declared = [each for each in (view.windows if view is not None else ()) if each.name == window and each.cached]
+        return (stem, view, expires_at_s(declared[0], start_ms)) if declared else (stem, None, 0)
 
     async def _conclude(self, source: str, at_ms: int) -> None:
         whole, keys = await self._call("mq_conclude", [self._keys.status(source), self._keys.register(source)], [at_ms])
@@ -275,16 +280,17 @@ class CellCache:
         return FlushOutcome.WRITTEN
 
     async def _take(self, source: str, cells_key: str, begun: _Begun) -> FlushOutcome:
-        name, logic, window, start_ms, grouping = self._keys.parsed(cells_key)
-        view = self._views.get((name, logic))
+        stem, view, expiry_s = self._declared(cells_key)
         if view is None:
-            raise undeclared(name, logic)
-        names = self._names(source, self._keys.stem(view, window, start_ms, grouping), view)
+            names = [self._keys.status(source), self._keys.register(source), cells_key, self._keys.totals(stem)]
+            return FlushOutcome((await self._call("mq_drop", names, [*begun])).decode())
+        if others := [self._keys.board_by(stem, each.name) for each in view.measures if each.name != view.leaderboard]:
+            await self._client.unlink(*others)  # what it ranked by when it was declared otherwise: nobody moves it any more
+        names = self._names(source, stem, view)
         head = [*begun, 8 * len(view.measures), board_place(view)]
-        tail = [CELLS_A_CALL, expires_at_s(view.window(window), start_ms), self._keys.prefix]
         cursor, left = b"0", 1
         while left:
-            state, cursor, left = await self._call("mq_take", names, [*head, cursor, *tail])
+            state, cursor, left = await self._call("mq_take", names, [*head, cursor, CELLS_A_CALL, expiry_s, self._keys.prefix])
             if state != b"ok":
                 return FlushOutcome(state.decode())
         return FlushOutcome.WRITTEN

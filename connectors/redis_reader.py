@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from connectors.cell_id import CellId, join_key, split_key
-from connectors.redis import STATUS_FIELDS, RedisKeys, connection_options, parse_source, redis_errors, undeclared
+from connectors.redis import STATUS_FIELDS, RedisKeys, connection_options, parse_source, redis_errors
 from topologies.errors import StoreError
 from topologies.settings import RedisSettings
 from topologies.sources import Source, SourceStatus
@@ -135,22 +135,21 @@ class CellReader:
             time.sleep(_PAUSE_S)
 
     def snapshot(self, sources: Sequence[Source]) -> Iterator[WindowLook]:
-        """Every window that these sources have in Redis, each from one atomic look: its totals are the sums of its sources' cells.
+        """Every window of these views that these sources have in Redis, each from one atomic look: its totals are the sums of its sources'
+        cells.
 
         `sources` must be all that Redis knows for that to hold. A window that expires in between is left out.
         """
         with redis_errors(self._settings):
             stems = sorted(self._registered([str(source) for source in sources]))
         for stem in stems:
-            with redis_errors(self._settings):
-                look = self._window(stem, sources)
-            if look.totals or look.sources:
-                yield look
+            if (view := self._views.get(stem[:2])) is not None:
+                with redis_errors(self._settings):
+                    look = self._window(view, stem, sources)
+                if look.totals or look.sources:
+                    yield look
 
-    def _window(self, stem: tuple[str, int, str, int, int], sources: Sequence[Source]) -> WindowLook:
-        view = self._views.get(stem[:2])
-        if view is None:
-            raise undeclared(stem[0], stem[1])
+    def _window(self, view: View, stem: tuple[str, int, str, int, int], sources: Sequence[Source]) -> WindowLook:
         text = self._keys.stem(view, *stem[2:])
         board = self._keys.board(text, view)
         with self._client.pipeline(transaction=True) as pipe:

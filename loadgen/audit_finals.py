@@ -13,6 +13,7 @@ import duckdb
 
 from connectors.cassandra_finals import FinalRows, Mark, top_bucket
 from loadgen.audit_report import Difference, ViewTally
+from loadgen.audit_sql import total
 from topologies.finals import BEST, Bases
 from topologies.packs import BUCKETS
 from topologies.sketch_packs import decode_cells
@@ -94,7 +95,7 @@ WHERE store = 'cassandra' AND "view" = $view AND "window" = $window"""
 
 def _added(view: View) -> str:
     """SQL of one cell of all that sources have of it. A kept value stands as value + 1, so that 0 is none."""
-    sums = [f'sum("values"[{at}])::BIGINT' for at in range(1, len(view.measures) + 1)]
+    sums = [total(f'"values"[{at}]') for at in range(1, len(view.measures) + 1)]
     merged = f"[{', '.join(sums)}]"
     if view.extreme is not None and view.extreme.keep == "last":
         merged = 'max("values")'  # ts, seq and value, compared in this order

@@ -10,7 +10,7 @@ from typing import Final
 
 import duckdb
 
-from loadgen.audit_sql import column_of
+from loadgen.audit_sql import column_of, total
 from loadgen.audit_strict import TYPES
 from topologies.view import BIN_MARK, Measure, View, Window
 
@@ -26,7 +26,7 @@ def recount(database: duckdb.DuckDBPyConnection, part: View) -> None:
                 f"""INSERT INTO recounted
                 SELECT '{part.name}', '{window.name}', {start_of(window)} AS start_ms, {number}, {key_of(grouping)} AS key,
                   {values} AS "values"
-                FROM {_source(part)} GROUP BY start_ms, key HAVING list_sum("values") > 0"""
+                FROM {_source(part)} GROUP BY start_ms, key HAVING list_max("values") > 0"""
             )
 
 
@@ -75,7 +75,7 @@ def _values(part: View) -> str:
 def _sum(measure: Measure) -> str:
     if measure.sum_of is not None:
         factors = [measure.sum_of, *([measure.times] if measure.times else [])]
-        return f"sum({' * '.join(f'coalesce({field}, 0)' for field in factors)})::BIGINT"
+        return total(" * ".join(factors))
     if measure.count_of is None:
         return "0"
     condition = "true" if measure.count_of == "any" else f"outcome = '{measure.count_of}'"
@@ -84,4 +84,4 @@ def _sum(measure: Measure) -> str:
     if not measure.half_life_s:
         return f"count(*) FILTER ({condition})"
     weight = f"round(65536 * pow(2, (ts % 86400000) // 60000 * 60 / {measure.half_life_s}))::BIGINT"
-    return f"coalesce(sum({weight}) FILTER ({condition}), 0)::BIGINT"
+    return total(f"CASE WHEN {condition} THEN {weight} END")

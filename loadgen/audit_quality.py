@@ -6,22 +6,22 @@ from typing import Final
 
 import duckdb
 
+from loadgen.audit_sql import total
 from topologies.view import View
 
 _PLACE: Final = "coalesce(cdn, '') || chr(31) || region || chr(31) || device || chr(31) || coalesce(app, '')"
 
 
 def recount(database: duckdb.DuckDBPyConnection, view: View) -> None:
-    """Attempts, plays, failures before and after the first frame, time played and stalled, stalls, bits."""
+    """Attempts, plays, failures before and after the first frame, time played and stalled, stalls, bits (which stop at 2^63 − 1)."""
     database.execute(
         f"""INSERT INTO recounted
         SELECT '{view.name}', 'minute', ts - ts % 60000 AS start_ms, {view.groupings.index(("cdn", "region", "device", "app"))},
           {_PLACE} AS key,
           [count(*) FILTER ("type" = 'play_request'), count(*) FILTER ("type" = 'play_start'),
            count(*) FILTER (outcome = 'start_failure'), count(*) FILTER (outcome = 'playback_failure'),
-           sum(coalesce(watched_ms, 0))::BIGINT, sum(coalesce(stall_ms, 0))::BIGINT, sum(coalesce(stalls, 0))::BIGINT,
-           sum(coalesce(bitrate_kbps, 0) * coalesce(watched_ms, 0))::BIGINT] AS "values"
-        FROM events GROUP BY start_ms, key HAVING list_sum("values") > 0"""
+           {total("watched_ms")}, {total("stall_ms")}, {total("stalls")}, {total("bitrate_kbps * watched_ms")}] AS "values"
+        FROM events GROUP BY start_ms, key HAVING list_max("values") > 0"""
     )
 
 

@@ -3,7 +3,9 @@
 A session is over when the event of the greatest seq that tells a state ended it, or when the watermark is more than 10 minutes past its
 last ts. A life that was forgotten was silent for longer than that, so every life is one session. Where it stood is told by its event of
 the greatest seq, its runtime by the one of the greatest seq that has one; `complete` needs the union of the content seconds of its events:
-(position_s − whole seconds watched, position_s].
+(position_s − whole seconds watched, position_s]. A session has seen nothing once those were in more than 4,096 runs apart from one another,
+at any record of the log. A run ends at a second from the first event on whose content ends there, until one has content that goes on over
+it: so how many runs there were at each record follows from those two of each such second.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from topologies.view import View
 
 FIELDS: Final = frozenset(("title", "device", "watched_ms", "position_s", "runtime_s"))
 """What it is recounted from, besides what every recount needs."""
+MOST_RUNS: Final = 4_096
 
-_OVER: Final = """
+_OVER: Final = f"""
 CREATE OR REPLACE TABLE over AS
 WITH mark AS (SELECT greatest(max(applied_ts), max(clock) - 60000) AS watermark FROM timeline WHERE n < $offset),
 stretches AS (
@@ -32,11 +35,28 @@ stretches AS (
   FROM stretches GROUP BY sid, life
 ), finished AS (
   SELECT *, state = 4 AS is_ended FROM lives, mark WHERE state = 4 OR watermark - ts > 600000
+), pieces AS (
+  SELECT sid, life, n, since, upto
+  FROM stretches SEMI JOIN (FROM finished WHERE runtime_s > 0 AND seen_at_most * 100 >= 90 * runtime_s) USING (sid, life)
+  WHERE since < upto
+), ends AS (
+  SELECT sid, life, upto AS second, min(n) AS n FROM pieces
+  SEMI JOIN (SELECT sid, life FROM pieces GROUP BY sid, life HAVING count(DISTINCT upto) > {MOST_RUNS}) USING (sid, life)
+  GROUP BY sid, life, upto
+), passed AS (
+  SELECT sid, life, second, any_value(ends.n) AS begun, min(pieces.n) AS over FROM ends
+  LEFT JOIN pieces USING (sid, life) WHERE since <= second AND second < upto GROUP BY sid, life, second
+), changes AS (
+  SELECT sid, life, n, 1 AS more FROM ends ANTI JOIN (FROM passed WHERE over <= begun) USING (sid, life, second)
+  UNION ALL SELECT sid, life, over, -1 FROM passed WHERE over > begun
+), scattered AS (
+  SELECT DISTINCT sid, life FROM (
+    SELECT sid, life, sum(sum(more)) OVER (PARTITION BY sid, life ORDER BY n) AS runs FROM changes GROUP BY sid, life, n
+  ) WHERE runs > {MOST_RUNS}
 ), reaching AS (
   SELECT sid, life, since, upto,
     max(upto) OVER (PARTITION BY sid, life ORDER BY since, upto ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reached
-  FROM stretches SEMI JOIN (FROM finished WHERE runtime_s > 0 AND seen_at_most * 100 >= 90 * runtime_s) USING (sid, life)
-  WHERE since IS NOT NULL
+  FROM pieces ANTI JOIN scattered USING (sid, life)
 ), seen AS (
   SELECT sid, life, sum(greatest(0, upto - greatest(since, coalesce(reached, 0)))) AS seen_s FROM reaching GROUP BY sid, life
 )

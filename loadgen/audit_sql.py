@@ -21,6 +21,15 @@ from loadgen.audit_strict import HIGHEST, OPTIONAL, OPTIONAL_STRINGS, REQUIRED, 
 FIELDS: Final = ("type", *REQUIRED, *OPTIONAL)
 
 
+MOST: Final = 9_223_372_036_854_775_807
+"""A sum of a cell stops here."""
+
+
+def total(of: str) -> str:
+    """SQL of a sum as a cell has it. It is added in 128 bits: DuckDB 2.0 adds BIGINTs in 64 where it estimates that they fit, and wraps."""
+    return f"least(coalesce(sum(({of})::HUGEINT), 0), {MOST})::BIGINT"
+
+
 def column_of(field: str) -> str:
     """The column of `rows` that has this field; `kind` there is what the record is."""
     return "title_kind" if field == "kind" else field

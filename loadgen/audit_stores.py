@@ -29,7 +29,6 @@ from topologies.settings import Settings
 from topologies.sketch_packs import decode_cells
 from topologies.sources import Source, SourceStatus
 from topologies.view import KEY_SEPARATOR, View
-from topologies.views import every_part
 
 TOTAL: Final = "(total)"
 _LOOKS: Final = 5
@@ -53,8 +52,7 @@ class ServedStores:
     def __init__(self, settings: Settings, views: tuple[View, ...], database: duckdb.DuckDBPyConnection) -> None:
         self._views = {view.name: view for view in views}
         self._database = database
-        # Redis holds all views side by side, so its reader must know them all.
-        self._redis = CellReader(settings.redis, every_part())
+        self._redis = CellReader(settings.redis, views)
         self._session = connect(settings.cassandra)
         ensure_schema(self._session, settings.cassandra, views)
         self._cassandra = CellRows(self._session, settings.cassandra, views)
@@ -101,7 +99,7 @@ class ServedStores:
             found, cells = self._redis.source_cells(text)
             assert found.status is not None
             statuses[text] = found.status
-            mine = ((cell, values) for cell, values in cells.items() if self._is_read(cell.view, cell.logic))
+            mine = ((cell, values) for cell, values in cells.items() if self._is_read(cell.view, cell.logic, cell.window))
             rows = ((c.view, c.window, c.start_ms, c.grouping, KEY_SEPARATOR.join(c.key), values) for c, values in mine)
             self._insert("redis", text, rows)
         return statuses
@@ -156,15 +154,18 @@ class ServedStores:
         counts = dict.fromkeys(self._views, (0, 0))
         wrong: list[Difference] = []
         for look in self._redis.snapshot(sources):
-            if self._is_read(look.view, look.logic):
+            if self._is_read(look.view, look.logic, look.window):
                 found = _wrong_sums(self._views[look.view], look)
                 cells, so_far = counts[look.view]
                 counts[look.view] = (cells + len(look.totals) + len(look.board or ()), so_far + len(found))
                 wrong.extend(found)
         return counts, wrong
 
-    def _is_read(self, view: str, logic: int) -> bool:
-        return view in self._views and self._views[view].logic_version == logic
+    def _is_read(self, view: str, logic: int, window: str) -> bool:
+        """Whether that is declared to be in Redis; else it is left of another declaration, and nobody reads it."""
+        if view not in self._views or self._views[view].logic_version != logic:
+            return False
+        return any(each.name == window and each.cached for each in self._views[view].windows)
 
     def _insert(self, store: str, source: str, rows: Iterable[Served]) -> None:
         for table in _tables(rows):

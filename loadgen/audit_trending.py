@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import duckdb
 
+from loadgen.audit_sql import total
 from topologies.view import View
 
 
@@ -17,6 +18,6 @@ def recount(database: duckdb.DuckDBPyConnection, view: View) -> None:
             database.execute(
                 f"""INSERT INTO recounted
                 SELECT '{view.name}', '{window}', ts - ts % {length_ms} AS start_ms, {view.groupings.index(grouping)}, {key} AS key,
-                  [count(*), sum(round(65536 * pow(2, (ts % 86400000) // 60000 / 360))::BIGINT)::BIGINT]
+                  [count(*), {total("round(65536 * pow(2, (ts % 86400000) // 60000 / 360))::BIGINT")}]
                 FROM events WHERE "type" = 'play_start' GROUP BY start_ms, key"""
             )

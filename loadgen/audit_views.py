@@ -20,7 +20,7 @@ from typing import Final
 import duckdb
 
 from loadgen import audit_bins, audit_generated, audit_quality, audit_sessions, audit_sketches, audit_trending
-from loadgen.audit_sql import column_of, position_of
+from loadgen.audit_sql import column_of, position_of, total
 from topologies.view import BIN_MARK, LIVE, View
 
 FRESH_MS: Final = 30_000
@@ -162,9 +162,9 @@ def _watch_time(database: duckdb.DuckDBPyConnection, view: View) -> None:
             f"""INSERT INTO recounted
             SELECT '{view.name}', '{window}', ts - ts % {length_ms} AS start_ms, {view.groupings.index(("title", "region"))},
               title || chr(31) || region AS key,
-              [sum(coalesce(watched_ms, 0))::BIGINT, count(*) FILTER ("type" = 'play_start'),
+              [{total("watched_ms")}, count(*) FILTER ("type" = 'play_start'),
                count(*) FILTER ("type" = 'play_request')] AS "values"
-            FROM events GROUP BY start_ms, key HAVING list_sum("values") > 0"""
+            FROM events GROUP BY start_ms, key HAVING list_max("values") > 0"""
         )
 
 

@@ -235,13 +235,14 @@ class TumblingCells:
         }
 
     def load(self, dumped: Mapping[str, Any]) -> None:
-        """Take what `dump` gave."""
-        self.keys = KeyTable(self.view, self._dictionaries, dumped["words"])
+        """Take what `dump` gave, but for the keys of which no frame has anything: each takes room in every frame."""
+        used = dumped["values"].any(axis=(0, 2)) | dumped["dirty"].any(axis=0)
+        self.keys = KeyTable(self.view, self._dictionaries, dumped["words"][used])
         self._shape(len(dumped["frames"]))
         self._frames[:] = dumped["frames"]
         count = len(self.keys)
-        self._values[:, :count] = dumped["values"]
-        self._dirty[:, :count] = dumped["dirty"]
+        self._values[:, :count] = dumped["values"][:, used]
+        self._dirty[:, :count] = dumped["dirty"][:, used]
 
     def canonical(self) -> dict[tuple[str, int, bytes, int], tuple[int, ...]]:
         """Every cell that is not zero: (window, start, key, grouping) → measures. For comparing states."""

@@ -22,13 +22,14 @@ from topologies.packs import PackColumns, PackedCell, decode_columns, encode_col
 from topologies.sketch_packs import PackedSketch, decode_sketches, encode_sketches
 from topologies.sketches import Coupons, union
 from topologies.sources import LATENESS_MS, SourceStatus
-from topologies.view import KEY_SEPARATOR, View, Window
+from topologies.view import KEY_SEPARATOR, MOST, View, Window
 
 BEST: Final = 100
 """So many cells of a window and grouping stand in a top list; for more, all are read."""
 _BEHIND_SEPARATOR: Final = bytes([ord(KEY_SEPARATOR) + 1])
 PASSED: Final = -1
 _NONE: Final = np.iinfo(np.int64).max
+_LOW_WORD: Final = 0xFFFFFFFF
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def _reduced(view: View, values: NDArray[np.int64], firsts: NDArray[np.intp]) ->
     as value + 1, 0 being none)."""
     kept: NDArray[np.int64]
     if view.extreme is None:
-        kept = np.add.reduceat(values, firsts)
+        kept = _summed(values, firsts)
     elif view.extreme.keep == "max":
         kept = np.maximum.reduceat(values, firsts)
     elif view.extreme.keep == "min":
@@ -132,6 +133,13 @@ def _reduced(view: View, values: NDArray[np.int64], firsts: NDArray[np.intp]) ->
         order = np.lexsort((*values.T[::-1], runs))
         kept = values[order][np.append(firsts[1:], len(values)) - 1]
     return kept
+
+
+def _summed(values: NDArray[np.int64], firsts: NDArray[np.intp]) -> NDArray[np.int64]:
+    """The sum of each run, MOST at the most. Its halves of 32 bits are added by themselves: no sum of those wraps."""
+    low = np.add.reduceat(values & _LOW_WORD, firsts)
+    high = np.add.reduceat(values >> 32, firsts) + (low >> 32)
+    return np.where(high > MOST >> 32, MOST, high << 32 | low & _LOW_WORD)
 
 
 def _firsts(major: NDArray[np.int64], minor: NDArray[np.int64]) -> NDArray[np.intp]:

@@ -13,7 +13,7 @@ from topologies.compiled import Word, inlined, signed
 from topologies.decay import DAY_MINUTES, decay
 from topologies.events import TYPES
 from topologies.keys import find_key, plan
-from topologies.view import ANY, BIN_MARK, PLAYBACK_FAILURE, SESSION_FACTS, START_FAILURE, View
+from topologies.view import ANY, BIN_MARK, MOST, PLAYBACK_FAILURE, SESSION_FACTS, START_FAILURE, View
 
 SESSION_COLUMN: Final[dict[str, int]] = {name: at for at, name in enumerate((*SESSION_FACTS, "ts"))}
 """Rows of a session's integers: its facts, and its last event's ts."""
@@ -109,7 +109,7 @@ def find_cell_key(
 
 @inlined
 def keep(values: np.ndarray, row: Word, weight: Word, measures: MeasureArrays) -> None:
-    """Bring the amounts into values[row] i64[measures]."""
+    """Bring the amounts into values[row] i64[measures]. A sum stops at MOST; none of sessions, which may be taken back, gets there."""
     if measures.how[0, KEPT] == LAST:
         ts, seq = values[row, 0], values[row, 1]
         if measures.amounts[0] > ts or (measures.amounts[0] == ts and measures.amounts[1] > seq):
@@ -119,7 +119,9 @@ def keep(values: np.ndarray, row: Word, weight: Word, measures: MeasureArrays) -
     for number in range(measures.amounts.shape[0]):
         amount = measures.amounts[number]
         if measures.how[number, KEPT] == ADDED:
-            values[row, number] += weight * amount
+            value, more = values[row, number], weight * amount
+            # asked before it is added: the compiler takes for granted that no sum wraps
+            values[row, number] = value + more if more <= signed(MOST) - max(value, signed(0)) else signed(MOST)
         elif amount > 0 and (values[row, number] == 0 or (amount > values[row, number]) == (measures.how[number, KEPT] == GREATEST)):
             values[row, number] = amount
 

@@ -6,7 +6,8 @@ it is taken back, and counts where it is over again. Each of its lives (one ends
 
 Its last ts is the greatest of its applied events, its title and device are those of its greatest seq. Completion is the union of the
 content seconds (position − watched, position] of its events ÷ the title's runtime, complete at 90 % or more: watched in whole seconds,
-rounded down, from content second 0 at the earliest; the runtime of the greatest seq that has one, and none or 0 is never complete. An exit
+rounded down, from content second 0 at the earliest; the runtime of the greatest seq that has one, and none or 0 is never complete. From the
+record on at which those seconds are in more than MOST_RUNS runs that do not touch, a session has seen nothing, whatever follows. An exit
 before video start is a session that is over without a first frame (CTA-2066 "Exit Before Video Start"). Its length, in whole seconds
 rounded down, is from the least ts of its events to the greatest; bins are of a day's milliseconds at most.
 """
@@ -18,6 +19,9 @@ from topologies.view import HOUR, Histogram, Measure, Rate, View
 SILENCE_MS: Final = 600_000
 """A session whose last event is more than this behind the watermark is closed (design §4)."""
 COMPLETE_PCT: Final = 90
+MOST_RUNS: Final = 4096
+"""Runs apart from one another that a session's content seconds have at the most: 11 hours of a player that skips a second every 10 s. An
+event may have to look at each of them, and each takes 24 bytes of the state."""
 
 SESSIONS: Final = View(
     name="sessions",

@@ -291,12 +291,13 @@ class SparseCells:
         return {"words": self.keys.words[: len(self.keys)].copy(), **{name: column[:held].copy() for name, column in pool.items()}}
 
     def load(self, dumped: Mapping[str, Any]) -> None:
-        """Take what `dump` gave."""
-        self.keys = KeyTable(self.view, self._dictionaries, dumped["words"])
+        """Take what `dump` gave, but for the keys that no cell has."""
+        used, keys = np.unique(dumped["keys"], return_inverse=True)
+        self.keys = KeyTable(self.view, self._dictionaries, dumped["words"][used])
         held = len(dumped["keys"])
         self._held[0] = 0
         self._shape(max(_ROOM, 2 * held))
-        self._keys[:held], self._marks[:held] = dumped["keys"], dumped["marks"]
+        self._keys[:held], self._marks[:held] = keys, dumped["marks"]
         self._values[:held], self._dirty[:held] = dumped["values"], dumped["dirty"]
         self._held[0] = held
         _reindex(self._keys, self._marks, held, self._places)

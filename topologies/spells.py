@@ -18,7 +18,7 @@ from topologies.columns import INTEGER
 from topologies.compiled import Word, inlined, lean, signed
 from topologies.events import DAY_MS, Tells
 from topologies.measuring import SESSION_COLUMN
-from topologies.playbacks import COMPLETE_PCT, SILENCE_MS
+from topologies.playbacks import COMPLETE_PCT, MOST_RUNS, SILENCE_MS
 from topologies.session_rows import CLOCK, FLAGS, HIGHEST, ISLAND_ROWS, LAST_TS, MAX_TS, STARTED, STATE, TOLD, WATCHED, SessionArrays
 from topologies.sources import SKEW_MS
 
@@ -40,6 +40,8 @@ TELLINGS_AN_EVENT: Final = 3
 
 _RUNTIME_MASK: Final = (1 << RUNTIME_BITS) - 1
 _LOW_WORD: Final = 0xFFFFFFFF
+_SCATTERED: Final = 1 << 32 | 1
+"""The run of a session that had too many: an empty one, as no other is."""
 _ENDED: Final = int(Tells.ENDED)
 _RUNTIME_S, _POSITION, _WATCHED_MS, _TS, _SEQ = (INTEGER[name] for name in ("runtime_s", "position_s", "watched_ms", "ts", "seq"))
 _SESSIONS, _ENDS, _CLOSED, _COMPLETE, _EXITS, _LENGTH_S, _LAST_TS = (
@@ -81,9 +83,34 @@ def spell_arrays(title: int, device: int, rows: NDArray[np.int64]) -> SpellArray
 
 
 @inlined
+def _unite(spell: np.ndarray, low: Word, high: Word, islands: np.ndarray) -> Word:
+    """Make one run of (low, high] and every island that touches it. Returns how many runs there are then."""
+    runs = signed(1)
+    before = signed(-1)
+    island = spell[RUNS] - 1
+    while island >= 0:
+        following = islands[island, 2]
+        if low <= islands[island, 1] and high >= islands[island, 0]:
+            low, high = min(low, islands[island, 0]), max(high, islands[island, 1])
+            if before < 0:
+                spell[RUNS] = following
+            else:
+                islands[before, 2] = following
+        else:
+            before = island
+            runs += 1
+        island = following - 1
+    spell[RUN] = low << signed(32) | high
+    return runs
+
+
+@inlined
 def _see(spell: np.ndarray, low: Word, high: Word, islands: np.ndarray, counters: np.ndarray) -> None:
-    """Unite the content seconds (low, high] with those that were seen. What touches is one run, so the runs are the same in any order."""
+    """Unite the content seconds (low, high] with those that were seen. What touches is one run, so the runs are the same in any order; at
+    which event there are too many is the log's."""
     run = spell[RUN]
+    if run == _SCATTERED:
+        return
     if run == 0:
         spell[RUN] = low << signed(32) | high
         return
@@ -100,20 +127,9 @@ def _see(spell: np.ndarray, low: Word, high: Word, islands: np.ndarray, counters
         islands[made, 2] = spell[RUNS]
         spell[RUNS] = made + 1
         counters[ISLAND_ROWS] = made + 1
-    before = signed(-1)
-    island = spell[RUNS] - 1
-    while island >= 0:
-        following = islands[island, 2]
-        if low <= islands[island, 1] and high >= islands[island, 0]:
-            low, high = min(low, islands[island, 0]), max(high, islands[island, 1])
-            if before < 0:
-                spell[RUNS] = following
-            else:
-                islands[before, 2] = following
-        else:
-            before = island
-        island = following - 1
-    spell[RUN] = low << signed(32) | high
+    if _unite(spell, low, high, islands) > MOST_RUNS:
+        spell[RUN] = _SCATTERED
+        spell[RUNS] = 0
 
 
 @inlined

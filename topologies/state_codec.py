@@ -93,6 +93,7 @@ def dump_state(state: PartitionState, room: SnapshotRoom | None = None) -> Snaps
         "source": [state.source.region, state.source.topic, state.source.topic_id, state.source.partition],
         "offset": state.offset,
         "views": _signature(state.views),
+        "cached": _cached(state.views),
         "dictionaries": {name: dictionary.dump() for name, dictionary in state.dictionaries.items()},
         "counters": table.counters.copy(),
         "islands": table.islands().copy(),
@@ -130,7 +131,8 @@ def load_state(payload: bytes, source: Source, views: Sequence[View], *, bookmar
         raise CheckpointError(f"a checkpoint of {source} cannot be read ({error}); drop it to go on without it") from error
     if document["source"][0] != source.region or document["source"][2:] != [source.topic_id, source.partition]:
         raise CheckpointError(f"a checkpoint of {document['source']} stands where one of {source} should; drop it to go on without it")
-    if document["views"] != _signature(views) or (document.get("bookmarks") is not None) != bookmarks:
+    declared = document["views"], document.get("cached", _cached(views)), document.get("bookmarks") is not None
+    if declared != (_signature(views), _cached(views), bookmarks):
         raise OutdatedState(f"a checkpoint of {source} was made with other views than are declared now")
     return _restored(document, source, views, bookmarks)
 
@@ -202,6 +204,15 @@ def _signature(views: Sequence[View]) -> list[Any]:
             *([view.extreme.keep] if view.extreme is not None else []),
         ]
         for view in views
+    ]
+
+
+def _cached(views: Sequence[View]) -> list[Any]:
+    """What in the declarations decides what Redis is to have. A window that is kept there anew, or for longer, needs cells that the state
+    has dropped, and no flush of changed cells makes a leaderboard. So a state of others is refused, the log recounted, and Redis written
+    anew. A checkpoint that does not say is taken to be of what is declared."""
+    return [
+        [view.name, view.leaderboard, [[window.name, window.retention_s] for window in view.windows if window.cached]] for view in views
     ]
 
 

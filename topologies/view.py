@@ -36,6 +36,7 @@ from topologies.measures import (
     LIVE,
     MAX_DIMENSIONS,
     MINUTE,
+    MOST,
     PLAYBACK_FAILURE,
     RECENT_MINUTE,
     SESSION_DIMENSIONS,
@@ -54,7 +55,7 @@ from topologies.measures import (
 )
 
 __all__ = (
-    "ANY", "BIN_MARK", "COUNTABLE", "DAY", "DIMENSIONS", "HOUR", "IDENTITIES", "KEY_SEPARATOR", "LIVE", "MAX_DIMENSIONS", "MINUTE",
+    "ANY", "BIN_MARK", "COUNTABLE", "DAY", "DIMENSIONS", "HOUR", "IDENTITIES", "KEY_SEPARATOR", "LIVE", "MAX_DIMENSIONS", "MINUTE", "MOST",
     "PLAYBACK_FAILURE", "RECENT_MINUTE", "SESSION_DIMENSIONS", "SESSION_FACTS", "START_FAILURE", "STORED_DAY", "STORED_HOUR",
     "SUMMABLE", "Distinct", "Extreme", "Histogram", "Measure", "Rate", "Trend", "View", "Window", "parts_of",
 )  # fmt: skip

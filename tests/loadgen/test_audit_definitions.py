@@ -10,6 +10,8 @@ import pytest
 from tests.loadgen.audit_tables import PARTS, load, recounted
 from tests.loadgen.audit_walk import T0, Record
 from topologies.bins import bin_of
+from topologies.playbacks import MOST_RUNS
+from topologies.quality import QUALITY
 
 DAY0 = T0 - T0 % 86_400_000
 MINUTE = 60_000
@@ -60,6 +62,17 @@ def test_quality_sums_time_stalls_and_bits_where_the_event_was(database: duckdb.
         ("quality minute", T0, "c1/eu/tv/a1"): [0, 0, 0, 0, 18_000, 500, 4, 36_000_000],
         ("quality minute", T0, "c1/eu/tv/"): [0, 0, 0, 0, 0, 250, 2, 0],
     }
+
+
+def test_a_sum_of_the_greatest_events_stops_at_its_bound(database: duckdb.DuckDBPyConnection) -> None:
+    """The fold's stops at the same event (tests/topologies/test_sums.py)."""
+    play = Record(T0, T0, 0, 0, "heartbeat", watched_ms=86_400_000, bitrate_kbps=10_000_000)
+    records = [replace(play, sid=at // 1000, seq=at % 1000) for at in range(10_677)]
+    load(database, records)
+    for upto, bits in ((10_675, 10_675 * 864 * 10**12), (10_676, 2**63 - 1), (10_677, 2**63 - 1)):
+        for view in (QUALITY, replace(QUALITY, logic_version=2)):  # as it is defined, and as it is declared
+            found = recounted(database, upto, view.parts[:1])
+            assert list(found.values()) == [[0, 0, 0, 0, upto * 86_400_000, 0, 0, bits]]
 
 
 def test_only_a_first_frame_that_says_how_long_it_took_has_a_bin(database: duckdb.DuckDBPyConnection) -> None:
@@ -132,4 +145,23 @@ def test_a_session_is_complete_when_it_has_seen_nine_tenths_of_the_title(
         for seq, (position_s, watched_ms) in enumerate(stretches)
     ]
     records += [Record(T0, T0, 0, 9, "finish"), Record(T0, T0, 0, 8, "pause", runtime_s=runtime_s)]
+    assert cells_of(database, records, "sessions")["sessions hour", T0, "tt1/tv"] == [1, 1, 0, complete, 1]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "more", "complete"),
+    [
+        (MOST_RUNS, [], 1),
+        (MOST_RUNS, [(1, 2), (2 * MOST_RUNS, 2 * MOST_RUNS + 1)], 1),
+        (MOST_RUNS, [(2 * MOST_RUNS, 2 * MOST_RUNS + 1), (1, 2)], 0),
+        (MOST_RUNS + 1, [(0, 3 * MOST_RUNS)], 0),
+    ],
+)
+def test_a_session_that_saw_too_many_pieces_saw_nothing(
+    database: duckdb.DuckDBPyConnection, pieces: int, more: list[tuple[int, int]], complete: int
+) -> None:
+    """As tests/topologies/test_spells.py has it of the fold."""
+    seen = [*((2 * at, 2 * at + 1) for at in range(pieces)), *more]
+    records = [Record(T0, T0, 0, seq, position_s=high, watched_ms=(high - low) * 1000) for seq, (low, high) in enumerate(seen)]
+    records.append(Record(T0, T0, 0, len(seen), "stop", runtime_s=MOST_RUNS + 1))
     assert cells_of(database, records, "sessions")["sessions hour", T0, "tt1/tv"] == [1, 1, 0, complete, 1]

@@ -83,6 +83,12 @@ def test_right_final_rows_are_counted_and_none_is_wrong(database: duckdb.DuckDBP
     assert (tally.by_store, tally.wrong, wrong) == ({FINAL: 5, TOP: 2}, 0, [])
 
 
+def test_a_final_sum_stops_where_it_must(database: duckdb.DuckDBPyConnection) -> None:
+    cells: list[Cell] = [("cassandra", str(source), "seen", "a", (2**63 - 1, 1)) for source in (FIRST, SECOND)]
+    _, wrong = compared(database, [*cells, *((store, "", "seen", "a", (2**63 - 1, 2)) for store in (FINAL, TOP))])
+    assert wrong == []
+
+
 @pytest.mark.parametrize("at", range(7))
 def test_each_wrong_cell_is_found(database: duckdb.DuckDBPyConnection, at: int) -> None:
     cells = finals()

@@ -14,7 +14,7 @@ from tests.topologies.logs import SOURCE, T0, Record, apply, event, examples, fo
 from tests.topologies.reference import Cell, agrees
 from topologies.concurrents import CONCURRENTS
 from topologies.fold import PartitionState
-from topologies.playbacks import SESSIONS
+from topologies.playbacks import MOST_RUNS, SESSIONS
 from topologies.session_rows import ISLAND_ROWS
 from topologies.spells import TELLINGS
 from topologies.state_codec import dump_state, load_state, pack_state
@@ -120,6 +120,33 @@ def test_the_runtime_is_the_last_that_was_told() -> None:
     stop = event(T0 + 3, seq=3, type="stop")
     for order in itertools.permutations(records):
         assert sessions_of(folded(PARTS, [*order, stop]))[cell(T0)][3] == 1
+
+
+def scattered(pieces: int, *more: tuple[int, int]) -> list[Record]:
+    """A session that sees every other second of so many, then these content seconds, (low, high]; and stops. The pieces are nearly all."""
+    seen = [*((2 * at, 2 * at + 1) for at in range(pieces)), *more]
+    records = [event(T0, seq=at, position_s=high, watched_ms=(high - low) * 1000) for at, (low, high) in enumerate(seen)]
+    return [*records, event(T0, seq=len(seen), type="stop", runtime_s=MOST_RUNS + 1)]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "more", "complete"),
+    [
+        (MOST_RUNS, [], 1),
+        (MOST_RUNS, [(1, 2), (2 * MOST_RUNS, 2 * MOST_RUNS + 1)], 1),  # two become one before there is one more
+        (MOST_RUNS, [(2 * MOST_RUNS, 2 * MOST_RUNS + 1), (1, 2)], 0),
+        (MOST_RUNS + 1, [(0, 3 * MOST_RUNS)], 0),  # all of it, too late
+    ],
+)
+def test_a_session_that_saw_too_many_pieces_saw_nothing(pieces: int, more: list[tuple[int, int]], complete: int) -> None:
+    records = scattered(pieces, *more)
+    state = agrees(PARTS, records, (100, len(records) - 2))
+    assert sessions_of(state)[cell(T0)] == (1, 1, 0, complete, 1)
+    restored = load_state(pack_state(dump_state(folded(PARTS, records[:-2]))), SOURCE, PARTS)
+    apply(restored, records[-2:])
+    assert restored.canonical() == state.canonical()
+    state.sessions.make_island_room()
+    assert state.sessions.counters[ISLAND_ROWS] <= (MOST_RUNS if complete else 0)
 
 
 RUNS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 12_000)), min_size=1, max_size=40)

@@ -7,6 +7,7 @@ import errno
 import itertools
 import mmap
 import struct
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.topologies.logs import BY_THREE, COUNTED, SOURCE, T0, Record, apply, event, examples, folded, random_steps, walked
+from topologies.audience import AUDIENCE
 from topologies.concurrents import CONCURRENTS
 from topologies.errors import CheckpointError, OutdatedState
 from topologies.fold import PartitionState
@@ -26,7 +28,7 @@ from topologies.playbacks import SESSIONS
 from topologies.session_rows import ISLAND_ROWS, STARTED
 from topologies.sessions import SessionTable
 from topologies.state_codec import MAGIC, SCHEMA, SnapshotRoom, dump_state, load_state, pack_state
-from topologies.view import DAY, HOUR, LIVE, MINUTE, Extreme, Measure, View
+from topologies.view import DAY, HOUR, LIVE, MINUTE, STORED_DAY, Extreme, Measure, View
 from topologies.watch_time import WATCH_TIME
 
 VIEWS = (CONCURRENTS, WATCH_TIME, BY_THREE, *SESSIONS.parts)
@@ -111,12 +113,24 @@ def test_another_sources_checkpoint_is_refused(change: dict[str, object]) -> Non
         (CONCURRENTS, dataclasses.replace(WATCH_TIME, windows=(DAY,)), BY_THREE),
         (CONCURRENTS, dataclasses.replace(WATCH_TIME, groupings=(("title",),)), BY_THREE),
         (CONCURRENTS, dataclasses.replace(WATCH_TIME, measures=WATCH_TIME.measures[:2]), BY_THREE),
+        (CONCURRENTS, dataclasses.replace(WATCH_TIME, leaderboard="plays"), *VIEWS[2:]),
+        (CONCURRENTS, dataclasses.replace(WATCH_TIME, leaderboard=None), *VIEWS[2:]),
+        (CONCURRENTS, dataclasses.replace(WATCH_TIME, windows=(HOUR, STORED_DAY)), *VIEWS[2:]),
+        (CONCURRENTS, dataclasses.replace(WATCH_TIME, windows=(dataclasses.replace(HOUR, retention_s=86_400), DAY)), *VIEWS[2:]),
         (),
     ],
 )
 def test_a_checkpoint_of_other_views_is_refused(views: tuple[View, ...]) -> None:
     with pytest.raises(CheckpointError, match="other views"):
         load_state(PAYLOAD, SOURCE, views)
+
+
+def test_a_checkpoint_that_does_not_say_what_redis_was_to_have_is_of_what_is_declared() -> None:
+    document = msgspec.msgpack.decode(PAYLOAD[10:])
+    del document["cached"]
+    packed = msgspec.msgpack.encode(document)
+    payload = PAYLOAD[:6] + struct.pack("<I", zlib.crc32(packed)) + packed
+    assert load_state(payload, SOURCE, VIEWS).canonical() == STATE.canonical()
 
 
 def test_a_least_that_is_declared_as_a_greatest_does_not_go_on_from_the_least() -> None:
@@ -153,6 +167,24 @@ def test_a_flipped_bit_is_noticed(at: int, bit: int) -> None:
 def test_a_checkpoint_cut_short_is_noticed(length: int) -> None:
     with pytest.raises(CheckpointError, match="drop it to go on without it"):
         load_state(PAYLOAD[:length], SOURCE, VIEWS)
+
+
+def test_keys_of_which_nothing_is_left_are_not_restored() -> None:
+    views = (WATCH_TIME, COUNTED.parts[0], *AUDIENCE.parts)
+    state = folded(views, [event(T0 + at, session=f"s{at}", title=f"old{at}", watched_ms=9, startup_ms=9) for at in range(300)])
+    later = [event(T0 + 10 * 86_400_000 + at, session=f"s{at}", title=f"new{at % 3}", watched_ms=7, startup_ms=at) for at in range(60)]
+    apply(state, later[:40])
+    for take in (state.take_cached, state.take_cached, state.take_packs):
+        take()
+    state.close_final()
+    assert all(len(cells.keys) > 300 for cells in state.tumbling)
+    restored = load_state(pack_state(dump_state(state)), SOURCE, views)
+    assert all(len(cells.keys) < 100 for cells in restored.tumbling)
+    assert restored.canonical() == state.canonical()
+    apply(state, later[40:])
+    apply(restored, later[40:])
+    assert restored.canonical() == state.canonical()
+    assert [pack.blob for pack in restored.take_packs()[0]] == [pack.blob for pack in state.take_packs()[0]]
 
 
 def test_restored_arrays_can_be_written() -> None:
