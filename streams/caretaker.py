@@ -5,8 +5,8 @@ that the sources of a topic that was made anew end, and that nobody waits for th
     another topic under a source's name the source has ended: noted in Cassandra, its live cells go from Redis
     a live topic has other than its     the worker ends: its sessions are split (design §5)
       number of partitions
-    a backfill's log has ended, and that    the source has finished there: noted in Cassandra, and void as soon as it goes on
-      is stored
+    a backfill's log has ended, and     the source has finished there: noted in Cassandra, and void as soon as it goes on
+      all of it is stored
 """
 
 from __future__ import annotations
@@ -94,8 +94,7 @@ class Caretaker:
         """Until cancelled. Raises SourceError when a live topic has grown. A server that is away is asked again, and so is one that named a
         topic and had none of that name a moment later."""
         while True:
-            looks = (self._inspect, self._check_partitions, self.end_sources, self.finish_sources)
-            for look in looks:
+            for look in (self._inspect, self._check_partitions, self.end_sources, self.finish_sources):
                 try:
                     await look()
                 except (ServerAway, StoreError, NoTopic) as error:
