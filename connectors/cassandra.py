@@ -12,6 +12,8 @@ and checkpoints.py, read by cassandra_reader.py; its final rows are written and 
                            where a profile stopped in a title (topologies/marks.py), whichever source told
     ended                  ((scope), source) → at_ms
                            sources whose topic is no more: their live cells do not count, their windows do
+    finished               ((scope), source) → upto, at_ms
+                           the source's log ended at offset `upto` as a backfill's does: while it stands there, nothing of it is awaited
     gaps                   ((scope), source, first) → upto, reason, at_ms
                            records first … upto − 1 were gone before they were folded; first −1: a loss below `upto` has been accepted,
                            reason telling where the source stood then
@@ -22,7 +24,7 @@ and checkpoints.py, read by cassandra_reader.py; its final rows are written and 
     checkpoint_pieces      ((source, shard), upto DESC, writer, stamp, piece) → checksum, data
                            piece n of a payload stands in shard n % 16, so that no Cassandra partition grows past tens of MB
 
-Cells, spans and sources are written USING TIMESTAMP BASE_US + offset: of two writers the one who has read further wins, whenever
+Cells, spans, sources and finished are written USING TIMESTAMP BASE_US + offset: of two writers the one who has read further wins, whenever
 it writes, and equal offsets carry equal values. No row of them, of ended, of gaps or of pointers is ever deleted, none has a TTL.
 Bookmarks are written USING TIMESTAMP of their event, ts · 2^20 + seq, so that the greatest stands whoever writes; all of them expire. Of
 checkpoints, all below the third newest offset are deleted by range; they, and pointers, carry the client's time.

@@ -6,9 +6,9 @@
                            the span's final packs are there: written after them; basis: digest of every source known, sources: those of them
                            that have cells in the span
 
-Both are written USING TIMESTAMP BASE_US + upto, which grows with what was known of the sources: who knew more wins, and who knew the same
-wrote the same. A pack whose `upto` is above its mark's is of somebody who is just making them anew. An empty bucket has no row.
-No row is ever deleted, none has a TTL.
+Both are written USING TIMESTAMP BASE_US + upto, upto being Basis.version: who knew more wins, and who knew the same wrote the same. A pack
+whose `upto` is above its mark's is of somebody who is just making them anew. An empty bucket has no row. No row is ever deleted, none has a
+TTL; whoever wants them made anew truncates tables, for these write times are beyond the clock's.
 """
 
 from __future__ import annotations

@@ -48,6 +48,10 @@ TABLES: Final = {
         scope text, source text, at_ms bigint,
         PRIMARY KEY ((scope), source)
     ) WITH""",
+    "finished": """(
+        scope text, source text, upto bigint, at_ms bigint,
+        PRIMARY KEY ((scope), source)
+    ) WITH""",
     "gaps": """(
         scope text, source text, first bigint, upto bigint, reason text, at_ms bigint,
         PRIMARY KEY ((scope), source, first)

@@ -1,4 +1,5 @@
-"""What is noted of sources for ever, in Cassandra: which have ended, and which records were gone before anybody folded them.
+"""What is noted of sources for ever, in Cassandra: which have ended, where the log of which was found to have ended, and which records
+were gone before anybody folded them.
 
 The tables are drawn in connectors/cassandra.py. Methods block and raise ServerAway or StoreError; a note written again is the same note.
 """
@@ -10,10 +11,10 @@ from typing import Any, Final
 
 from cassandra.cluster import Session
 
-from connectors.cassandra import cassandra_errors
+from connectors.cassandra import BASE_US, cassandra_errors
 from connectors.cassandra_store import SCOPE
 from topologies.settings import CassandraSettings
-from topologies.sources import Source
+from topologies.sources import Finish, Source
 
 ACCEPTED: Final = -1
 """The `first` of the row that holds an operator's word."""
@@ -65,10 +66,13 @@ class SourceNotes:
         """Prepares its statements, which blocks; the schema is there (ensure_schema). The session stays the caller's."""
         self._session = session
         self._settings = settings
-        ended, gaps, sources = (f"{settings.keyspace}.{table}" for table in ("ended", "gaps", "sources"))
+        ended, finished, gaps, sources = (f"{settings.keyspace}.{table}" for table in ("ended", "finished", "gaps", "sources"))
         with cassandra_errors(settings):
             self._end = self._prepare(f"INSERT INTO {ended} (scope, source, at_ms) VALUES (?, ?, ?)")
             self._ended = self._prepare(f"SELECT source, at_ms FROM {ended} WHERE scope = ?")
+            columns = "(scope, source, upto, at_ms) VALUES (?, ?, ?, ?) USING TIMESTAMP ?"
+            self._finish = self._prepare(f"INSERT INTO {finished} {columns}")
+            self._finished = self._prepare(f"SELECT source, upto, at_ms FROM {finished} WHERE scope = ?")
             self._note = self._prepare(f"INSERT INTO {gaps} (scope, source, first, upto, reason, at_ms) VALUES (?, ?, ?, ?, ?, ?)")
             self._gaps = self._prepare(f"SELECT source, first, upto, reason, at_ms FROM {gaps} WHERE scope = ?")
             self._sources = self._prepare(f"SELECT source, region, topic, topic_id, part FROM {sources} WHERE scope = ?")
@@ -90,6 +94,14 @@ class SourceNotes:
     def ended(self) -> dict[str, int]:
         """Of every source that has ended, when that was found (epoch ms), by its text."""
         return dict(self._rows(self._ended, SCOPE))
+
+    def finish(self, source: Source, finish: Finish) -> None:
+        """The source's log has ended there, and its cells are stored up to there. Of two notes the one that is further stands."""
+        self._rows(self._finish, SCOPE, str(source), finish.upto, finish.at_ms, BASE_US + finish.upto)
+
+    def finished(self) -> dict[str, Finish]:
+        """Where the log of each source was found to have ended, by its text; it may have gone on since (topologies.sources.finished)."""
+        return {text: Finish(upto, at_ms) for text, upto, at_ms in self._rows(self._finished, SCOPE)}
 
     def sources(self) -> list[tuple[Source, bool]]:
         """Every source that was ever computed, and whether it has ended."""

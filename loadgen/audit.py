@@ -47,6 +47,7 @@ from loadgen.audit_report import (
     AuditResult,
     Difference,
     ErrorTally,
+    FinalsTally,
     LetterTally,
     SourceAudit,
     SpreadTally,
@@ -87,7 +88,8 @@ class _Audit:
     letters: dict[str, LetterTally] = field(default_factory=lambda: {kind: LetterTally() for kind in audit_letters.KINDS})
     errors: dict[str, ErrorTally] = field(default_factory=dict)
     losses: dict[str, str] = field(default_factory=dict)
-    ended: set[str] = field(default_factory=set)
+    ended: dict[str, int] = field(default_factory=dict)
+    finals: FinalsTally = field(default_factory=FinalsTally)
     later_ends: dict[str, int] = field(default_factory=dict)
     """Where each source's log ended when the bookmarks had been read: none is of an event behind that."""
     differences: list[Difference] = field(default_factory=list)
@@ -175,7 +177,9 @@ def _read_stores(going: _Audit) -> list[LogEnd]:
         going.stored = stores.load_cassandra(going.on_progress)
         going.checkpoints = stores.checkpoints(going.cached.keys() | going.stored.keys())
         going.losses, going.ended = stores.losses(), stores.ended()
-        going.differences += audit_finals.compare(going.database, going.views, finals, going.stored, going.ended, going.tallies)
+        sources = audit_finals.SourcesAudited(going.stored, going.ended, stores.finished(), going.settings.kafka.topics)
+        going.differences += audit_finals.compare(going.database, going.views, finals, sources, going.tallies)
+        going.finals = audit_finals.count_missing(going.views, finals, sources, time.time_ns() // 1_000_000)
         if audit_bookmarks.NAME in going.tallies:
             going.on_progress("reading the bookmarks")
             stores.load_bookmarks()
@@ -301,5 +305,6 @@ def _result(going: _Audit, ledger: str, seconds: float) -> AuditResult:
         seconds=seconds,
         letters=going.letters,
         errors=going.errors,
+        finals=going.finals,
         **counts,
     )

@@ -1,23 +1,25 @@
 """Final rows against the cells that each source has in Cassandra: what they were made of, summed once more, in SQL.
 
 A final row counts while it is of every source that is known, which is when readers take it; one that lacks a source is of the past, and
-one that is not there yet comes. They are in table `served` as stores FINAL and TOP.
+one that is not there yet comes: how many are to come is told, and how many of these should have. They are in table `served` as stores FINAL
+and TOP.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import duckdb
 
 from connectors.cassandra_finals import FinalRows, Mark, top_bucket
-from loadgen.audit_report import Difference, ViewTally
+from loadgen.audit_report import Difference, FinalsTally, ViewTally
 from loadgen.audit_sql import total
 from topologies.finals import BEST, Bases
 from topologies.packs import BUCKETS
 from topologies.sketch_packs import decode_cells
-from topologies.sources import SourceStatus
+from topologies.sources import LATENESS_MS, SKEW_MS, Finish, SourceStatus, finished
 from topologies.view import KEY_SEPARATOR, View, Window
 
 FINAL: Final = "cassandra final"
@@ -34,10 +36,38 @@ FULL JOIN (SELECT start_ms, grouping, key, "values" FROM served JOIN spans ON st
 WHERE e."values" IS DISTINCT FROM s."values"
 """
 
+GRACE_MS: Final = 900_000
+"""Historians make a month of hours in 2.5 min, and make what comes then as it comes."""
+
 Spans = dict[tuple[str, str, int], str]
-"""Of view, window and span: the digest of what its final rows are made of."""
+"""Of view, window and span: the digest of what its final rows are made of; empty where there are none."""
 FinalCell = tuple[str, str, int, int, str, tuple[int, ...]]
 """View, window, start, grouping, key, values."""
+
+
+@dataclass(frozen=True)
+class SourcesAudited:
+    """The sources as the audit knows them. ended: when they were found to have ended (epoch ms). live_topics: whose clock is the time."""
+
+    statuses: Mapping[str, SourceStatus]
+    ended: Mapping[str, int]
+    finished: Mapping[str, Finish]
+    live_topics: Collection[str]
+
+    @property
+    def over(self) -> Collection[str]:
+        """Those of which nothing is awaited."""
+        return self.ended.keys() | finished(self.statuses, self.finished)
+
+    def final_by_ms(self, window: Window, pack_ms: int) -> int | None:
+        """When the span was final at the latest (epoch ms), if it is; None while a backfill goes on, whose clock is not the time."""
+        latest_ms, over = pack_ms + window.pack_ms + LATENESS_MS + SKEW_MS, self.over
+        for text, status in self.statuses.items():
+            if text in over:
+                latest_ms = max(latest_ms, self.ended[text] if text in self.ended else self.finished[text].at_ms)
+            elif status.source.topic not in self.live_topics:
+                return None
+        return latest_ms
 
 
 def buckets_of(view: View) -> dict[str, list[int]]:
@@ -59,13 +89,12 @@ def compare(
     database: duckdb.DuckDBPyConnection,
     views: tuple[View, ...],
     spans: Spans,
-    statuses: Mapping[str, SourceStatus],
-    ended: Collection[str],
+    sources: SourcesAudited,
     tallies: dict[str, ViewTally],
 ) -> list[Difference]:
-    """Compare the final rows of `spans` with the cells of all sources, which table `served` has as of `statuses`; counts into `tallies`,
-    returns what is wrong."""
-    bases, found = Bases(statuses, ended), list[Difference]()
+    """Compare the final rows of `spans` with the cells of all sources, which table `served` has as of their statuses; counts into
+    `tallies`, returns what is wrong."""
+    bases, found = Bases(sources.statuses, sources.over), list[Difference]()
     for view in views:
         for window in view.windows:
             current = [
@@ -76,6 +105,22 @@ def compare(
             if current:
                 found += _compare(database, view, window, current, tallies[view.family])
     return found
+
+
+def count_missing(views: tuple[View, ...], spans: Spans, sources: SourcesAudited, now_ms: int) -> FinalsTally:
+    """How many of these spans are final, and how many of those have no final rows."""
+    bases, counted = Bases(sources.statuses, sources.over), FinalsTally()
+    windows = {(view.name, window.name): window for view in views for window in view.windows}
+    for (name, of, pack_ms), digest in spans.items():
+        window = windows[name, of]
+        if (basis := bases.of(window, pack_ms)) is None:
+            continue
+        counted.spans += 1
+        if basis.digest != digest:
+            final_ms = sources.final_by_ms(window, pack_ms)
+            counted.missing += 1
+            counted.overdue += final_ms is not None and now_ms > final_ms + GRACE_MS
+    return counted
 
 
 def _compare(database: duckdb.DuckDBPyConnection, view: View, window: Window, current: list[int], tally: ViewTally) -> Iterator[Difference]:

@@ -104,6 +104,16 @@ class LetterTally:
         return self.wrong + self.missing + self.spurious
 
 
+@dataclass
+class FinalsTally:
+    """Pack spans that are final by the sources' statuses. missing: those without final rows of what is known now, so that answers come from
+    the sources' cells, which is as right and slower; overdue: those of them that have been final for longer than historians take."""
+
+    spans: int = 0
+    missing: int = 0
+    overdue: int = 0
+
+
 @dataclass(frozen=True)
 class SourceAudit:
     """How one source was audited. Offsets are next offsets; None: the store does not know the source. `checkpoint`: of the newest one.
@@ -151,6 +161,7 @@ class AuditResult:
     """By class: dead, late."""
     errors: dict[str, ErrorTally] = field(default_factory=dict)
     """By part of a view whose answers are estimates."""
+    finals: FinalsTally = field(default_factory=FinalsTally)
 
     @property
     def complete(self) -> bool:
@@ -164,7 +175,8 @@ class AuditResult:
 
     @property
     def exact(self) -> bool:
-        """Nothing wrong, nothing empty, nothing lost, no letter wrong, and the ledger not contradicted.
+        """Nothing wrong, nothing empty, nothing lost, no letter wrong, and the ledger not contradicted. Final rows that are missing are no
+        wrong number, for nobody reads one.
 
         A view of who is live is empty when all have left and none of them saw a whole minute, one of sessions while none is over, one of
         bookmarks until one is due: both recount and stores say so.
@@ -200,6 +212,7 @@ class AuditResult:
             },
             "errors": {name: asdict(error) for name, error in sorted(self.errors.items())},
             "letters": self._letters(),
+            "finals": asdict(self.finals),
             "exact": self.exact,
             "complete": self.complete,
             "as_of": _instant(self.as_of_ms),

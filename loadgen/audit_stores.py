@@ -27,7 +27,7 @@ from loadgen.audit_report import Difference
 from topologies.errors import StoreError
 from topologies.settings import Settings
 from topologies.sketch_packs import decode_cells
-from topologies.sources import Source, SourceStatus
+from topologies.sources import Finish, Source, SourceStatus
 from topologies.view import KEY_SEPARATOR, View
 
 TOTAL: Final = "(total)"
@@ -88,9 +88,13 @@ class ServedStores:
         """The offset of the newest checkpoint of each of these sources that has one: all letters below are delivered before it."""
         return offsets_of(self._session, self._settings.cassandra, sources)
 
-    def ended(self) -> set[str]:
-        """The sources whose topic is no more."""
-        return set(self._notes.ended())
+    def ended(self) -> dict[str, int]:
+        """The sources whose topic is no more, and when that was found (epoch ms)."""
+        return self._notes.ended()
+
+    def finished(self) -> dict[str, Finish]:
+        """Where the logs of backfills were found to have ended."""
+        return self._notes.finished()
 
     def load_redis(self) -> dict[str, SourceStatus]:
         """Bring every source's cells from Redis; returns the statuses that they are as of."""
@@ -122,10 +126,14 @@ class ServedStores:
         return statuses
 
     def load_finals(self) -> audit_finals.Spans:
-        """Bring the final rows; returns the spans that they are of. Before load_cassandra: so it knows every source that they are of."""
+        """Bring the final rows; returns the spans that there are, and what those are of. Before load_cassandra: so that knows every source
+        that they are of."""
         spans: audit_finals.Spans = {}
         for view in self._views.values():
             for window in view.windows:
+                if not window.length_ms:
+                    continue
+                spans |= {(view.name, window.name, pack_ms): "" for pack_ms in self._cassandra.pack_spans(view, window.name)}
                 marks = self._finals.marks(view, window.name)
                 for store, buckets in audit_finals.buckets_of(view).items():
                     self._insert(store, "", audit_finals.read(self._finals, view, window, marks, buckets))

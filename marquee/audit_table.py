@@ -40,6 +40,11 @@ def show(result: AuditResult) -> None:
             say(f"{source.source}: {source.trouble}")
     if deleted := sum(tally.deleted for tally in result.letters.values()):
         say(f"letters: of {number(deleted)} events they may have been deleted from their topics, so these could not be looked for")
+    if missing := result.finals.missing:
+        overdue = f", {number(result.finals.overdue)} of them overdue: see whether workers run" if result.finals.overdue else ""
+        say(
+            f"history: of {number(result.finals.spans)} final spans {number(missing)} have no final rows yet{overdue}; answers are the same"
+        )
     if result.dead_reasons:
         say("dead because: " + ", ".join(f"{reason} {number(count)}" for reason, count in sorted(result.dead_reasons.items())))
     say(verdict(result))

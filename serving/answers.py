@@ -15,7 +15,7 @@ from serving.cells import Row, ordered
 from serving.columns import Columns, columns_of, joined
 from serving.questions import Plan, Question, plan, span_name, starts
 from serving.reading import Reading, is_settled, read
-from serving.stores import Known, Stores
+from serving.stores import Answering, Known, Stores
 from serving.trends import Past, from_cache, read_trend
 from topologies import accounting
 from topologies.sources import SourceStatus
@@ -119,12 +119,12 @@ def ask(stores: Stores, question: Question, clock: Clock = wall_clock_ms) -> Ans
     """The answer, of the edition that answers for this view. Raises UsageError for what cannot be asked, ServerAway when a store that is
     needed does not answer."""
     answering = stores.answering(question.view)
-    answer = _ask(answering.stores, plan(question, answering.view), question, clock)
+    answer = _ask(answering, plan(question, answering.view), question, clock)
     return replace(answer, notes=(answering.note, *answer.notes)) if answering.note else answer
 
 
-def _ask(stores: Stores, planned: Plan, question: Question, clock: Clock) -> Answer:
-    known = stores.known()
+def _ask(answering: Answering, planned: Plan, question: Question, clock: Clock) -> Answer:
+    stores, known = answering.stores, answering.stores.known(answering.away)
     if planned.view.trend is not None and planned.span_s:
         return _ask_trend(stores, known, planned, planned.view.trend, clock)
     window, columns = planned.stored, columns_of(planned)
@@ -135,7 +135,7 @@ def _ask(stores: Stores, planned: Plan, question: Question, clock: Clock) -> Ans
     cached = {start_ms for reading in readings for start_ms in reading.cached}
     stored = {start_ms for reading in readings for start_ms in reading.stored}
     partial = {start_ms for reading in readings for start_ms in set(reading.stored) - reading.final}
-    answering = known.cached if cached and not cached & stored else known.stored
+    statuses = known.cached if cached and not cached & stored else known.stored
     timed = bool(window.length_ms)
     return Answer(
         view=planned.view.name,
@@ -143,7 +143,7 @@ def _ask(stores: Stores, planned: Plan, question: Question, clock: Clock) -> Ans
         dimensions=planned.dimensions,
         measures=tuple(names),
         rows=tuple(ordered(rows, _ranked(planned, names), planned.top)),
-        standing=Standing.of(known, answering.values(), clock()),
+        standing=Standing.of(known, statuses.values(), clock()),
         timed=timed and planned.top is None,
         final=all(is_settled(window, start_ms, known) for start_ms in wanted),
         span_ms=(wanted[0], wanted[-1] + window.length_ms) if timed else None,

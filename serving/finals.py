@@ -22,7 +22,7 @@ def take_final(
     wanted: dict[int, set[int]] = {}
     for start_ms in starts_ms:
         wanted.setdefault(plan.stored.pack_of(start_ms), set()).add(start_ms)
-    bases = Bases(known.stored, known.ended)
+    bases = Bases(known.stored, known.over)
     digests = {pack_ms: basis.digest for pack_ms in wanted if (basis := bases.of(plan.stored, pack_ms)) is not None}
     if not digests:
         return frozenset()

@@ -10,7 +10,7 @@ Of a view only its integers are kept in Redis.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic
 
@@ -19,6 +19,7 @@ from serving.columns import Columns
 from serving.finals import take_final
 from serving.questions import Plan
 from serving.stores import Known, Stores
+from topologies.errors import ServerAway
 from topologies.sources import LATENESS_MS, SourceStatus
 from topologies.view import Window
 
@@ -34,10 +35,12 @@ class Reading(Generic[Cell]):
 
 
 def read(stores: Stores, known: Known, columns: Columns[Cell], starts_ms: Sequence[int], now_ms: int) -> Reading[Cell]:
-    """The cells of these windows. Raises ServerAway when a store that is needed does not answer."""
+    """The cells of these windows. Raises ServerAway when a store that is needed does not answer, or just did not."""
     plan, sums = columns.plan, columns.sums()
     cached = tuple(start_ms for start_ms in starts_ms if is_cached(plan, start_ms, known, now_ms))
     stored = tuple(sorted(set(starts_ms) - set(cached)))
+    if stored and known.away:
+        raise ServerAway(known.away)
     for start_ms in cached:
         _add_cached(stores, sums, start_ms, alone=len(starts_ms) == 1)
     final = take_final(stores, known, columns, sums, stored, alone=len(starts_ms) == 1) if stored and plan.stored.length_ms else frozenset()
@@ -55,19 +58,20 @@ def is_cached(plan: Plan, start_ms: int, known: Known, now_ms: int) -> bool:
     if not window.length_ms:
         return True
     kept = now_ms < start_ms + window.length_ms + window.retention_s * 1000
-    return kept and not any(is_final(window, start_ms, [status], known) for status in known.going(known.best))
+    return kept and not any(_passed(window, start_ms, status) for status in known.going(known.best))
 
 
-def is_final(window: Window, start_ms: int, statuses: Collection[SourceStatus], known: Known) -> bool:
-    """Whether the watermarks of all these sources have passed the window's end + 15 min, or they have ended; the live window never is."""
-    passed = start_ms + window.length_ms + LATENESS_MS
-    return bool(statuses) and bool(window.length_ms) and all(status.watermark_ms >= passed for status in known.going(statuses))
+def _passed(window: Window, start_ms: int, status: SourceStatus) -> bool:
+    """Whether the source's watermark has passed the window's end + 15 min."""
+    return status.watermark_ms >= start_ms + window.length_ms + LATENESS_MS
 
 
 def is_settled(window: Window, start_ms: int, known: Known) -> bool:
-    """Whether what an answer has of this window is final. That is asked of Cassandra's statuses: what is final at any source is read there,
-    and Redis' may be a flush ahead, which of a backfill is hours."""
-    return known.names - known.ended <= known.stored.keys() and is_final(window, start_ms, known.stored.values(), known)
+    """Whether what an answer has of this window is final: one source has passed it, and so has every one that goes on; the live window
+    never is. That is asked of Cassandra's statuses: what is final at any source is read there, and Redis' may be a flush ahead, which of
+    a backfill is hours."""
+    passed = {name for name, status in known.stored.items() if _passed(window, start_ms, status)}
+    return bool(window.length_ms) and bool(passed) and known.names - known.over <= passed
 
 
 def _add_cached(stores: Stores, sums: Sums[Any], start_ms: int, *, alone: bool) -> None:

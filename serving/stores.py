@@ -25,7 +25,7 @@ from topologies.editions import in_edition
 from topologies.errors import ServerAway
 from topologies.packs import bucket_of
 from topologies.settings import Settings
-from topologies.sources import SKEW_MS, SourceStatus
+from topologies.sources import SKEW_MS, SourceStatus, finished
 from topologies.view import View, Window, parts_of
 from topologies.views import VIEWS, view_named
 
@@ -39,6 +39,7 @@ class Known:
 
     lacking: those of which Redis has not all. redis_away: that Redis did not answer, away: that Cassandra did not; empty when they did.
     ended: those whose topic is no more (deleted, or made anew under its name). What they counted in windows stays; now they are nobody.
+    finished: those of backfills whose log has ended, as they stand in Cassandra: nothing more of them is awaited.
     """
 
     cached: Mapping[str, SourceStatus]
@@ -48,6 +49,12 @@ class Known:
     redis_away: str = ""
     away: str = ""
     ended: frozenset[str] = frozenset()
+    finished: frozenset[str] = frozenset()
+
+    @property
+    def over(self) -> frozenset[str]:
+        """Those that hold no window back."""
+        return self.ended | self.finished
 
     @property
     def names(self) -> frozenset[str]:
@@ -86,11 +93,13 @@ class Known:
 
 @dataclass(frozen=True)
 class Answering:
-    """Whose stores answer for a view, how those who wrote them declare it, and what is to be said about it (or nothing)."""
+    """Whose stores answer for a view, how those who wrote them declare it, and what is to be said about it (or nothing). away: that
+    Cassandra did not answer when it was asked who does; empty when it did, or was not asked."""
 
     stores: Stores
     view: View
     note: str = ""
+    away: str = ""
 
 
 class Stores:
@@ -160,32 +169,38 @@ class Stores:
 
         What was switched is known within POINTERS_S; while Cassandra is away, as it was known last. Raises UsageError for what is no view.
         """
-        self._look_up()
+        away = self._look_up()
         pointer, opened = self._pointers.get(name), self._others.get(name)
         if opened is not None and opened[0] != pointer:
             self._others.pop(name)[1].close()
             opened = None
         if pointer is None:
-            return Answering(self, view_named(name), self._untold)
+            return Answering(self, view_named(name), self._untold, away)
         if opened is None:
             opened = pointer, Stores(in_edition(self._settings, pointer.edition), (pointer.view,), self, self._clock)
             self._others[name] = opened
-        return Answering(opened[1], pointer.view, pointer.note)
+        return Answering(opened[1], pointer.view, pointer.note, away)
 
-    def _look_up(self) -> None:
-        now_s = self._clock()
+    def _look_up(self) -> str:
+        """See which edition answers for what, unless that was seen just now; returns why Cassandra did not tell, or nothing."""
+        now_s, away = self._clock(), ""
         if self._looked_s is not None and now_s - self._looked_s < POINTERS_S:
-            return
+            return away
         try:
             self._pointers, self._untold = self._rows.all(), ""
-        except ServerAway:
+        except ServerAway as error:
+            away = str(error)
             if self._looked_s is None:
                 self._untold = "whether another edition answers is not known, so this is the live one's"
         self._looked_s = now_s
+        return away
 
-    def known(self) -> Known:
-        """What is known of the sources. Raises ServerAway when neither store answers."""
-        redis_away, away = "", ""
+    def known(self, away: str = "") -> Known:
+        """What is known of the sources. Raises ServerAway when neither store answers.
+
+        away: that Cassandra did not answer just now: it is not asked again, which would take its time-out once more.
+        """
+        redis_away = ""
         cached: dict[str, SourceStatus] = {}
         stored: dict[str, SourceStatus] = {}
         unfinished: set[str] = set()
@@ -197,9 +212,12 @@ class Stores:
             ended = {name for name, status in found.items() if status.ended}
         except ServerAway as error:
             redis_away = str(error)
+        done: frozenset[str] = frozenset()
         try:
-            stored = self._cassandra.statuses()
-            ended |= set(self._notes.ended())
+            if not away:
+                stored = self._cassandra.statuses()
+                ended |= set(self._notes.ended())
+                done = finished(stored, self._notes.finished())
         except ServerAway as error:
             away = str(error)
         if redis_away and away:
@@ -207,7 +225,7 @@ class Stores:
         behind = {name for name, status in stored.items() if name not in cached or cached[name].offset < status.offset}
         lacking = frozenset(behind | unfinished)
         away = away and f"{away}; history was not looked at"
-        return Known(cached, stored, self._settings.kafka.topics, lacking, redis_away, away, frozenset(ended))
+        return Known(cached, stored, self._settings.kafka.topics, lacking, redis_away, away, frozenset(ended), done)
 
     def checkpoints(self, sources: Iterable[str]) -> dict[str, int]:
         """The offset of the newest checkpoint of each of these sources that has one. Raises ServerAway or StoreError."""

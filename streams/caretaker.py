@@ -1,10 +1,12 @@
 """What a worker looks after beside its partitions, every few seconds: that Redis keeps what it is given, that no live topic has grown,
-and that the sources of a topic that was made anew end.
+that the sources of a topic that was made anew end, and that nobody waits for those of a backfill that is done.
 
     Redis evicts, or keys are gone      all of ours is taken away there at once, and every owner writes its cells again
     another topic under a source's name the source has ended: noted in Cassandra, its live cells go from Redis
     a live topic has other than its     the worker ends: its sessions are split (design §5)
       number of partitions
+    a backfill's log has ended, and     the source has finished there: noted in Cassandra, and void as soon as it goes on
+      all of it is stored
 """
 
 from __future__ import annotations
@@ -16,11 +18,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol
 
 from connectors.kafka import matching_topics, partition_counts, topic_ids
+from streams.assignor import Place
 from streams.logs import at
 from streams.partition import PartitionOwner
 from topologies.errors import NoTopic, ServerAway, SourceError, StoreError
 from topologies.settings import Settings
-from topologies.sources import Source
+from topologies.sources import Finish, Source
 
 log = logging.getLogger(__name__)
 CHECK_S: Final = 5.0
@@ -31,6 +34,8 @@ class Notes(Protocol):
 
     def sources(self) -> list[tuple[Source, bool]]: ...
     def end(self, source: Source, at_ms: int) -> None: ...
+    def finish(self, source: Source, finish: Finish) -> None: ...
+    def finished(self) -> Mapping[str, Finish]: ...
 
 
 class Cache(Protocol):
@@ -67,8 +72,10 @@ class Caretaker:
         ids: Callable[[], Mapping[str, str]],
         require: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
+        caught_up: Callable[[Place, int], bool] = lambda _place, _offset: False,
     ) -> None:
-        """ids, require: `live_ids` and `require_partitions` of the worker's settings. clock: seconds."""
+        """ids, require: `live_ids` and `require_partitions` of the worker's settings. clock: seconds. caught_up: whether a partition's log
+        goes on no further than that; nothing finishes without it."""
         self._region = region
         self._owners = owners
         self._cache = cache
@@ -76,7 +83,10 @@ class Caretaker:
         self._ids = ids
         self._require = require
         self._clock = clock
+        self._caught_up = caught_up
         self._said = ""
+        self._finished: dict[str, int] = {}
+        """Where each source that has finished stands by the notes."""
         self._suspected: dict[Source, str] = {}
         """Of each source that was over at the last look, the id of the topic that has its name now."""
 
@@ -84,7 +94,7 @@ class Caretaker:
         """Until cancelled. Raises SourceError when a live topic has grown. A server that is away is asked again, and so is one that named a
         topic and had none of that name a moment later."""
         while True:
-            for look in (self._inspect, self._check_partitions, self.end_sources):
+            for look in (self._inspect, self._check_partitions, self.end_sources, self.finish_sources):
                 try:
                     await look()
                 except (ServerAway, StoreError, NoTopic) as error:
@@ -125,6 +135,24 @@ class Caretaker:
         for source, ended in cached:
             if ended or source in over or source in noted:  # again, should somebody have died while doing it
                 await self._cache.conclude(source, _now_ms())
+
+    async def finish_sources(self) -> None:
+        """Note of each source that has finished where it has, once."""
+        stands = {owner.source: owner.state.offset for owner in self._owners() if owner.over}
+        new = {
+            source: offset
+            for source, offset in stands.items()
+            if self._finished.get(str(source)) != offset and self._caught_up((source.topic, source.partition), offset)
+        }
+        if not new:
+            return
+        noted = await asyncio.to_thread(self._notes.finished)
+        self._finished = {text: finish.upto for text, finish in noted.items()}
+        for source, offset in new.items():
+            if self._finished.get(str(source)) != offset:
+                log.info("%s: the log of this backfill has ended: nothing of it is awaited", source, extra=at(source, offset))
+                await asyncio.to_thread(self._notes.finish, source, Finish(offset, _now_ms()))
+                self._finished[str(source)] = offset
 
     def _say(self, sentence: str) -> None:
         if sentence != self._said:

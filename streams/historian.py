@@ -3,9 +3,9 @@
 Every worker has one, and none asks another: each takes what lacks final rows, in an order of its own, and looks again whether they are
 there before it makes them. Two that make the same write the same.
 
-    sources, ended     → which spans are final, and of what they are made
-    spans, finals      → which of those lack final rows, or have them of fewer sources
-    a span at a time   → its packs, a bucket at a time, merged; then the top lists; written; marked
+    sources, ended, finished   → which spans are final, and of what they are made
+    spans, finals              → which of those lack final rows, or have them of fewer sources
+    a span at a time           → its packs, a bucket at a time, merged; then the top lists; written; marked
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from streams.metered import CpuMeter
 from topologies.errors import ServerAway, StoreError
 from topologies.finals import PASSED, Bases, Basis, merge, top_packs
 from topologies.settings import CassandraSettings
+from topologies.sources import finished
 from topologies.view import View, Window
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,8 @@ class History:
     def bases(self) -> Bases:
         """What is known of the sources. The ended ones are read first: one that has ended since is not, and holds its spans back."""
         ended = self.notes.ended()
-        return Bases(self.rows.statuses(), ended)
+        statuses = self.rows.statuses()
+        return Bases(statuses, ended.keys() | finished(statuses, self.notes.finished()))
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,11 @@ class Span:
     def name(self) -> tuple[str, str, int]:
         return self.view.name, self.window.name, self.pack_ms
 
+    @property
+    def state(self) -> tuple[str, int]:
+        """What its mark is to say: of which basis its rows are, and at which version they are written."""
+        return self.basis.digest, self.basis.version
+
 
 class Historian:
     """One of a worker, over the parts that it computes."""
@@ -90,8 +97,8 @@ class Historian:
         self._history: History | None = None
         self._order = random.Random(worker)
         self._share = share
-        self._done: dict[tuple[str, str, int], str] = {}
-        """Of each span that has its final rows, the digest of their basis."""
+        self._done: dict[tuple[str, str, int], tuple[str, int]] = {}
+        """Of each span that has its final rows, what its mark says."""
         self._said = ""
 
     async def run(self) -> None:
@@ -134,17 +141,17 @@ class Historian:
             for pack_ms in history.rows.pack_spans(view, window.name)
             if (basis := bases.of(window, pack_ms)) is not None
         ]
-        unknown = [span for span in spans if self._done.get(span.name) != span.basis.digest]
+        unknown = [span for span in spans if self._done.get(span.name) != span.state]
         if unknown:
             marks = history.finals.marks(view, window.name, unknown[0].pack_ms, unknown[-1].pack_ms)
-            self._done |= {(view.name, window.name, pack_ms): mark.basis for pack_ms, mark in marks.items()}
-        return [span for span in unknown if self._done.get(span.name) != span.basis.digest]
+            self._done |= {(view.name, window.name, pack_ms): (mark.basis, mark.upto) for pack_ms, mark in marks.items()}
+        return [span for span in unknown if self._done.get(span.name) != span.state]
 
     async def _make(self, history: History, span: Span) -> bool:
         """Make a span's final rows, unless somebody has; whether they are there now by our doing."""
         view, window, pack_ms, basis = span.view, span.window.name, span.pack_ms, span.basis
         mark = (await self._step(history.finals.marks, view, window, pack_ms, pack_ms)).get(pack_ms)
-        if mark is not None and mark.basis == basis.digest:
+        if mark is not None and (mark.basis, mark.upto) == span.state:
             return False
         holders = await self._step(history.store.holders, view, window, pack_ms)
         sources = basis.told({source for held in holders.values() for source in held})
@@ -160,7 +167,7 @@ class Historian:
                 packs |= {top_bucket(grouping): best.get(grouping, b"") for grouping in range(len(view.groupings))}
             await self._step(history.store.write, view, window, pack_ms, basis.version, packs)
         await self._step(history.store.mark, view, window, pack_ms, Mark(basis.version, basis.digest, sources))
-        self._done[span.name] = basis.digest
+        self._done[span.name] = span.state
         metrics.FINALS_WRITTEN.inc()
         return True
 

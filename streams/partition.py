@@ -13,7 +13,7 @@ from streams import metrics
 from streams.assignor import Place
 from streams.records import FetchedBatches
 from topologies.fold import PartitionState, RecordBlock, Refused
-from topologies.sources import Source
+from topologies.sources import LATENESS_MS, Source
 
 log = logging.getLogger(__name__)
 FOREIGN: Final = 2**53 - 1
@@ -80,6 +80,13 @@ class PartitionOwner:
     def settled(self) -> bool:
         """Whether cells and checkpoint are durable as the state stands: who gets the partition replays nothing."""
         return self.unread or self.durable == self.stored == self.state.offset
+
+    @property
+    def over(self) -> bool:
+        """Whether its log is one that ends, and has ended where the state stands, if there it goes on no further; all of it being stored.
+        A backfill ends with a tick that takes the clock 15 min or more beyond its events."""
+        durable = self.stored == self.state.offset and not self.spoiled
+        return durable and not self.live and self.state.sessions.silence_ms() >= LATENESS_MS
 
     @property
     def lacking(self) -> int:

@@ -164,7 +164,7 @@ class Worker:
         self.running = Running(app, owners, handover, letters, room, watchdog)
         unobserve = observe(self._health, self.running, {"redis": caching, "cassandra": storing, "checkpoints": checkpointing})
         looks = (partial(live_ids, self._settings), partial(require_partitions, self._settings))
-        caretaker = Caretaker(self._settings.worker.region, owners.all, stores.cache, stores.notes, *looks)
+        caretaker = Caretaker(self._settings.worker.region, owners.all, stores.cache, stores.notes, *looks, caught_up=caught_up)
         historian = Historian(self._views, partial(History.opened, stores.session, self._settings.cassandra, self._views), worker)
         tasks: list[asyncio.Task[Any]] = []
         try:

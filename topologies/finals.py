@@ -1,9 +1,10 @@
 """Final rows: what all sources together held in a pack span that no event can change any more. Pure.
 
-A span is final when the watermark of every source that has not ended has passed its end + 15 min. Its final packs are the sources' packs,
-merged: one a bucket, and one more a grouping of a view with a leaderboard, which has the best cells. They are a function of their basis:
-the sources, and of one that ended before its watermark got there, the offset at which it stood. A source that comes later makes another
-basis, so whoever reads compares bases, and nobody has to say that a final row is one no longer.
+A span is final when the watermark of every source that goes on has passed its end + 15 min, and one has at all; nothing is awaited of one
+that is over: ended, its topic being no more, or finished, its log having ended as a backfill's does. Its final packs are the sources'
+packs, merged: one a bucket, and one more a grouping of a view with a leaderboard, which has the best cells. They are a function of their
+basis: the sources, and of one that was over before its watermark got there, the offset at which it stands. A source that comes later, or
+goes on after all, makes another basis, so whoever reads compares bases, and nobody has to say that a final row is one no longer.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ BEST: Final = 100
 """So many cells of a window and grouping stand in a top list; for more, all are read."""
 _BEHIND_SEPARATOR: Final = bytes([ord(KEY_SEPARATOR) + 1])
 PASSED: Final = -1
+_OFFSETS: Final = 2**44
+"""More than a partition has records. An offset counts for less than having passed, and half a million sources that have fit 63 bits."""
 _NONE: Final = np.iinfo(np.int64).max
 _LOW_WORD: Final = 0xFFFFFFFF
 
@@ -35,13 +38,15 @@ _LOW_WORD: Final = 0xFFFFFFFF
 @dataclass(frozen=True)
 class Basis:
     """What final rows are made of: every source that is known, by its text, ascending, with PASSED, or with the offset at which one stood
-    that ended before its watermark had passed the span.
-
-    `version` is greater the more is known: sources are never forgotten, and their offsets grow.
-    """
+    that was over before its watermark had passed the span."""
 
     sources: tuple[tuple[str, int], ...]
-    version: int
+
+    @cached_property
+    def version(self) -> int:
+        """Greater the more is known: sources are never forgotten, their offsets grow, and a watermark that has passed stays so. Equal where
+        the final rows are made of the same, so that who writes them again changes nothing, whatever else has gone on meanwhile."""
+        return sum(_OFFSETS if offset == PASSED else offset + 1 for _, offset in self.sources)
 
     @cached_property
     def digest(self) -> str:
@@ -56,24 +61,23 @@ class Basis:
 class Bases:
     """The basis of each span, as far as the sources' statuses in Cassandra tell."""
 
-    def __init__(self, statuses: Mapping[str, SourceStatus], ended: Collection[str]) -> None:
-        """statuses: of every source by its text. ended: those whose topic is no more; what they counted stays."""
+    def __init__(self, statuses: Mapping[str, SourceStatus], over: Collection[str]) -> None:
+        """statuses: of every source by its text. over: those of which nothing is awaited; what they counted stays."""
         known = sorted(statuses.items())
-        self._known = [(text, status.watermark_ms, status.offset, text in ended) for text, status in known]
-        self._version = sum(status.offset + 1 for status in statuses.values())
+        self._known = [(text, status.watermark_ms, status.offset, text in over) for text, status in known]
         self._made: dict[tuple[tuple[str, int], ...], Basis] = {}
 
     def of(self, window: Window, pack_ms: int) -> Basis | None:
-        """The basis of the final rows of that span; None while it is not final, and where no source is known."""
+        """The basis of the final rows of that span; None while it is not final."""
         passed_ms = pack_ms + window.pack_ms + LATENESS_MS
         sources: list[tuple[str, int]] = []
-        for text, watermark_ms, offset, ended in self._known:
-            if watermark_ms < passed_ms and not ended:
+        for text, watermark_ms, offset, over in self._known:
+            if watermark_ms < passed_ms and not over:
                 return None
             sources.append((text, PASSED if watermark_ms >= passed_ms else offset))
-        if not sources or not window.length_ms:
+        if not window.length_ms or not any(offset == PASSED for _, offset in sources):
             return None
-        return self._made.setdefault(tuple(sources), Basis(tuple(sources), self._version))
+        return self._made.setdefault(tuple(sources), Basis(tuple(sources)))
 
 
 # -- packs of several sources into one -----------------------------------------------------------------------------------

@@ -122,6 +122,10 @@ class SessionTable:
     def watermark_ms(self) -> int:
         return watermark_ms(int(self.counters[CLOCK]), int(self.counters[MAX_TS]))
 
+    def silence_ms(self) -> int:
+        """How far the clock is beyond the greatest ts applied: less than nothing while players' clocks are ahead."""
+        return int(self.counters[CLOCK] - self.counters[MAX_TS])
+
     def rows(self) -> NDArray[np.int64]:
         """The rows in use, and free ones among them; a view, not to be kept."""
         return self.arrays.rows[: int(self.counters[ROWS])]

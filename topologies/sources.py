@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,6 +41,20 @@ class SourceStatus:
     duplicate: int
     late: int
     dead: int
+
+
+@dataclass(frozen=True)
+class Finish:
+    """That a source's log ended at offset `upto` with the tick that ends a backfill, as was found at at_ms (epoch). It holds while the
+    source stands there."""
+
+    upto: int
+    at_ms: int
+
+
+def finished(statuses: Mapping[str, SourceStatus], noted: Mapping[str, Finish]) -> frozenset[str]:
+    """Those of these sources, by their text, that stand where their log was found to have ended. One that has gone on since is none."""
+    return frozenset(text for text, finish in noted.items() if text in statuses and statuses[text].offset == finish.upto)
 
 
 def watermark_ms(clock_ms: int, max_ts_ms: int) -> int:

@@ -24,6 +24,8 @@ def audit(invocation: Invocation, run: str, as_json: bool) -> int:
     Works while load goes on: each source is compared at the offset that its stores say. Each dead and late event below a source's newest
     checkpoint must have its letter. Exit 0 only if everything is equal.
 
+    Final rows that are not there yet are counted, and those that should be (`finals` in the JSON); answers are the same without them.
+
     \b
     Examples:
       marquee audit first

@@ -53,7 +53,7 @@ def query(
       marquee query continue_watching --by account=a17 --by profile=p1
     """
     from serving.answers import ask, ask_accounting
-    from serving.questions import Question, parse_instant, plan
+    from serving.questions import Question, parse_instant
     from serving.stores import Stores
 
     named = dict(dimensions := [_dimension(text) for text in by])
@@ -70,8 +70,6 @@ def query(
     accounting = view == "accounting"
     if accounting and (by or top or window or from_text or to_text):
         raise click.UsageError("accounting is by source and now: it takes no --by, --top, --window, --from or --to")
-    if not accounting:
-        plan(question)  # what cannot be asked is said before a store is
     with Stores(invocation.settings) as stores:
         answer = ask_accounting(stores) if accounting else ask(stores, question)
     if as_json:

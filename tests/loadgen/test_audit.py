@@ -231,6 +231,7 @@ def test_stores_that_serve_what_the_log_says_are_exact(right: Place) -> None:
     assert not any(view["empty"] or not view["independent"] for view in document["views"].values())
     error = document["errors"]["quality.startup"]
     assert 0 < error["measured"] <= error["stated"] == 1 / 64
+    assert document["finals"]["missing"] == document["finals"]["spans"] > 0  # no worker has been here
 
 
 def test_each_store_is_recounted_to_its_own_offset_and_a_wrong_cell_is_named(settings: Settings) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import duckdb
 import pytest
 
-from loadgen.audit_finals import FINAL, TOP, Spans, compare
-from loadgen.audit_report import Difference, ViewTally
+from loadgen.audit_finals import FINAL, GRACE_MS, TOP, SourcesAudited, Spans, compare, count_missing
+from loadgen.audit_report import Difference, FinalsTally, ViewTally
 from topologies.finals import Bases
-from topologies.sources import LATENESS_MS, Source, SourceStatus
+from topologies.sources import LATENESS_MS, SKEW_MS, Finish, Source, SourceStatus
 from topologies.view import HOUR, Distinct, Extreme, Measure, View, parts_of
 
 H = 3_600_000
@@ -27,6 +27,7 @@ SEEN = View(
 PARTS = parts_of([SEEN])
 FIRST, SECOND = (Source("local", "viewing-events", "AAAAAAAAAAAAAAAAAAAAAA", number) for number in (0, 1))
 STATUSES = {str(source): SourceStatus(source, 9, 0, 2 * H + LATENESS_MS, 0, 0, 0, 0, 0) for source in (FIRST, SECOND)}
+AUDITED = SourcesAudited(STATUSES, {}, {}, ("viewing-events",))
 Cell = tuple[str, str, str, str, tuple[int, ...]]
 """Store, source, view, key, values: of the hour from H on."""
 
@@ -75,7 +76,7 @@ def compared(database: duckdb.DuckDBPyConnection, cells: Sequence[Cell], digest:
     assert basis is not None
     spans: Spans = {(part.name, "hour", H): digest or basis.digest for part in PARTS}
     tallies = {"seen": ViewTally()}
-    return tallies["seen"], compare(database, PARTS, spans, STATUSES, (), tallies)
+    return tallies["seen"], compare(database, PARTS, spans, AUDITED, tallies)
 
 
 def test_right_final_rows_are_counted_and_none_is_wrong(database: duckdb.DuckDBPyConnection) -> None:
@@ -115,3 +116,35 @@ def test_a_top_list_has_a_hundred_and_ties_go_by_key(database: duckdb.DuckDBPyCo
     best = [(TOP, "", "seen", key, values) for _, _, _, key, values in of_source[1:]]
     _, wrong = compared(database, [*of_source, *final, *best])
     assert [(one.store, one.key, one.expected) for one in wrong] == [(TOP, "t000", (1, 0)), (TOP, "t100", None)]
+
+
+LATEST = 2 * H + LATENESS_MS + SKEW_MS
+"""When the hour from H on is final by a clock that goes."""
+
+
+def missing(sources: SourcesAudited, now_ms: int, digest: str = "") -> FinalsTally:
+    """Of that hour, whose final rows say this digest, and of the next."""
+    return count_missing((SEEN,), {("seen", "hour", H): digest, ("seen", "hour", 2 * H): ""}, sources, now_ms)
+
+
+def test_a_final_span_without_final_rows_of_all_sources_is_missing_and_in_time_overdue() -> None:
+    basis = Bases(STATUSES, ()).of(HOUR, H)
+    assert basis is not None
+    assert missing(AUDITED, LATEST + GRACE_MS, basis.digest) == FinalsTally(spans=1)
+    assert missing(AUDITED, LATEST + GRACE_MS) == FinalsTally(spans=1, missing=1)
+    assert missing(AUDITED, LATEST + GRACE_MS + 1) == FinalsTally(spans=1, missing=1, overdue=1)
+    assert missing(AUDITED, LATEST + GRACE_MS + 1, "of the first alone") == FinalsTally(spans=1, missing=1, overdue=1)
+
+
+def test_a_backfill_gives_historians_time_from_when_it_was_done() -> None:
+    backfill = Source("local", "viewing-events.backfill.r", "BBBBBBBBBBBBBBBBBBBBBB", 0)
+    behind = STATUSES | {str(backfill): SourceStatus(backfill, 9, 0, H, 0, 0, 0, 0, 0)}
+    goes_on, at_ms = SourcesAudited(behind, {}, {}, ("viewing-events",)), LATEST + 9 * H
+    assert missing(goes_on, at_ms) == FinalsTally()
+    passing = {**behind, str(backfill): SourceStatus(backfill, 9, 0, 2 * H + LATENESS_MS, 0, 0, 0, 0, 0)}
+    assert missing(SourcesAudited(passing, {}, {}, ("viewing-events",)), at_ms) == FinalsTally(spans=1, missing=1)
+    done = SourcesAudited(behind, {}, {str(backfill): Finish(9, at_ms)}, ("viewing-events",))
+    assert missing(done, at_ms + GRACE_MS) == FinalsTally(spans=1, missing=1)
+    assert missing(done, at_ms + GRACE_MS + 1) == FinalsTally(spans=1, missing=1, overdue=1)
+    ended = SourcesAudited(behind, {str(backfill): at_ms}, {}, ("viewing-events",))
+    assert missing(ended, at_ms + GRACE_MS + 1) == FinalsTally(spans=1, missing=1, overdue=1)

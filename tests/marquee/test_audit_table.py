@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from loadgen.audit_report import AuditResult, Difference, ErrorTally, LetterTally, ViewTally
+from loadgen.audit_report import AuditResult, Difference, ErrorTally, FinalsTally, LetterTally, ViewTally
 from marquee.audit_table import show
 
 
@@ -31,6 +31,19 @@ def test_a_difference_says_who_has_what(capsys: pytest.CaptureFixture[str]) -> N
     assert "of 3 events they may have been deleted" in said
     assert "tt7 × eu: redis has (6,), the log says (5,)" in said
     assert "late: the ledger says (7,), the log has (8,)" in said
+
+
+def test_final_rows_that_are_missing_are_told_and_no_wrong_number(capsys: pytest.CaptureFixture[str]) -> None:
+    counts = dict.fromkeys(("generated", "received", "applied", "duplicate", "late", "dead", "crossed", "unaccounted"), 0)
+    told: dict[str, Any] = {**counts, "views": {}, "differences": (), "sources": (), "dead_reasons": {}, "seconds": 1.0}
+    result = AuditResult("r", ledger="equal", finals=FinalsTally(spans=1_200, missing=7, overdue=2), **told)
+    show(result)
+    said = capsys.readouterr().err
+    assert "of 1,200 final spans 7 have no final rows yet, 2 of them overdue" in said
+    assert "exact: ledger equal" in said
+    assert result.document()["finals"] == {"spans": 1_200, "missing": 7, "overdue": 2}
+    show(AuditResult("r", ledger="equal", finals=FinalsTally(spans=9), **told))
+    assert "history" not in capsys.readouterr().err
 
 
 def test_who_recounted_a_view_and_how_far_estimates_are_off_is_told(capsys: pytest.CaptureFixture[str]) -> None:

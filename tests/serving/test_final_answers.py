@@ -10,10 +10,12 @@ import pytest
 
 from connectors.cassandra import close, connect
 from connectors.cassandra_schema import ensure_schema
+from connectors.source_notes import SourceNotes
 from serving.questions import Question
 from streams.historian import Historian, History
 from tests.serving.test_answers import HOUR_MS, NOON, World, at_minute, found, watched
 from topologies.settings import Settings
+from topologies.sources import Finish
 from topologies.views import every_part
 
 DAYS = 7
@@ -26,6 +28,7 @@ class Kept:
 
     world: World
     historian: Historian
+    notes: SourceNotes
 
     async def settle(self) -> int:
         """Make all final rows that can be made; how many spans got them."""
@@ -41,7 +44,7 @@ def kept(settings: Settings) -> Iterator[Kept]:
     try:
         ensure_schema(session, settings.cassandra, every_part())
         opened = partial(History.opened, session, settings.cassandra, every_part())
-        yield Kept(World(settings, session), Historian(every_part(), opened, "w", share=1.0))
+        yield Kept(World(settings, session), Historian(every_part(), opened, "w", share=1.0), SourceNotes(session, settings.cassandra))
     finally:
         close(session)
 
@@ -80,6 +83,22 @@ async def test_final_rows_that_lack_a_source_are_not_read(kept: Kept) -> None:
     assert await kept.settle() == 1
     answer = world.ask(of_hour(OLD))
     assert (found(answer), answer.final, answer.read["final"]) == ({("a", "eu"): (10, 2, 2)}, True, 1)
+
+
+async def test_what_came_after_a_backfill_that_is_done_is_final_until_it_goes_on(kept: Kept) -> None:
+    world, notes = kept.world, kept.notes
+    await world.store(world.status(0), [watched("a", "eu", 7, OLD)])
+    done = world.status(1, offset=40, clock_ms=OLD)
+    await world.store(done, [watched("a", "eu", 1, OLD - HOUR_MS)])
+    assert not world.ask(of_hour(OLD)).final
+    notes.finish(done.source, Finish(40, NOON))
+    assert world.ask(of_hour(OLD)).final
+    assert await kept.settle() == 2
+    answer = world.ask(of_hour(OLD))
+    assert (found(answer), answer.final, answer.read["final"]) == ({("a", "eu"): (7, 1, 1)}, True, 1)
+    await world.store(world.status(1, offset=50, clock_ms=OLD + 60_000), [watched("a", "eu", 2, OLD)])
+    answer = world.ask(of_hour(OLD))
+    assert (found(answer), answer.final, answer.read["final"]) == ({("a", "eu"): (9, 2, 2)}, False, 0)
 
 
 async def test_the_best_of_a_final_window_are_those_of_its_top_list(kept: Kept) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from cassandra.cluster import Session
@@ -12,12 +13,15 @@ from cassandra.cluster import Session
 from connectors.cassandra import close, connect
 from connectors.cassandra_schema import ensure_schema
 from connectors.pointers import Pointer, Pointers
+from serving import stores as stores_module
 from serving.answers import Answer, ask
 from serving.questions import Question
 from serving.stores import POINTERS_S, Stores
-from tests.serving.test_answers import NOON, NOW, Cell, World, found, without_cassandra
+from tests.marquee.running import document, marquee, sentence
+from tests.serving.test_answers import NOON, NOW, Cell, World, found, without_cassandra, without_redis
 from topologies.editions import LIVE_EDITION, in_edition
-from topologies.settings import Settings
+from topologies.errors import ServerAway
+from topologies.settings import CassandraSettings, Settings
 from topologies.view import HOUR, View
 from topologies.views import VIEWS, every_part
 from topologies.watch_time import WATCH_TIME
@@ -41,12 +45,12 @@ def declared_alone(view: View) -> Iterator[None]:
         VIEWS.update(declared)
 
 
-async def count(settings: Settings, session: Session, view: View, values: tuple[int, ...]) -> None:
+async def count(settings: Settings, session: Session, view: View, values: tuple[int, ...], key: tuple[str, ...] = ("a", "eu")) -> None:
     """One cell, as a worker of this view alone leaves it in both stores."""
     with declared_alone(view):
         ensure_schema(session, settings.cassandra, every_part())
         world = World(settings, session)
-        await world.both(world.status(0), [Cell(view, HOUR, NOON, 0, ("a", "eu"), values)])
+        await world.both(world.status(0), [Cell(view, HOUR, NOON, 0, key, values)])
 
 
 @pytest.fixture
@@ -83,6 +87,37 @@ async def test_a_reader_that_cannot_look_up_the_pointer_says_so(settings: Settin
         answer = answered(stores)
     assert found(answer) == {("a", "eu"): (7_000, 4, 4)}
     assert answer.notes[0] == "whether another edition answers is not known, so this is the live one's"
+
+
+def test_a_cassandra_that_is_away_is_asked_once_for_an_answer_and_again_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, now_s = 0, 0.0
+
+    def connecting(settings: CassandraSettings) -> Session:
+        nonlocal asked
+        asked += 1
+        return connect(settings)
+
+    monkeypatch.setattr(stores_module, "connect", connecting)
+    with Stores(without_redis(without_cassandra(Settings())), clock=lambda: now_s) as stores:
+        for answer in (1, 2):
+            with pytest.raises(ServerAway, match=r"neither store answers: Redis .* Cassandra"):
+                answered(stores)
+            assert asked == answer
+            now_s += POINTERS_S
+        with pytest.raises(ServerAway, match="neither store answers"):
+            stores.known()
+        assert asked == 3
+
+
+async def test_a_question_is_judged_by_the_declaration_of_who_answers(settings: Settings, session: Session, tmp_path: Path) -> None:
+    by_device = dataclasses.replace(CORRECTED, groupings=(("title", "device"),))
+    ensure_schema(session, settings.cassandra, every_part())
+    await count(in_edition(settings, "fix"), session, by_device, (3,), ("a", "tv"))
+    Pointers(session, settings.cassandra).point(Pointer(by_device, "fix", NOW, "test"))
+    answer = document(marquee(tmp_path, "query", "watch_time", "--by", "device", "--json", environment=settings.environment()))
+    assert [(cell["device"], cell["plays_of_a_minute"]) for cell in answer["cells"]] == [("tv", 3)]
+    refused = marquee(tmp_path, "query", "watch_time", "--by", "region", environment=settings.environment())
+    assert "not kept by 'region'" in sentence(refused, 2)
 
 
 async def test_every_pointer_is_kept_with_its_declaration(settings: Settings, session: Session) -> None:

@@ -6,9 +6,13 @@ from collections.abc import Mapping
 
 import pytest
 
+from serving import stores as stores_module
+from serving.columns import columns_of
 from serving.questions import Question, plan
-from serving.reading import is_cached, is_settled
-from serving.stores import Known
+from serving.reading import is_cached, is_settled, read
+from serving.stores import Known, Stores
+from topologies.errors import ServerAway
+from topologies.settings import Settings
 from topologies.sources import LATENESS_MS, Source, SourceStatus
 from topologies.view import HOUR
 
@@ -44,6 +48,25 @@ def test_a_window_is_final_when_the_store_that_it_is_read_from_has_all_of_it(
     assert is_settled(HOUR, START, known) is settled
     if PASSED in cached.values():
         assert not is_cached(plan(Question("watch_time")), START, known, START)
+
+
+def test_a_backfill_that_is_done_holds_nothing_back_and_makes_nothing_final_by_itself() -> None:
+    both, done = statuses({0: PASSED, 1: BEFORE}), frozenset(statuses({1: 0}))
+    assert is_settled(HOUR, START, Known(both, both, ("t",), finished=done))
+    assert not is_settled(HOUR, START + HOUR.length_ms, Known(both, both, ("t",), finished=done))
+    alone = statuses({1: BEFORE})
+    assert not is_settled(HOUR, START, Known(alone, alone, ("t",), finished=done))
+    assert is_settled(HOUR, START - HOUR.length_ms, Known(alone, alone, ("t",), finished=done))
+
+
+def test_a_cassandra_that_did_not_answer_is_not_asked_for_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect(_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(stores_module, "connect", connect)
+    question = plan(Question("watch_time"))
+    with Stores(Settings()) as stores, pytest.raises(ServerAway, match="no answer"):
+        read(stores, Known({}, {}, ("t",), away="no answer"), columns_of(question)[0], [START], START)
 
 
 def test_who_has_ended_holds_nothing_back() -> None:

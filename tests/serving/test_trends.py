@@ -161,7 +161,7 @@ class CatchingUp:
     def answering(self, _name: str) -> Answering:
         return Answering(cast(Stores, self), TRENDING)
 
-    def known(self) -> Known:
+    def known(self, _away: str = "") -> Known:
         source = Source("local", "t", "A" * 22, 0)
         stored, cached = (SourceStatus(source, at, NOW + at, NOW + at - 60_000, 0, 0, 0, 0, 0) for at in (0, 30 * MINUTE_MS))
         return Known({str(source): cached}, {str(source): stored}, ("t",))

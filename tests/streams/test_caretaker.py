@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
 from streams import caretaker as caretaker_module
 from streams.caretaker import CHECK_S, Caretaker
+from streams.partition import PartitionOwner
+from tests.topologies.logs import SOURCE, T0, apply, event, tick
 from topologies.errors import NoTopic, SourceError
-from topologies.sources import Source
+from topologies.fold import PartitionState
+from topologies.sources import LATENESS_MS, Finish, Source
+from topologies.watch_time import WATCH_TIME
 
 OLD, NEW = (Source("local", "viewing-events", name, 0) for name in ("old", "new"))
 ELSEWHERE = Source("other", "viewing-events", "third", 0)
@@ -23,6 +28,8 @@ class World:
     topic_id: str = "old"
     known: dict[Source, bool] = field(default_factory=lambda: {OLD: False, ELSEWHERE: False})
     concluded: list[Source] = field(default_factory=list)
+    notes: list[tuple[Source, int]] = field(default_factory=list)
+    """Where sources were noted to have finished."""
     now_s: float = 0.0
     held_up: Callable[[], None] | None = None
 
@@ -71,6 +78,12 @@ class Noted:
 
     def end(self, source: Source, at_ms: int) -> None:
         self.world.end(source, at_ms)
+
+    def finish(self, source: Source, finish: Finish) -> None:
+        self.world.notes.append((source, finish.upto))
+
+    def finished(self) -> Mapping[str, Finish]:
+        return {str(source): Finish(upto, 1) for source, upto in self.world.notes}
 
 
 @dataclass
@@ -153,3 +166,53 @@ async def test_a_topic_that_is_deleted_while_it_is_asked_about_ends_no_worker(mo
     with pytest.raises(SourceError, match="9 partitions"):
         await caretaker.run()
     assert looks == 3
+
+
+def ended_by_a_tick() -> PartitionOwner:
+    """A backfill's partition, all of it stored, whose last record is the tick of its end."""
+    owner = PartitionOwner(SOURCE, PartitionState(SOURCE, (WATCH_TIME,)), live=False, durable=0, cached=None)
+    apply(owner.state, [event(T0), event(T0 + 9_000, seq=1), tick(T0 + 9_000 + LATENESS_MS)])
+    owner.stored = owner.state.offset
+    return owner
+
+
+@pytest.mark.parametrize(
+    ("changed", "over"),
+    [({}, True), ({"live": True}, False), ({"stored": 2}, False), ({"stored": None}, False), ({"spoiled": True}, False)],
+)
+def test_a_source_is_over_when_its_log_ends_in_silence_and_that_is_stored(changed: Mapping[str, Any], over: bool) -> None:
+    """A live one's silence is answered with ticks, and says nothing."""
+    owner = ended_by_a_tick()
+    for name, value in changed.items():
+        setattr(owner, name, value)
+    assert owner.over is over
+
+
+def test_a_source_that_goes_on_is_over_no_more() -> None:
+    owner = ended_by_a_tick()
+    apply(owner.state, [event(T0 + 10_000 + LATENESS_MS, seq=2)])
+    owner.stored = owner.state.offset
+    assert not owner.over
+
+
+async def test_a_backfill_finishes_once_and_anew_when_it_was_loaded_again() -> None:
+    world, owner, end = World(), ended_by_a_tick(), 9
+    owners = [owner]
+
+    def caretaker() -> Caretaker:
+        looks = (world.ids, lambda: None, lambda: world.now_s, lambda _, offset: offset >= end)
+        return Caretaker("local", lambda: owners, Kept(world), Noted(world), *looks)
+
+    first = caretaker()
+    await first.finish_sources()
+    assert world.notes == []  # its log goes on
+    end = 3
+    await first.finish_sources()
+    await first.finish_sources()
+    await caretaker().finish_sources()  # of another worker, that has taken it over
+    assert world.notes == [(SOURCE, 3)]
+    later = T0 + 3 * LATENESS_MS
+    apply(owner.state, [event(later, seq=2), tick(later + LATENESS_MS)])
+    owner.stored, end = owner.state.offset, owner.state.offset
+    await first.finish_sources()
+    assert world.notes == [(SOURCE, 3), (SOURCE, 5)]

@@ -20,7 +20,7 @@ from topologies.concurrents import CONCURRENTS
 from topologies.flushes import Pack
 from topologies.packs import BUCKETS, PackedCell, bucket_of, decode_pack
 from topologies.settings import Settings
-from topologies.sources import LATENESS_MS, Source, SourceStatus
+from topologies.sources import LATENESS_MS, Finish, Source, SourceStatus
 from topologies.view import HOUR, MINUTE, View
 from topologies.watch_time import WATCH_TIME
 
@@ -189,6 +189,57 @@ async def test_a_source_that_has_ended_counts_as_it_stood(world: World) -> None:
     assert mark is not None
     assert mark.sources.endswith("@8")
     assert world.watched() == {A: 7}
+
+
+async def test_a_backfill_that_is_done_is_awaited_no_more_until_it_goes_on(world: World) -> None:
+    historian, notes = world.historian(), world.history.notes
+    await world.store(0, 100, PASSED, {H: {A: 5}})
+    await world.store(1, 7, H, {H: {A: 1}})
+    notes.finish(source(1), Finish(6, 1))
+    assert await historian.round() == 0
+    notes.finish(source(1), Finish(7, 1))
+    assert await historian.round() == 1
+    assert world.watched() == {A: 6}
+    await world.store(1, 9, H, {H: {A: 3}})  # its topic is loaded again
+    assert await world.historian("another").round() == 0
+    assert world.history.bases().of(HOUR, H) is None
+    notes.finish(source(1), Finish(9, 2))
+    notes.finish(source(1), Finish(7, 3))  # a worker that is behind
+    assert await historian.round() == 1
+    mark = world.mark()
+    assert mark is not None
+    assert mark.sources.endswith("@9")
+    assert world.watched() == {A: 8}
+
+
+async def test_a_historian_killed_before_its_mark_leaves_nothing_that_is_not_read(world: World) -> None:
+    await world.store(0, 100, PASSED, {H: {A: 5}})
+    await world.historian().round()
+    written = {pack.bucket: pack.blob for pack in world.packs()}
+    await world.store(0, 200, PASSED + 9, {})
+    basis = world.history.bases().of(HOUR, H)
+    assert basis is not None
+    world.history.store.write(WATCH_TIME, "hour", H, basis.version, written)  # it had looked before the mark was there
+    mark = world.mark()
+    assert mark is not None
+    assert mark.basis == basis.digest
+    assert {pack.upto for pack in world.packs()} == {mark.upto}
+
+
+async def test_a_mark_below_its_packs_is_written_anew(world: World) -> None:
+    """As versions that grew with every record left them."""
+    await world.store(0, 100, PASSED, {H: {A: 5}})
+    basis = world.history.bases().of(HOUR, H)
+    assert basis is not None
+    rows = encode_pack([PackedCell(H, 0, A, (5, 1, 0))])
+    world.history.store.write(WATCH_TIME, "hour", H, 250, {bucket_of(A): rows})
+    world.history.store.mark(WATCH_TIME, "hour", H, Mark(101, basis.digest, str(source(0))))
+    historian = world.historian()
+    assert await historian.round() == 1
+    mark, (pack,) = world.mark(), world.packs()
+    assert mark is not None
+    assert pack.upto <= mark.upto
+    assert await historian.round() == 0
 
 
 async def test_a_pack_that_cannot_be_read_holds_up_no_other_span(world: World) -> None:

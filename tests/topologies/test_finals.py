@@ -19,7 +19,7 @@ from topologies.finals import BEST, PASSED, Bases, Basis, cells_of, merge, top_p
 from topologies.packs import PackedCell, decode_pack
 from topologies.sketch_packs import PackedSketch, encode_sketches
 from topologies.sketches import RANK_BITS, Coupons
-from topologies.sources import LATENESS_MS, Source, SourceStatus
+from topologies.sources import LATENESS_MS, Finish, Source, SourceStatus, finished
 from topologies.view import HOUR, LIVE, MINUTE, Extreme, Measure, View
 
 HOUR_MS = 3_600_000
@@ -190,10 +190,34 @@ def test_a_source_that_comes_later_makes_it_provisional_and_then_another_basis()
     assert again is not None
     assert before.digest == again.digest != after.digest
     assert before.version < after.version
+    assert before.version == again.version  # so who makes the same rows later writes no other ones
+
+
+OVER = {str(Source("local", "viewing-events", "b", 0))}
+
+
+def test_each_thing_more_that_is_known_of_a_source_that_is_over_makes_a_later_version() -> None:
+    told = [known(("a", 5, PAST), ("b", offset, watermark)) for offset, watermark in ((7, 0), (9, 0), (10, PAST))]
+    bases = [basis for statuses in told if (basis := Bases(statuses, OVER).of(HOUR, HOUR_MS)) is not None]
+    assert [of(basis)["b"] for basis in bases] == [7, 9, PASSED]
+    assert bases[0].version < bases[1].version < bases[2].version
+
+
+def test_what_no_source_has_passed_is_not_final_though_nobody_is_awaited() -> None:
+    assert Bases(known(("b", 7, PAST - 1)), OVER).of(HOUR, HOUR_MS) is None
+    assert of(Bases(known(("b", 7, PAST)), OVER).of(HOUR, HOUR_MS)) == {"b": PASSED}
+
+
+def test_who_stands_where_its_log_was_found_to_have_ended_has_finished() -> None:
+    statuses = known(("a", 5, PAST), ("b", 7, 0), ("c", 3, 0))
+    a, b, c = statuses
+    assert finished(statuses, {b: Finish(7, 1), c: Finish(2, 1), "unheard of": Finish(1, 1)}) == {b}
+    assert finished({a: statuses[a]}, {b: Finish(7, 1)}) == frozenset()
+    assert c not in finished(known(("c", 4, 0)), {c: Finish(3, 1)})  # it has gone on
 
 
 def test_a_source_that_ended_holds_nothing_back_and_counts_as_it_stood() -> None:
-    statuses, ended = known(("a", 5, PAST), ("b", 7, 0)), {str(Source("local", "viewing-events", "b", 0))}
+    statuses, ended = known(("a", 5, PAST), ("b", 7, 0)), OVER
     basis = Bases(statuses, ended).of(HOUR, HOUR_MS)
     assert of(basis) == {"a": PASSED, "b": 7}
     assert basis is not None
