@@ -110,7 +110,7 @@ class Workers:
         """Whether it runs and has had its partitions since it was started."""
         return self._workers[index].process.alive() and self.ready(index) is not None
 
-    def wait_ready(self, timeout_s: float = 60.0, progress: Callable[[str], None] = quietly) -> None:
+    def wait_ready(self, timeout_s: float = 180.0, progress: Callable[[str], None] = quietly) -> None:
         """Returns when every living worker has its partitions. Raises ServerAway when one ends before, or the time is over."""
         said: set[int] = set()
 

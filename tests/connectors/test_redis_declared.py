@@ -56,17 +56,16 @@ async def counted_anew(settings: Settings, views: Sequence[View], offset: int, s
     try:
         await cache.connect()
         for partition in range(2):
-            await _written(cache, partition, offset, batches(views, scale, titles))
-        for partition in range(2):  # one that was written first may have been taken away with what the second found
-            await _written(cache, partition, offset + 1, batches(views, scale, titles))
+            await _written(cache, partition, offset, batches(views, scale, titles), FOREIGN)
+        for partition in range(2):  # the first may have been taken away again with what the second found
+            await _written(cache, partition, offset + 1, batches(views, scale, titles), offset)
         assert await cache.inspect(SOURCES) == []
     finally:
         await cache.close()
 
 
-async def _written(cache: CellCache, partition: int, offset: int, cells: Sequence[CellBatch]) -> None:
-    """As streams.flush does it for a source whose cells in Redis are to go."""
-    last: int | None = FOREIGN
+async def _written(cache: CellCache, partition: int, offset: int, cells: Sequence[CellBatch], last: int | None) -> None:
+    """As streams.flush does it."""
     for _ in range(4):
         outcome = await cache.flush(status(partition, offset), cells, last_applied=last, worker="w", at_ms=NOW_MS)
         if outcome is FlushOutcome.WRITTEN:
@@ -87,7 +86,7 @@ def assert_exact(settings: Settings, views: Sequence[View], scale: int) -> None:
 
 @pytest.mark.parametrize("others", [(VIEWERS,), (UNCACHED, VIEWERS)])
 async def test_what_is_left_of_a_view_stops_nobody_and_goes(settings: Settings, client: redis.Redis, others: tuple[View, ...]) -> None:
-    await counted_anew(settings, VIEWS, 1, 100)
+    await counted_anew(settings, VIEWS, 1, 100, titles=5)
     left = set(client.keys(f"{RedisKeys(settings.redis.prefix).stem(WATCHED, 'hour', START_MS, 0)}[st]*"))
     assert len(left) == 3
     cache = CellCache(settings.redis, others)
@@ -101,7 +100,7 @@ async def test_what_is_left_of_a_view_stops_nobody_and_goes(settings: Settings, 
 
 @pytest.mark.parametrize("other", [UNRANKED, BY_PLAYS])
 async def test_a_leaderboard_that_was_declared_away_is_right_when_it_is_declared_again(settings: Settings, other: View) -> None:
-    await counted_anew(settings, VIEWS, 1, 100)
+    await counted_anew(settings, VIEWS, 1, 100, titles=5)
     await counted_anew(settings, (other, VIEWERS), 3, 1, titles=2)
     await counted_anew(settings, VIEWS, 5, 2)
     assert_exact(settings, VIEWS, 2)
