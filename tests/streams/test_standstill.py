@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -119,7 +120,7 @@ async def test_a_partition_whose_log_is_cut_below_a_running_worker_is_held_and_n
 
 
 @pytest.mark.timeout(400)
-async def test_a_topic_that_comes_is_read_in_place_and_what_is_owned_stays(settings: Settings) -> None:
+async def test_a_topic_that_comes_is_read_in_place_to_its_end_and_what_is_owned_stays(settings: Settings) -> None:
     async with working(settings) as (running, serving):
         await drive(settings, 500)
         await caught_up(running, settings)
@@ -129,9 +130,19 @@ async def test_a_topic_that_comes_is_read_in_place_and_what_is_owned_stays(setti
         await asyncio.to_thread(catch_up, settings, run.topic, lambda _: None, 60.0)
         assert {owner.source: owner for owner in running.owners.all() if owner.source.topic != run.topic} == owned
         assert run.topic in await running.app.batches.topics()
+        async with asyncio.timeout(60):  # who asks waits for no more of a backfill that is done
+            while await asyncio.to_thread(over, settings) != {run.topic: len(run.partitions)}:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
         assert not serving.done()
         await drive(settings, 500)
         await caught_up(running, settings)
+
+
+def over(settings: Settings) -> dict[str, int]:
+    """How many sources of each topic are awaited no more."""
+    with Stores(settings) as stores:
+        known = stores.known()
+    return dict(Counter(known.stored[name].source.topic for name in known.over))
 
 
 def folded(running: Running) -> int:
