@@ -343,22 +343,18 @@ local function conclude(keys, args)
 end
 
 -- KEYS server   ARGV prefix, '1' if the shelves' database has no mark. Returns {policy, how many of our keys were taken away because the
--- server has evicted since it was last looked at, or has lost all shelves, or -1}. A shelf that is gone tells that itself, but not what its
--- owner had not brought to Cassandra yet: that is written again with the cells.
+-- server has evicted since it was last looked at, or has lost all shelves, or -1; 1 if it was the shelves}. A shelf that is gone tells that
+-- itself, but not what its owner had not brought to Cassandra yet: that is written again with the cells.
 local function look(keys, args)
   local policy = string.match(redis.call('INFO', 'memory'), 'maxmemory_policy:([%w-]+)')
   local evicted = server_run() .. ':' .. string.match(redis.call('INFO', 'stats'), 'evicted_keys:(%d+)')
   local known, gone = redis.call('GET', keys[1]), -1
   local never = string.sub(evicted, -2) == ':0'
-  if known and args[2] == '1' then
-    gone = wipe(args[1])
-  elseif known == evicted or (never and not known) or (never and string.sub(known, 1, 40) ~= string.sub(evicted, 1, 40)) then
-    if policy ~= 'noeviction' then gone = wipe(args[1]) end
-  else
-    gone = wipe(args[1])
-  end
+  local same = known == evicted or (never and not known) or (never and string.sub(known, 1, 40) ~= string.sub(evicted, 1, 40))
+  local emptied = same and known and args[2] == '1'
+  if not same or emptied or policy ~= 'noeviction' then gone = wipe(args[1]) end
   redis.call('SET', keys[1], evicted)
-  return {policy, gone}
+  return {policy, gone, emptied and 1 or 0}
 end
 
 -- KEYS src, src:keys, then s, t, b of each window (b: '' without a leaderboard)   ARGV prefix, then of each window its expiry (s, 0: none),

@@ -161,14 +161,14 @@ class CellCache:
         return [*lost, *(f"Redis at {where} has lost {key!r} {told}" for key in missing)]
 
     async def _look(self) -> tuple[int, bool]:
-        """Notes the policy; how many keys of ours were taken away because the server has lost some, −1 when it has not, and whether the
-        shelves' database was empty. Its mark is set afterwards: who dies in between leaves that to the next."""
-        emptied = not await self._shelves.is_marked()
-        policy, gone = await self._call("mq_look", [self._keys.server], [self._keys.prefix, int(emptied)])
+        """Notes the policy; how many keys of ours were taken away because the server has lost some, −1 when it has not, and whether what it
+        lost was all shelves. Their database's mark is set afterwards: who dies in between leaves that to the next."""
+        marked = await self._shelves.is_marked()
+        policy, gone, emptied = await self._call("mq_look", [self._keys.server], [self._keys.prefix, int(not marked)])
         self._policy = policy.decode()
-        if emptied:
+        if not marked:
             await self._shelves.set_mark()
-        return int(gone), emptied
+        return int(gone), bool(emptied)
 
     async def _census(self, source: str) -> str:
         register = self._keys.register(source)
