@@ -12,6 +12,9 @@ and checkpoints.py, read by cassandra_reader.py; its final rows are written and 
                            where a profile stopped in a title (topologies/marks.py), whichever source told
     ended                  ((scope), source) → at_ms
                            sources whose topic is no more: their live cells do not count, their windows do
+    counted                ((scope), source, view_table) → upto
+                           below which offset the source's cells in that table are there. A view that came later is counted from the log's
+                           beginning, and is behind the source's status until it has got there
     finished               ((scope), source) → upto, at_ms
                            the source's log ended at offset `upto` as a backfill's does: while it stands there, nothing of it is awaited
     gaps                   ((scope), source, first) → upto, reason, at_ms
@@ -24,8 +27,8 @@ and checkpoints.py, read by cassandra_reader.py; its final rows are written and 
     checkpoint_pieces      ((source, shard), upto DESC, writer, stamp, piece) → checksum, data
                            piece n of a payload stands in shard n % 16, so that no Cassandra partition grows past tens of MB
 
-Cells, spans, sources and finished are written USING TIMESTAMP BASE_US + offset: of two writers the one who has read further wins, whenever
-it writes, and equal offsets carry equal values. No row of them, of ended, of gaps or of pointers is ever deleted, none has a TTL.
+Cells, spans, sources, counted and finished are written USING TIMESTAMP BASE_US + offset: of two writers the one who has read further wins,
+whenever it writes, and equal offsets carry equal values. No row of them, of ended, of gaps or of pointers is ever deleted, none has a TTL.
 Bookmarks are written USING TIMESTAMP of their event, ts · 2^20 + seq, so that the greatest stands whoever writes; all of them expire. Of
 checkpoints, all below the third newest offset are deleted by range; they, and pointers, carry the client's time.
 """

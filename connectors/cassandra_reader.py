@@ -72,6 +72,7 @@ class CellRows:
         keyspace = settings.keyspace
         with cassandra_errors(settings):
             self._statuses = self._prepare(f"SELECT {', '.join(STATUS_COLUMNS[1:])} FROM {keyspace}.sources WHERE scope = ?")
+            self._counted = self._prepare(f"SELECT source, view_table, upto FROM {keyspace}.counted WHERE scope = ?")
             self._spans = self._prepare(f"SELECT pack_ms FROM {keyspace}.spans WHERE view_name = ? AND logic = ? AND window = ?")
 
     def _select(self, view: View, where: str) -> Any:
@@ -94,6 +95,15 @@ class CellRows:
         with cassandra_errors(self._settings):
             rows = list(self._session.execute(self._statuses, (SCOPE,)))
         return {text: SourceStatus(Source(*name), upto, *counts) for text, *rest in rows for name, upto, counts in [_split(rest)]}
+
+    def counted(self) -> dict[str, dict[str, int]]:
+        """By source and table, below which offset its cells are there. To be read after the statuses that it is compared with."""
+        with cassandra_errors(self._settings):
+            rows = list(self._session.execute(self._counted, (SCOPE,)))
+        found: dict[str, dict[str, int]] = {}
+        for source, table, upto in rows:
+            found.setdefault(source, {})[table] = upto
+        return found
 
     def pack_spans(self, view: View, window: str) -> list[int]:
         """Starts of the pack spans that have packs, ascending, epoch milliseconds (live: [0])."""

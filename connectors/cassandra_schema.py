@@ -40,6 +40,10 @@ TABLES: Final = {
         received bigint, applied bigint, duplicate bigint, late bigint, dead bigint,
         PRIMARY KEY ((scope), source)
     ) WITH""",
+    "counted": """(
+        scope text, source text, view_table text, upto bigint,
+        PRIMARY KEY ((scope), source, view_table)
+    ) WITH""",
     "bookmarks": f"""(
         account text, profile text, title text, mark blob,
         PRIMARY KEY ((account, profile), title)

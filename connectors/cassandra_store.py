@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from cassandra.cluster import Session
+from cassandra.query import BatchStatement, BatchType
 
 from connectors.cassandra import BASE_US, cassandra_errors
 from connectors.flight import executed
@@ -29,7 +30,8 @@ STATUS_COLUMNS: Final = (*_SOURCE, *_COUNTS)
 class CellStore:
     """Cassandra as a worker writes it. Flushes of several sources may run at once.
 
-    Order of a flush at version O: `write_packs`, then `write_status`; a status says that the packs up to it are complete.
+    Order of a flush at version O: `write_packs`, then `write_status`; a status says that the packs up to it are complete, of the tables
+    that are counted so far.
     Every statement is idempotent and carries O: called again, or called by a worker that is behind, it changes nothing newer.
     Methods raise ServerAway or StoreError; then some packs may be stored, and the flush is to be repeated with the same or a newer O.
     """
@@ -41,6 +43,7 @@ class CellStore:
         self._spans: set[tuple[str, int, str, int]] = set()
         with cassandra_errors(settings):
             self._pack = {view.table: self._prepare(view.table, PACK_COLUMNS) for view in views}
+            self._counted = self._prepare("counted", ("scope", "source", "view_table", "upto"))
             self._span = self._prepare("spans", ("view_name", "logic", "window", "pack_ms"))
             self._status = self._prepare("sources", STATUS_COLUMNS)
 
@@ -69,4 +72,14 @@ class CellStore:
         source = status.source
         values = (SCOPE, str(source), source.region, source.topic, source.topic_id, source.partition, status.offset)
         counts = (status.clock_ms, status.watermark_ms, status.received, status.applied, status.duplicate, status.late, status.dead)
+        # first: whoever reads a status, and what is counted after it, finds no table behind that is not
+        await executed(self._session, self._settings, [self._all_counted(str(source), status.offset)])
         await executed(self._session, self._settings, [self._status.bind((*values, *counts, BASE_US + status.offset))])
+
+    def _all_counted(self, source: str, offset: int) -> Any:
+        """One statement: the rows share their partition."""
+        batch = BatchStatement(BatchType.UNLOGGED)
+        batch.is_idempotent = True
+        for table in self._pack:
+            batch.add(self._counted.bind((SCOPE, source, table, offset, BASE_US + offset)))
+        return batch

@@ -177,7 +177,8 @@ def _read_stores(going: _Audit) -> list[LogEnd]:
         going.stored = stores.load_cassandra(going.on_progress)
         going.checkpoints = stores.checkpoints(going.cached.keys() | going.stored.keys())
         going.losses, going.ended = stores.losses(), stores.ended()
-        sources = audit_finals.SourcesAudited(going.stored, going.ended, stores.finished(), going.settings.kafka.topics)
+        live_topics = going.settings.kafka.topics
+        sources = audit_finals.SourcesAudited(going.stored, going.ended, stores.finished(), live_topics, stores.counted())
         going.differences += audit_finals.compare(going.database, going.views, finals, sources, going.tallies)
         going.finals = audit_finals.count_missing(going.views, finals, sources, time.time_ns() // 1_000_000)
         if audit_bookmarks.NAME in going.tallies:

@@ -8,7 +8,7 @@ and TOP.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import duckdb
@@ -19,7 +19,7 @@ from loadgen.audit_sql import total
 from topologies.finals import BEST, Bases
 from topologies.packs import BUCKETS
 from topologies.sketch_packs import decode_cells
-from topologies.sources import LATENESS_MS, SKEW_MS, Finish, SourceStatus, finished
+from topologies.sources import LATENESS_MS, SKEW_MS, Counted, Finish, SourceStatus, finished
 from topologies.view import KEY_SEPARATOR, View, Window
 
 FINAL: Final = "cassandra final"
@@ -47,12 +47,19 @@ FinalCell = tuple[str, str, int, int, str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class SourcesAudited:
-    """The sources as the audit knows them. ended: when they were found to have ended (epoch ms). live_topics: whose clock is the time."""
+    """The sources as the audit knows them. ended: when they were found to have ended (epoch ms). live_topics: whose clock is the time.
+    counted: by source and table, below which offset its cells are there."""
 
     statuses: Mapping[str, SourceStatus]
     ended: Mapping[str, int]
     finished: Mapping[str, Finish]
     live_topics: Collection[str]
+    counted: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    @property
+    def bases(self) -> Bases:
+        """What final rows are to be made of."""
+        return Bases(self.statuses, self.over, Counted(self.statuses, self.counted, self.ended))
 
     @property
     def over(self) -> Collection[str]:
@@ -94,13 +101,15 @@ def compare(
 ) -> list[Difference]:
     """Compare the final rows of `spans` with the cells of all sources, which table `served` has as of their statuses; counts into
     `tallies`, returns what is wrong."""
-    bases, found = Bases(sources.statuses, sources.over), list[Difference]()
+    bases, found = sources.bases, list[Difference]()
     for view in views:
         for window in view.windows:
             current = [
                 pack_ms
                 for (name, of, pack_ms), digest in spans.items()
-                if (name, of) == (view.name, window.name) and (basis := bases.of(window, pack_ms)) is not None and basis.digest == digest
+                if (name, of) == (view.name, window.name)
+                and (basis := bases.of(view, window, pack_ms)) is not None
+                and basis.digest == digest
             ]
             if current:
                 found += _compare(database, view, window, current, tallies[view.family])
@@ -109,11 +118,11 @@ def compare(
 
 def count_missing(views: tuple[View, ...], spans: Spans, sources: SourcesAudited, now_ms: int) -> FinalsTally:
     """How many of these spans are final, and how many of those have no final rows."""
-    bases, counted = Bases(sources.statuses, sources.over), FinalsTally()
-    windows = {(view.name, window.name): window for view in views for window in view.windows}
+    bases, counted = sources.bases, FinalsTally()
+    declared = {(view.name, window.name): (view, window) for view in views for window in view.windows}
     for (name, of, pack_ms), digest in spans.items():
-        window = windows[name, of]
-        if (basis := bases.of(window, pack_ms)) is None:
+        view, window = declared[name, of]
+        if (basis := bases.of(view, window, pack_ms)) is None:
             continue
         counted.spans += 1
         if basis.digest != digest:

@@ -96,6 +96,10 @@ class ServedStores:
         """Where the logs of backfills were found to have ended."""
         return self._notes.finished()
 
+    def counted(self) -> dict[str, dict[str, int]]:
+        """By source and table, below which offset its cells are there."""
+        return self._cassandra.counted()
+
     def load_redis(self) -> dict[str, SourceStatus]:
         """Bring every source's cells from Redis; returns the statuses that they are as of."""
         statuses = {}

@@ -145,7 +145,7 @@ def _ask(answering: Answering, planned: Plan, question: Question, clock: Clock) 
         rows=tuple(ordered(rows, _ranked(planned, names), planned.top)),
         standing=Standing.of(known, statuses.values(), clock()),
         timed=timed and planned.top is None,
-        final=all(is_settled(window, start_ms, known) for start_ms in wanted),
+        final=all(is_settled(planned.view, window, start_ms, known) for start_ms in wanted),
         span_ms=(wanted[0], wanted[-1] + window.length_ms) if timed else None,
         read={"redis": len(cached), "final": len(stored - partial), "cassandra": len(partial)},
         notes=(*(note for one in columns for note in one.notes), *_notes(planned, known, wanted, readings[0]), *_older(columns, readings)),

@@ -22,8 +22,8 @@ def take_final(
     wanted: dict[int, set[int]] = {}
     for start_ms in starts_ms:
         wanted.setdefault(plan.stored.pack_of(start_ms), set()).add(start_ms)
-    bases = Bases(known.stored, known.over)
-    digests = {pack_ms: basis.digest for pack_ms in wanted if (basis := bases.of(plan.stored, pack_ms)) is not None}
+    bases = Bases(known.stored, known.over, known.counted)
+    digests = {pack_ms: basis.digest for pack_ms in wanted if (basis := bases.of(plan.view, plan.stored, pack_ms)) is not None}
     if not digests:
         return frozenset()
     marks = stores.finals.marks(plan.view, plan.stored.name, min(digests), max(digests))

@@ -21,7 +21,7 @@ from serving.questions import Plan
 from serving.stores import Known, Stores
 from topologies.errors import ServerAway
 from topologies.sources import LATENESS_MS, SourceStatus
-from topologies.view import Window
+from topologies.view import View, Window
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,12 @@ def _passed(window: Window, start_ms: int, status: SourceStatus) -> bool:
     return status.watermark_ms >= start_ms + window.length_ms + LATENESS_MS
 
 
-def is_settled(window: Window, start_ms: int, known: Known) -> bool:
-    """Whether what an answer has of this window is final: one source has passed it, and so has every one that goes on; the live window
-    never is. That is asked of Cassandra's statuses: what is final at any source is read there, and Redis' may be a flush ahead, which of
-    a backfill is hours."""
+def is_settled(view: View, window: Window, start_ms: int, known: Known) -> bool:
+    """Whether what an answer has of this window is final: one source has passed it, and so has every one that goes on, and the view is
+    counted at all; the live window never is. That is asked of Cassandra's statuses: what is final at any source is read there, and Redis'
+    may be a flush ahead, which of a backfill is hours."""
+    if not all(known.counted.whole(part.table) for part in view.parts):
+        return False
     passed = {name for name, status in known.stored.items() if _passed(window, start_ms, status)}
     return bool(window.length_ms) and bool(passed) and known.names - known.over <= passed
 

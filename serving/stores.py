@@ -25,7 +25,7 @@ from topologies.editions import in_edition
 from topologies.errors import ServerAway
 from topologies.packs import bucket_of
 from topologies.settings import Settings
-from topologies.sources import SKEW_MS, SourceStatus, finished
+from topologies.sources import ALL_COUNTED, SKEW_MS, Counted, SourceStatus, finished
 from topologies.view import View, Window, parts_of
 from topologies.views import VIEWS, view_named
 
@@ -40,6 +40,7 @@ class Known:
     lacking: those of which Redis has not all. redis_away: that Redis did not answer, away: that Cassandra did not; empty when they did.
     ended: those whose topic is no more (deleted, or made anew under its name). What they counted in windows stays; now they are nobody.
     finished: those of backfills whose log has ended, as they stand in Cassandra: nothing more of them is awaited.
+    counted: which views have all that those in `stored` say.
     """
 
     cached: Mapping[str, SourceStatus]
@@ -50,6 +51,7 @@ class Known:
     away: str = ""
     ended: frozenset[str] = frozenset()
     finished: frozenset[str] = frozenset()
+    counted: Counted = ALL_COUNTED
 
     @property
     def over(self) -> frozenset[str]:
@@ -212,12 +214,12 @@ class Stores:
             ended = {name for name, status in found.items() if status.ended}
         except ServerAway as error:
             redis_away = str(error)
-        done: frozenset[str] = frozenset()
+        done, counted = frozenset[str](), ALL_COUNTED
         try:
             if not away:
                 stored = self._cassandra.statuses()
                 ended |= set(self._notes.ended())
-                done = finished(stored, self._notes.finished())
+                done, counted = finished(stored, self._notes.finished()), Counted(stored, self._cassandra.counted(), ended)
         except ServerAway as error:
             away = str(error)
         if redis_away and away:
@@ -225,7 +227,7 @@ class Stores:
         behind = {name for name, status in stored.items() if name not in cached or cached[name].offset < status.offset}
         lacking = frozenset(behind | unfinished)
         away = away and f"{away}; history was not looked at"
-        return Known(cached, stored, self._settings.kafka.topics, lacking, redis_away, away, frozenset(ended), done)
+        return Known(cached, stored, self._settings.kafka.topics, lacking, redis_away, away, frozenset(ended), done, counted)
 
     def checkpoints(self, sources: Iterable[str]) -> dict[str, int]:
         """The offset of the newest checkpoint of each of these sources that has one. Raises ServerAway or StoreError."""

@@ -27,7 +27,7 @@ from streams.metered import CpuMeter
 from topologies.errors import ServerAway, StoreError
 from topologies.finals import PASSED, Bases, Basis, merge, top_packs
 from topologies.settings import CassandraSettings
-from topologies.sources import finished
+from topologies.sources import Counted, finished
 from topologies.view import View, Window
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,8 @@ class History:
         """What is known of the sources. The ended ones are read first: one that has ended since is not, and holds its spans back."""
         ended = self.notes.ended()
         statuses = self.rows.statuses()
-        return Bases(statuses, ended.keys() | finished(statuses, self.notes.finished()))
+        counted = Counted(statuses, self.rows.counted(), ended)
+        return Bases(statuses, ended.keys() | finished(statuses, self.notes.finished()), counted)
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class Historian:
         spans = [
             Span(view, window, pack_ms, basis)
             for pack_ms in history.rows.pack_spans(view, window.name)
-            if (basis := bases.of(window, pack_ms)) is not None
+            if (basis := bases.of(view, window, pack_ms)) is not None
         ]
         unknown = [span for span in spans if self._done.get(span.name) != span.state]
         if unknown:

@@ -1,7 +1,8 @@
 """Final rows: what all sources together held in a pack span that no event can change any more. Pure.
 
 A span is final when the watermark of every source that goes on has passed its end + 15 min, and one has at all; nothing is awaited of one
-that is over: ended, its topic being no more, or finished, its log having ended as a backfill's does. Its final packs are the sources'
+that is over: ended, its topic being no more, or finished, its log having ended as a backfill's does. A view that came later has no final
+span while one source's log is being counted for it. A span's final packs are the sources'
 packs, merged: one a bucket, and one more a grouping of a view with a leaderboard, which has the best cells. They are a function of their
 basis: the sources, and of one that was over before its watermark got there, the offset at which it stands. A source that comes later, or
 goes on after all, makes another basis, so whoever reads compares bases, and nobody has to say that a final row is one no longer.
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from topologies.packs import PackColumns, PackedCell, decode_columns, encode_columns, join, split
 from topologies.sketch_packs import PackedSketch, decode_sketches, encode_sketches
 from topologies.sketches import Coupons, union
-from topologies.sources import LATENESS_MS, SourceStatus
+from topologies.sources import ALL_COUNTED, LATENESS_MS, Counted, SourceStatus
 from topologies.view import KEY_SEPARATOR, MOST, View, Window
 
 BEST: Final = 100
@@ -61,14 +62,21 @@ class Basis:
 class Bases:
     """The basis of each span, as far as the sources' statuses in Cassandra tell."""
 
-    def __init__(self, statuses: Mapping[str, SourceStatus], over: Collection[str]) -> None:
-        """statuses: of every source by its text. over: those of which nothing is awaited; what they counted stays."""
+    def __init__(self, statuses: Mapping[str, SourceStatus], over: Collection[str], counted: Counted = ALL_COUNTED) -> None:
+        """statuses: of every source by its text. over: those of which nothing is awaited; what they counted stays. counted: which views
+        have all that those say."""
+        self._counted = counted
         known = sorted(statuses.items())
         self._known = [(text, status.watermark_ms, status.offset, text in over) for text, status in known]
+        self._whole: dict[str, bool] = {}
         self._made: dict[tuple[tuple[str, int], ...], Basis] = {}
 
-    def of(self, window: Window, pack_ms: int) -> Basis | None:
-        """The basis of the final rows of that span; None while it is not final."""
+    def of(self, view: View, window: Window, pack_ms: int) -> Basis | None:
+        """The basis of a part's final rows of that span; None while it is not final."""
+        if view.table not in self._whole:
+            self._whole[view.table] = self._counted.whole(view.table)
+        if not self._whole[view.table]:
+            return None
         passed_ms = pack_ms + window.pack_ms + LATENESS_MS
         sources: list[tuple[str, int]] = []
         for text, watermark_ms, offset, over in self._known:

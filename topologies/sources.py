@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 LATENESS_MS: Final = 900_000
@@ -50,6 +50,30 @@ class Finish:
 
     upto: int
     at_ms: int
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Of which tables of cells Cassandra has all that the sources' statuses say: not of one whose view came later, while it is counted from
+    the beginning of a log that is computed further.
+
+    upto: by source and table, below which offset its cells are there; of a source without any, whose rows an older version wrote, that is
+    where its status stands. ended: sources that nobody will count any more.
+    """
+
+    statuses: Mapping[str, SourceStatus] = field(default_factory=dict)
+    upto: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    ended: Collection[str] = ()
+
+    def whole(self, table: str) -> bool:
+        """Whether it has all of every source."""
+        return all(
+            text in self.ended or text not in self.upto or self.upto[text].get(table, -1) >= status.offset
+            for text, status in self.statuses.items()
+        )
+
+
+ALL_COUNTED: Final = Counted()
 
 
 def finished(statuses: Mapping[str, SourceStatus], noted: Mapping[str, Finish]) -> frozenset[str]:

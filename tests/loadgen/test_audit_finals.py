@@ -12,6 +12,7 @@ from loadgen.audit_report import Difference, FinalsTally, ViewTally
 from topologies.finals import Bases
 from topologies.sources import LATENESS_MS, SKEW_MS, Finish, Source, SourceStatus
 from topologies.view import HOUR, Distinct, Extreme, Measure, View, parts_of
+from topologies.watch_time import WATCH_TIME
 
 H = 3_600_000
 SEEN = View(
@@ -72,7 +73,7 @@ def compared(database: duckdb.DuckDBPyConnection, cells: Sequence[Cell], digest:
     """Of final rows that are of every source, or of what `digest` says."""
     for store, source, view, key, values in cells:
         database.execute("INSERT INTO served VALUES (?, ?, ?, 'hour', ?, 0, ?, ?)", [store, source, view, H, key, list(values)])
-    basis = Bases(STATUSES, ()).of(HOUR, H)
+    basis = Bases(STATUSES, ()).of(WATCH_TIME, HOUR, H)
     assert basis is not None
     spans: Spans = {(part.name, "hour", H): digest or basis.digest for part in PARTS}
     tallies = {"seen": ViewTally()}
@@ -128,7 +129,7 @@ def missing(sources: SourcesAudited, now_ms: int, digest: str = "") -> FinalsTal
 
 
 def test_a_final_span_without_final_rows_of_all_sources_is_missing_and_in_time_overdue() -> None:
-    basis = Bases(STATUSES, ()).of(HOUR, H)
+    basis = Bases(STATUSES, ()).of(WATCH_TIME, HOUR, H)
     assert basis is not None
     assert missing(AUDITED, LATEST + GRACE_MS, basis.digest) == FinalsTally(spans=1)
     assert missing(AUDITED, LATEST + GRACE_MS) == FinalsTally(spans=1, missing=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -13,8 +14,9 @@ from serving.reading import is_cached, is_settled, read
 from serving.stores import Known, Stores
 from topologies.errors import ServerAway
 from topologies.settings import Settings
-from topologies.sources import LATENESS_MS, Source, SourceStatus
+from topologies.sources import LATENESS_MS, Counted, Source, SourceStatus
 from topologies.view import HOUR
+from topologies.watch_time import WATCH_TIME
 
 START = 500_000 * HOUR.length_ms
 PASSED = START + HOUR.length_ms + LATENESS_MS
@@ -45,18 +47,25 @@ def test_a_window_is_final_when_the_store_that_it_is_read_from_has_all_of_it(
     cached: dict[int, int], stored: dict[int, int], settled: bool
 ) -> None:
     known = Known(statuses(cached), statuses(stored), ("t",))
-    assert is_settled(HOUR, START, known) is settled
+    assert is_settled(WATCH_TIME, HOUR, START, known) is settled
     if PASSED in cached.values():
         assert not is_cached(plan(Question("watch_time")), START, known, START)
 
 
+def test_nothing_is_final_of_a_view_that_is_being_counted() -> None:
+    both = statuses({0: PASSED, 1: PASSED})
+    counted = Counted(both, {name: {WATCH_TIME.table: BEFORE} for name in both})
+    assert not is_settled(WATCH_TIME, HOUR, START, Known(both, both, ("t",), counted=counted))
+    assert is_settled(WATCH_TIME, HOUR, START, Known(both, both, ("t",), counted=replace(counted, ended=frozenset(both))))
+
+
 def test_a_backfill_that_is_done_holds_nothing_back_and_makes_nothing_final_by_itself() -> None:
     both, done = statuses({0: PASSED, 1: BEFORE}), frozenset(statuses({1: 0}))
-    assert is_settled(HOUR, START, Known(both, both, ("t",), finished=done))
-    assert not is_settled(HOUR, START + HOUR.length_ms, Known(both, both, ("t",), finished=done))
+    assert is_settled(WATCH_TIME, HOUR, START, Known(both, both, ("t",), finished=done))
+    assert not is_settled(WATCH_TIME, HOUR, START + HOUR.length_ms, Known(both, both, ("t",), finished=done))
     alone = statuses({1: BEFORE})
-    assert not is_settled(HOUR, START, Known(alone, alone, ("t",), finished=done))
-    assert is_settled(HOUR, START - HOUR.length_ms, Known(alone, alone, ("t",), finished=done))
+    assert not is_settled(WATCH_TIME, HOUR, START, Known(alone, alone, ("t",), finished=done))
+    assert is_settled(WATCH_TIME, HOUR, START - HOUR.length_ms, Known(alone, alone, ("t",), finished=done))
 
 
 def test_a_cassandra_that_did_not_answer_is_not_asked_for_windows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,5 +81,5 @@ def test_a_cassandra_that_did_not_answer_is_not_asked_for_windows(monkeypatch: p
 def test_who_has_ended_holds_nothing_back() -> None:
     both = statuses({0: PASSED, 1: BEFORE})
     known = Known(both, both, ("t",), ended=frozenset(statuses({1: 0})))
-    assert is_settled(HOUR, START, known)
-    assert not is_settled(HOUR, START + HOUR.length_ms, known)
+    assert is_settled(WATCH_TIME, HOUR, START, known)
+    assert not is_settled(WATCH_TIME, HOUR, START + HOUR.length_ms, known)

@@ -40,12 +40,12 @@ class World:
 
     def __init__(self, settings: Settings, session: Session) -> None:
         self._settings = settings
-        self._session = session
+        self.session = session
         self._store = CellStore(session, settings.cassandra, VIEWS)
         self.history = History.opened(session, settings.cassandra, VIEWS)
 
     def historian(self, name: str = "one") -> Historian:
-        opened = partial(History.opened, self._session, self._settings.cassandra, VIEWS)
+        opened = partial(History.opened, self.session, self._settings.cassandra, VIEWS)
         return Historian(VIEWS, opened, name, share=1.0)
 
     async def store(self, number: int, offset: int, watermark_ms: int, hours: Mapping[int, Cells], minutes: Cells | None = None) -> None:
@@ -137,6 +137,17 @@ async def test_a_source_that_comes_later_is_waited_for_and_then_counted(world: W
     assert world.best() == [(A, 8), (B, 4)]
 
 
+async def test_a_view_that_came_later_has_no_final_rows_until_it_is_counted(world: World, settings: Settings) -> None:
+    historian = world.historian()
+    older = CellStore(world.session, settings.cassandra, (CONCURRENTS,))  # who stored it did not compute watch_time
+    await older.write_status(SourceStatus(source(0), 100, PASSED + 60_000, PASSED, 0, 0, 0, 0, 0))
+    await world.store(0, 30, H, {H: {A: 1}})  # counted from the log's beginning, below the status that stands
+    assert await historian.round() == 0
+    await world.store(0, 100, PASSED, {H: {A: 5}})
+    assert await historian.round() == 1
+    assert world.watched() == {A: 5}
+
+
 async def test_a_source_without_a_cell_in_the_span_changes_its_mark_alone(world: World) -> None:
     historian = world.historian()
     await world.store(0, 100, PASSED, {H: {A: 5}})
@@ -202,7 +213,7 @@ async def test_a_backfill_that_is_done_is_awaited_no_more_until_it_goes_on(world
     assert world.watched() == {A: 6}
     await world.store(1, 9, H, {H: {A: 3}})  # its topic is loaded again
     assert await world.historian("another").round() == 0
-    assert world.history.bases().of(HOUR, H) is None
+    assert world.history.bases().of(WATCH_TIME, HOUR, H) is None
     notes.finish(source(1), Finish(9, 2))
     notes.finish(source(1), Finish(7, 3))  # a worker that is behind
     assert await historian.round() == 1
@@ -217,7 +228,7 @@ async def test_a_historian_killed_before_its_mark_leaves_nothing_that_is_not_rea
     await world.historian().round()
     written = {pack.bucket: pack.blob for pack in world.packs()}
     await world.store(0, 200, PASSED + 9, {})
-    basis = world.history.bases().of(HOUR, H)
+    basis = world.history.bases().of(WATCH_TIME, HOUR, H)
     assert basis is not None
     world.history.store.write(WATCH_TIME, "hour", H, basis.version, written)  # it had looked before the mark was there
     mark = world.mark()
@@ -229,7 +240,7 @@ async def test_a_historian_killed_before_its_mark_leaves_nothing_that_is_not_rea
 async def test_a_mark_below_its_packs_is_written_anew(world: World) -> None:
     """As versions that grew with every record left them."""
     await world.store(0, 100, PASSED, {H: {A: 5}})
-    basis = world.history.bases().of(HOUR, H)
+    basis = world.history.bases().of(WATCH_TIME, HOUR, H)
     assert basis is not None
     rows = encode_pack([PackedCell(H, 0, A, (5, 1, 0))])
     world.history.store.write(WATCH_TIME, "hour", H, 250, {bucket_of(A): rows})

@@ -14,13 +14,15 @@ from hypothesis import strategies as st
 from tests.topologies.logs import examples
 from tests.topologies.packed import encode_pack
 from topologies.audience import AUDIENCE
+from topologies.concurrents import CONCURRENTS
 from topologies.errors import StoreError
 from topologies.finals import BEST, PASSED, Bases, Basis, cells_of, merge, top_packs
 from topologies.packs import PackedCell, decode_pack
 from topologies.sketch_packs import PackedSketch, encode_sketches
 from topologies.sketches import RANK_BITS, Coupons
-from topologies.sources import LATENESS_MS, Finish, Source, SourceStatus, finished
+from topologies.sources import LATENESS_MS, Counted, Finish, Source, SourceStatus, finished
 from topologies.view import HOUR, LIVE, MINUTE, Extreme, Measure, View
+from topologies.watch_time import WATCH_TIME
 
 HOUR_MS = 3_600_000
 SUMS = View(
@@ -168,23 +170,38 @@ PAST = 2 * HOUR_MS + LATENESS_MS
 
 
 def test_a_span_is_final_when_every_source_has_passed_its_end() -> None:
-    assert of(Bases(known(("a", 5, PAST), ("b", 7, PAST + 1)), ()).of(HOUR, HOUR_MS)) == {"a": PASSED, "b": PASSED}
-    assert Bases(known(("a", 5, PAST), ("b", 7, PAST - 1)), ()).of(HOUR, HOUR_MS) is None
-    assert Bases({}, ()).of(HOUR, HOUR_MS) is None
-    assert Bases(known(("a", 5, PAST)), ()).of(LIVE, 0) is None
+    assert of(Bases(known(("a", 5, PAST), ("b", 7, PAST + 1)), ()).of(WATCH_TIME, HOUR, HOUR_MS)) == {"a": PASSED, "b": PASSED}
+    assert Bases(known(("a", 5, PAST), ("b", 7, PAST - 1)), ()).of(WATCH_TIME, HOUR, HOUR_MS) is None
+    assert Bases({}, ()).of(WATCH_TIME, HOUR, HOUR_MS) is None
+    assert Bases(known(("a", 5, PAST)), ()).of(CONCURRENTS, LIVE, 0) is None
+
+
+def test_a_view_that_is_being_counted_has_no_final_span_until_it_has_all_that_the_statuses_say() -> None:
+    statuses = known(("a", 5, PAST), ("b", 7, PAST))
+    a, b = statuses
+
+    def final(ended: tuple[str, ...] = (), **upto: dict[str, int]) -> bool:
+        counted = Counted(statuses, {{"a": a, "b": b}[name]: tables for name, tables in upto.items()}, ended)
+        return Bases(statuses, ended, counted).of(WATCH_TIME, HOUR, HOUR_MS) is not None
+
+    assert final()  # an older version's rows say nothing of tables
+    assert final(a={WATCH_TIME.table: 5}, b={WATCH_TIME.table: 9})
+    assert not final(a={WATCH_TIME.table: 5}, b={WATCH_TIME.table: 6})
+    assert not final(a={WATCH_TIME.table: 5}, b={CONCURRENTS.table: 7})
+    assert final((b,), a={WATCH_TIME.table: 5}, b={CONCURRENTS.table: 7})  # nobody will count that
 
 
 def test_a_span_of_minutes_is_final_with_its_last_minute() -> None:
     passed = HOUR_MS + MINUTE.pack_ms + LATENESS_MS
-    assert Bases(known(("a", 5, passed - 1)), ()).of(MINUTE, HOUR_MS) is None
-    assert of(Bases(known(("a", 5, passed)), ()).of(MINUTE, HOUR_MS)) == {"a": PASSED}
+    assert Bases(known(("a", 5, passed - 1)), ()).of(CONCURRENTS, MINUTE, HOUR_MS) is None
+    assert of(Bases(known(("a", 5, passed)), ()).of(CONCURRENTS, MINUTE, HOUR_MS)) == {"a": PASSED}
 
 
 def test_a_source_that_comes_later_makes_it_provisional_and_then_another_basis() -> None:
-    before = Bases(known(("a", 5, PAST)), ()).of(HOUR, HOUR_MS)
-    assert Bases(known(("a", 6, PAST + 9), ("b", 1, 0)), ()).of(HOUR, HOUR_MS) is None
-    after = Bases(known(("a", 6, PAST + 9), ("b", 4, PAST)), ()).of(HOUR, HOUR_MS)
-    again = Bases(known(("a", 50, PAST + 99)), ()).of(HOUR, HOUR_MS)
+    before = Bases(known(("a", 5, PAST)), ()).of(WATCH_TIME, HOUR, HOUR_MS)
+    assert Bases(known(("a", 6, PAST + 9), ("b", 1, 0)), ()).of(WATCH_TIME, HOUR, HOUR_MS) is None
+    after = Bases(known(("a", 6, PAST + 9), ("b", 4, PAST)), ()).of(WATCH_TIME, HOUR, HOUR_MS)
+    again = Bases(known(("a", 50, PAST + 99)), ()).of(WATCH_TIME, HOUR, HOUR_MS)
     assert before is not None
     assert after is not None
     assert again is not None
@@ -198,14 +215,14 @@ OVER = {str(Source("local", "viewing-events", "b", 0))}
 
 def test_each_thing_more_that_is_known_of_a_source_that_is_over_makes_a_later_version() -> None:
     told = [known(("a", 5, PAST), ("b", offset, watermark)) for offset, watermark in ((7, 0), (9, 0), (10, PAST))]
-    bases = [basis for statuses in told if (basis := Bases(statuses, OVER).of(HOUR, HOUR_MS)) is not None]
+    bases = [basis for statuses in told if (basis := Bases(statuses, OVER).of(WATCH_TIME, HOUR, HOUR_MS)) is not None]
     assert [of(basis)["b"] for basis in bases] == [7, 9, PASSED]
     assert bases[0].version < bases[1].version < bases[2].version
 
 
 def test_what_no_source_has_passed_is_not_final_though_nobody_is_awaited() -> None:
-    assert Bases(known(("b", 7, PAST - 1)), OVER).of(HOUR, HOUR_MS) is None
-    assert of(Bases(known(("b", 7, PAST)), OVER).of(HOUR, HOUR_MS)) == {"b": PASSED}
+    assert Bases(known(("b", 7, PAST - 1)), OVER).of(WATCH_TIME, HOUR, HOUR_MS) is None
+    assert of(Bases(known(("b", 7, PAST)), OVER).of(WATCH_TIME, HOUR, HOUR_MS)) == {"b": PASSED}
 
 
 def test_who_stands_where_its_log_was_found_to_have_ended_has_finished() -> None:
@@ -218,11 +235,11 @@ def test_who_stands_where_its_log_was_found_to_have_ended_has_finished() -> None
 
 def test_a_source_that_ended_holds_nothing_back_and_counts_as_it_stood() -> None:
     statuses, ended = known(("a", 5, PAST), ("b", 7, 0)), OVER
-    basis = Bases(statuses, ended).of(HOUR, HOUR_MS)
+    basis = Bases(statuses, ended).of(WATCH_TIME, HOUR, HOUR_MS)
     assert of(basis) == {"a": PASSED, "b": 7}
     assert basis is not None
     assert basis.told(ended) == f"{next(iter(ended))}@7"
-    stored_since = Bases(known(("a", 5, PAST), ("b", 8, 0)), ended).of(HOUR, HOUR_MS)
+    stored_since = Bases(known(("a", 5, PAST), ("b", 8, 0)), ended).of(WATCH_TIME, HOUR, HOUR_MS)
     assert stored_since is not None
     assert stored_since.digest != basis.digest
     assert stored_since.version > basis.version
