@@ -36,15 +36,17 @@ local function plain(text)
 end
 
 -- Takes away every key of ours in one step but the server's mark, without which a server that has ever evicted would be wiped once more;
--- whoever writes finds that it is gone and writes all of its cells again. Shelves stand in another database, which this does not visit.
+-- whoever writes finds that it is gone and writes all of its cells again. Our shelves stand in another database, which this does not visit;
+-- those that stand here, and their database's mark, are another Marquee's.
 local function wipe(prefix)
-  local pattern, cursor, gone = plain(prefix) .. '*', '0', 0
+  local pattern, cursor, gone, shelf = plain(prefix) .. '*', '0', 0, prefix .. 'cw/'
   repeat
     local page = redis.call('SCAN', cursor, 'MATCH', pattern, 'COUNT', 1000)
     cursor = page[1]
     local ours = {}
     for _, key in ipairs(page[2]) do
-      if key ~= prefix .. 'server' then ours[#ours + 1] = key end
+      local theirs = key == prefix .. 'cw' or string.sub(key, 1, #shelf) == shelf
+      if key ~= prefix .. 'server' and not theirs then ours[#ours + 1] = key end
     end
     if #ours > 0 then gone = gone + redis.call('UNLINK', unpack(ours)) end
   until cursor == '0'
