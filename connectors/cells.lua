@@ -310,24 +310,26 @@ local function drop(keys, args)
   return 'ok'
 end
 
--- KEYS src, src:keys, s, t[, b]   ARGV version or 'ended', flush, bytes of a cell, place of the ranked measure, cursor, how many,
--- expiry (s, 0: none), prefix.
+-- KEYS src, src:keys, s, t, b ('': none), and leaderboards by what is not ranked now, which nobody moves any more
+-- ARGV version or 'ended', flush, bytes of a cell, place of the ranked measure, cursor, how many, expiry (s, 0: none), prefix.
 -- Returns {state, next cursor, cells left}.
 local function take(keys, args)
   local allowed = taking(keys[1], args[1], args[2])
   if allowed ~= 'ok' then return {allowed, '0', 0} end
-  if args[1] ~= 'ended' and robbed(keys[2], keys[3], keys[4], keys[5], tonumber(args[7]), args[8]) then
+  local board = keys[5] ~= '' and keys[5] or nil
+  if args[1] ~= 'ended' and robbed(keys[2], keys[3], keys[4], board, tonumber(args[7]), args[8]) then
     wipe(args[8])
     return {'mismatch', '0', 0}
   end
+  if keys[6] then redis.call('UNLINK', unpack(keys, 6)) end
   local page, names, news = redis.call('HSCAN', keys[3], args[5], 'COUNT', args[6]), {}, {}
   local found = page[2]
   for i = 1, #found, 2 do
     names[#names + 1] = found[i]
     news[#news + 1] = false
   end
-  if #names > 0 then apply(keys[3], keys[4], keys[5], names, news, tonumber(args[3]), tonumber(args[4])) end
-  if keys[5] and args[7] ~= '0' then redis.call('EXPIREAT', keys[5], args[7]) end -- it may have been filled anew
+  if #names > 0 then apply(keys[3], keys[4], board, names, news, tonumber(args[3]), tonumber(args[4])) end
+  if board and args[7] ~= '0' then redis.call('EXPIREAT', board, args[7]) end -- it may have been filled anew
   local left = redis.call('HLEN', keys[3])
   if left == 0 then register(keys[1], keys[2], keys[3]) end
   return {'ok', page[1], left}
