@@ -36,15 +36,17 @@ local function plain(text)
 end
 
 -- Takes away every key of ours in one step but the server's mark, without which a server that has ever evicted would be wiped once more;
--- whoever writes finds that it is gone and writes all of its cells again. Shelves stand in another database, which this does not visit.
+-- whoever writes finds that it is gone and writes all of its cells again. Our shelves stand in another database, which this does not visit;
+-- those that stand here, and their database's mark, are another Marquee's.
 local function wipe(prefix)
-  local pattern, cursor, gone = plain(prefix) .. '*', '0', 0
+  local pattern, cursor, gone, shelf = plain(prefix) .. '*', '0', 0, prefix .. 'cw/'
   repeat
     local page = redis.call('SCAN', cursor, 'MATCH', pattern, 'COUNT', 1000)
     cursor = page[1]
     local ours = {}
     for _, key in ipairs(page[2]) do
-      if key ~= prefix .. 'server' then ours[#ours + 1] = key end
+      local theirs = key == prefix .. 'cw' or string.sub(key, 1, #shelf) == shelf
+      if key ~= prefix .. 'server' and not theirs then ours[#ours + 1] = key end
     end
     if #ours > 0 then gone = gone + redis.call('UNLINK', unpack(ours)) end
   until cursor == '0'
@@ -308,24 +310,26 @@ local function drop(keys, args)
   return 'ok'
 end
 
--- KEYS src, src:keys, s, t[, b]   ARGV version or 'ended', flush, bytes of a cell, place of the ranked measure, cursor, how many,
--- expiry (s, 0: none), prefix.
+-- KEYS src, src:keys, s, t, b ('': none), and leaderboards by what is not ranked now, which nobody moves any more
+-- ARGV version or 'ended', flush, bytes of a cell, place of the ranked measure, cursor, how many, expiry (s, 0: none), prefix.
 -- Returns {state, next cursor, cells left}.
 local function take(keys, args)
   local allowed = taking(keys[1], args[1], args[2])
   if allowed ~= 'ok' then return {allowed, '0', 0} end
-  if args[1] ~= 'ended' and robbed(keys[2], keys[3], keys[4], keys[5], tonumber(args[7]), args[8]) then
+  local board = keys[5] ~= '' and keys[5] or nil
+  if args[1] ~= 'ended' and robbed(keys[2], keys[3], keys[4], board, tonumber(args[7]), args[8]) then
     wipe(args[8])
     return {'mismatch', '0', 0}
   end
+  if keys[6] then redis.call('UNLINK', unpack(keys, 6)) end
   local page, names, news = redis.call('HSCAN', keys[3], args[5], 'COUNT', args[6]), {}, {}
   local found = page[2]
   for i = 1, #found, 2 do
     names[#names + 1] = found[i]
     news[#news + 1] = false
   end
-  if #names > 0 then apply(keys[3], keys[4], keys[5], names, news, tonumber(args[3]), tonumber(args[4])) end
-  if keys[5] and args[7] ~= '0' then redis.call('EXPIREAT', keys[5], args[7]) end -- it may have been filled anew
+  if #names > 0 then apply(keys[3], keys[4], board, names, news, tonumber(args[3]), tonumber(args[4])) end
+  if board and args[7] ~= '0' then redis.call('EXPIREAT', board, args[7]) end -- it may have been filled anew
   local left = redis.call('HLEN', keys[3])
   if left == 0 then register(keys[1], keys[2], keys[3]) end
   return {'ok', page[1], left}

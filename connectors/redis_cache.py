@@ -284,9 +284,9 @@ class CellCache:
         if view is None:
             names = [self._keys.status(source), self._keys.register(source), cells_key, self._keys.totals(stem)]
             return FlushOutcome((await self._call("mq_drop", names, [*begun])).decode())
-        if others := [self._keys.board_by(stem, each.name) for each in view.measures if each.name != view.leaderboard]:
-            await self._client.unlink(*others)  # what it ranked by when it was declared otherwise: nobody moves it any more
-        names = self._names(source, stem, view)
+        others = [self._keys.board_by(stem, each.name) for each in view.measures if each.name != view.leaderboard]
+        ours = self._names(source, stem, view)
+        names = [*ours, *([""] if view.leaderboard is None else []), *others]
         head = [*begun, 8 * len(view.measures), board_place(view)]
         cursor, left = b"0", 1
         while left:

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 import redis
 import redis.asyncio
+import redis.exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.retry import Retry as BlockingRetry
 
-from connectors.redis import RedisKeys, at_shelves, connection_options, redis_errors
+from connectors.redis import RedisKeys, at_shelves, connection_options, redis_errors, shown
 from topologies.continue_watching import CACHED_S, MOST_TITLES
+from topologies.errors import StoreError
 from topologies.marks import Mark, MarkBatch
 from topologies.settings import RedisSettings
 from topologies.view import KEY_SEPARATOR
@@ -33,11 +36,28 @@ SCANNED: Final = 1_000
 WHOLE: Final = b""
 """The field that says in which run of the server a shelf was given all that Cassandra has."""
 _RUN: Final = re.compile(rb"run_id:([0-9a-f]+)")
+_NO_DATABASE: Final = re.compile("DB index|SELECT", re.IGNORECASE)
+"""What a server says that has too few databases, is a cluster, or lets this user have none but the first."""
 _Entry = tuple[str, list[Any]]
 
 
+@contextmanager
+def _given(settings: RedisSettings) -> Iterator[None]:
+    """Raises StoreError, with the setting's name, where the server does not give shelves their database; else what is raised inside."""
+    try:
+        yield
+    except redis.exceptions.ResponseError as error:
+        if not _NO_DATABASE.search(str(error)):
+            raise
+        raise StoreError(
+            f"Redis at {shown(settings.url)} does not give profiles' shelves that database ({error}): set redis.shelves_db to "
+            f"one that it has and that is not redis.url's, or give it more (`databases` of redis.conf)"
+        ) from error
+
+
 class ShelfWriter:
-    """Redis as workers write shelves, from asyncio. Every method raises what the library raises."""
+    """Redis as workers write shelves, from asyncio. Every method raises what the library raises, and StoreError where the server has no
+    database for them."""
 
     def __init__(self, settings: RedisSettings) -> None:
         """settings: the cells'. Raises UsageError if shelves were to stand among them."""
@@ -53,6 +73,10 @@ class ShelfWriter:
 
     async def put(self, batch: MarkBatch) -> None:
         """Brings the bookmarks to their shelves; most batches in one round trip."""
+        with _given(self.settings):
+            await self._put(batch)
+
+    async def _put(self, batch: MarkBatch) -> None:
         waiting: list[_Entry] = []
         pipe, calls = self._client.pipeline(transaction=False), 0
         for entry in _entries(self._keys, batch):
@@ -69,10 +93,12 @@ class ShelfWriter:
 
     async def is_marked(self) -> bool:
         """Whether the database still has the mark that `set_mark` left: it was not emptied since."""
-        return bool(await self._client.exists(self._keys.shelved))
+        with _given(self.settings):
+            return bool(await self._client.exists(self._keys.shelved))
 
     async def set_mark(self) -> None:
-        await self._client.set(self._keys.shelved, 1)
+        with _given(self.settings):
+            await self._client.set(self._keys.shelved, 1)
 
 
 def _entries(keys: RedisKeys, batch: MarkBatch) -> Iterator[_Entry]:
@@ -116,6 +142,11 @@ class ShelfReader:
     def close(self) -> None:
         self._client.close()
 
+    def require(self) -> None:
+        """Raises StoreError where the server has no database for shelves."""
+        with redis_errors(self._settings), _given(self._settings):
+            self._client.ping()
+
     def _connected(self, connection: Any) -> None:
         """A new run of a server is met through a new connection only, so it is asked for here and not with each shelf."""
         connection.on_connect()
@@ -125,7 +156,7 @@ class ShelfReader:
 
     def shelf(self, account: str, profile: str) -> CachedShelf:
         """The profile's shelf; an empty one that is not whole if Redis has none."""
-        with redis_errors(self._settings):
+        with redis_errors(self._settings), _given(self._settings):
             found: dict[bytes, bytes] = self._client.hgetall(self._keys.shelf(account, profile))
         return self._shelf_of(found)
 
@@ -134,7 +165,7 @@ class ShelfReader:
         stem = self._keys.shelf("", "").removesuffix(KEY_SEPARATOR)
         cursor = 0
         while True:
-            with redis_errors(self._settings):
+            with redis_errors(self._settings), _given(self._settings):
                 cursor, found = self._client.scan(cursor, match=f"{_plain(stem)}*", count=SCANNED)
                 pipe = self._client.pipeline(transaction=False)
                 for key in found:
@@ -154,7 +185,7 @@ class ShelfReader:
         best = sorted(marks.items(), key=lambda item: (not item[1].finished, item[1]), reverse=True)[:MOST_TITLES]
         told = dict(best) | {title: marks[title] for title in cached.marks}
         pairs = [item for title, mark in told.items() for item in (title, mark.packed())]
-        with redis_errors(self._settings):
+        with redis_errors(self._settings), _given(self._settings):
             key = self._keys.shelf(account, profile)
             self._client.execute_command("FCALL", "mq_renew", 1, key, MOST_TITLES, CACHED_S, cached.run, *pairs)
 

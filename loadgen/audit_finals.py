@@ -117,7 +117,8 @@ def compare(
 
 
 def count_missing(views: tuple[View, ...], spans: Spans, sources: SourcesAudited, now_ms: int) -> FinalsTally:
-    """How many of these spans are final, and how many of those have no final rows."""
+    """How many of these spans are final, and how many of those have no final rows of all that is known. Those with rows of something else
+    are not overdue: a new source makes all of history so, and workers make it anew however long that takes."""
     bases, counted = sources.bases, FinalsTally()
     declared = {(view.name, window.name): (view, window) for view in views for window in view.windows}
     for (name, of, pack_ms), digest in spans.items():
@@ -128,7 +129,7 @@ def count_missing(views: tuple[View, ...], spans: Spans, sources: SourcesAudited
         if basis.digest != digest:
             final_ms = sources.final_by_ms(window, pack_ms)
             counted.missing += 1
-            counted.overdue += final_ms is not None and now_ms > final_ms + GRACE_MS
+            counted.overdue += not digest and final_ms is not None and now_ms > final_ms + GRACE_MS
     return counted
 
 

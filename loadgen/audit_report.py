@@ -107,7 +107,8 @@ class LetterTally:
 @dataclass
 class FinalsTally:
     """Pack spans that are final by the sources' statuses. missing: those without final rows of what is known now, so that answers come from
-    the sources' cells, which is as right and slower; overdue: those of them that have been final for longer than historians take."""
+    the sources' cells, which is as right and slower; overdue: those of them that have no final rows at all and have been final
+    for longer than historians take."""
 
     spans: int = 0
     missing: int = 0

@@ -18,6 +18,7 @@ from serving.reading import Reading, is_settled, read
 from serving.stores import Answering, Known, Stores
 from serving.trends import Past, from_cache, read_trend
 from topologies import accounting
+from topologies.errors import ServerAway, StoreError
 from topologies.sources import SourceStatus
 from topologies.view import Trend
 
@@ -117,8 +118,12 @@ class Answer:
 
 def ask(stores: Stores, question: Question, clock: Clock = wall_clock_ms) -> Answer:
     """The answer, of the edition that answers for this view. Raises UsageError for what cannot be asked, ServerAway when a store that is
-    needed does not answer."""
-    answering = stores.answering(question.view)
+    needed does not answer, StoreError when it has no tables."""
+    try:
+        answering = stores.answering(question.view)
+    except (ServerAway, StoreError):
+        plan(question)  # what cannot be asked by this version's declarations needs no store to be refused
+        raise
     answer = _ask(answering, plan(question, answering.view), question, clock)
     return replace(answer, notes=(answering.note, *answer.notes)) if answering.note else answer
 

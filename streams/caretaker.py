@@ -72,10 +72,11 @@ class Caretaker:
         ids: Callable[[], Mapping[str, str]],
         require: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
-        caught_up: Callable[[Place, int], bool] = lambda _place, _offset: False,
+        *,
+        caught_up: Callable[[Place, int], bool],
     ) -> None:
         """ids, require: `live_ids` and `require_partitions` of the worker's settings. clock: seconds. caught_up: whether a partition's log
-        goes on no further than that; nothing finishes without it."""
+        goes on no further than that."""
         self._region = region
         self._owners = owners
         self._cache = cache

@@ -84,9 +84,11 @@ class PartitionOwner:
     @property
     def over(self) -> bool:
         """Whether its log is one that ends, and has ended where the state stands, if there it goes on no further; all of it being stored.
-        A backfill ends with a tick that takes the clock 15 min or more beyond its events."""
-        durable = self.stored == self.state.offset and not self.spoiled
-        return durable and not self.live and self.state.sessions.silence_ms() >= LATENESS_MS
+        A backfill ends with a tick that takes the clock 15 min or more beyond its events. Where none was applied that tells nothing, but of
+        a log that has had ticks only."""
+        durable, status = self.stored == self.state.offset and not self.spoiled, self.state.status()
+        told = status.applied > 0 or not status.received
+        return durable and not self.live and told and self.state.sessions.silence_ms() >= LATENESS_MS
 
     @property
     def lacking(self) -> int:

@@ -1,6 +1,7 @@
 """What a partition begins with: its checkpoint, the log's start, or a refusal that says what is lost and how to go on.
 
-    newest checkpoint that verifies          gone on from there; those that did not verify are told
+    newest checkpoint that verifies          gone on from there; those that did not verify are told. If its views were otherwise in
+                                             Redis alone, that gets all cells again
     none verifies, or another version's,     the log is recounted from its start, if it is whole
       or of other views
     the log begins above the checkpoint,     the partition is held until an operator accepts the loss (`marquee source accept-gap`)
@@ -28,7 +29,7 @@ from streams.partition import FOREIGN
 from topologies.errors import CheckpointError
 from topologies.fold import PartitionState
 from topologies.sources import Source
-from topologies.state_codec import load_state
+from topologies.state_codec import Loaded, load
 from topologies.view import View
 
 log = logging.getLogger(__name__)
@@ -78,25 +79,26 @@ async def _found(make: Make, source: Source, checkpoints: CheckpointStore, notes
         checkpoint = await checkpoints.newest(source)
         if checkpoint is None:
             return await _first(make, source, notes, earliest)
-        state = await _loaded(checkpoint, make())
+        loaded = await _loaded(checkpoint, make())
     except CheckpointError as error:
         if earliest > 0:
             return await _anew(make, source, notes, earliest, str(error))
         log.warning("%s: recounting the log from its start", error, extra=at(source, 0))
         return Restored(make(0), 0, FOREIGN)
+    state = loaded.state
     if state.offset < earliest:
         await _pass_over(source, notes, state.offset, state.offset, earliest, f"its checkpoint stands at offset {state.offset}")
         state.offset = earliest
     log.info("%s: restored at offset %d", source, state.offset, extra=at(source, state.offset))
-    return Restored(state, checkpoint.offset, checkpoint.offset)
+    return Restored(state, checkpoint.offset, FOREIGN if loaded.recached else checkpoint.offset)
 
 
-async def _loaded(checkpoint: Checkpoint, empty: PartitionState) -> PartitionState:
+async def _loaded(checkpoint: Checkpoint, empty: PartitionState) -> Loaded:
     source = empty.source
     for sentence in checkpoint.skipped:
         metrics.CHECKPOINTS_SKIPPED.inc()
         log.error("%s: %s; going on from the one at offset %d", source, sentence, checkpoint.offset, extra=at(source, checkpoint.offset))
-    return await asyncio.to_thread(load_state, checkpoint.payload, source, empty.views, bookmarks=empty.bookmarks is not None)
+    return await asyncio.to_thread(load, checkpoint.payload, source, empty.views, bookmarks=empty.bookmarks is not None)
 
 
 async def _first(make: Make, source: Source, notes: Notes, earliest: int) -> Restored:

@@ -123,7 +123,8 @@ class SessionTable:
         return watermark_ms(int(self.counters[CLOCK]), int(self.counters[MAX_TS]))
 
     def silence_ms(self) -> int:
-        """How far the clock is beyond the greatest ts applied: less than nothing while players' clocks are ahead."""
+        """How far the clock is beyond the greatest ts applied: less than nothing while players' clocks are ahead, decades while no event
+        was applied."""
         return int(self.counters[CLOCK] - self.counters[MAX_TS])
 
     def rows(self) -> NDArray[np.int64]:

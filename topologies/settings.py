@@ -68,7 +68,11 @@ class KafkaSettings:
 
 @dataclass(frozen=True)
 class RedisSettings:
-    url: str = setting("redis://127.0.0.1:6379/0", "the cache of live views", form=REDIS_URL)
+    url: str = setting(
+        "redis://127.0.0.1:6379/0",
+        "the cache of live views; profiles' shelves are in the database after this one, or in redis.shelves_db",
+        form=REDIS_URL,
+    )
     password: str = setting("", "password, when the URL has none", secret=True)
     prefix: str = setting("mq:", "every key starts so", form=GIVEN)
     shelves_db: int = setting(

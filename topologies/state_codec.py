@@ -3,11 +3,12 @@
 Layout: "MQST", u16 schema version, u32 CRC-32 of the rest, then one MessagePack document. An array stands in it as
 [dtype, shape, form, bytes]; form is 0 as it is, 1 zstandard, 2 zstandard of its bytes by significance (all lowest ones first).
 Schema 1, whose document was compressed as a whole, and schema 2, whose keys were of two words, are still read. A state of any other
-version, or of views declared otherwise, is refused with OutdatedState: its owner recounts the log.
+version, or of views declared otherwise, is refused with OutdatedState: its owner recounts the log. A state of views that were otherwise
+in Redis alone is whole.
 
     dump_state    on the thread of the fold: copies, and nothing else
     pack_state    on any other, nearly all of it without the interpreter's lock
-    load_state    the state again
+    load          the state again, and whether Redis was to have other cells than now; load_state is the state alone
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from topologies.cells import CACHE
 from topologies.dictionary import Dictionary
 from topologies.errors import CheckpointError, OutdatedState
 from topologies.fold import PartitionState
@@ -55,6 +57,14 @@ class Snapshot:
     """The sessions' rows, those that can be forgotten among them."""
     spells: NDArray[np.int64]
     """Theirs, none where no view is of sessions."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """recached: Redis was to have other cells, or another leaderboard, than is declared now, so it lacks all cells of this source."""
+
+    state: PartitionState
+    recached: bool
 
 
 class SnapshotRoom:
@@ -116,7 +126,12 @@ def pack_state(snapshot: Snapshot) -> bytes:
 
 
 def load_state(payload: bytes, source: Source, views: Sequence[View], *, bookmarks: bool = False) -> PartitionState:
-    """The state that a checkpoint holds. Raises CheckpointError if it is none of this source, these views and a version that is read."""
+    """As `load`, the state alone."""
+    return load(payload, source, views, bookmarks=bookmarks).state
+
+
+def load(payload: bytes, source: Source, views: Sequence[View], *, bookmarks: bool = False) -> Loaded:
+    """What a checkpoint holds. Raises CheckpointError if it is none of this source, these views and a version that is read."""
     body = memoryview(payload)[_HEAD.size :]
     try:
         magic, schema, checksum = _HEAD.unpack_from(payload)
@@ -131,10 +146,12 @@ def load_state(payload: bytes, source: Source, views: Sequence[View], *, bookmar
         raise CheckpointError(f"a checkpoint of {source} cannot be read ({error}); drop it to go on without it") from error
     if document["source"][0] != source.region or document["source"][2:] != [source.topic_id, source.partition]:
         raise CheckpointError(f"a checkpoint of {document['source']} stands where one of {source} should; drop it to go on without it")
-    declared = document["views"], document.get("cached", _cached(views)), document.get("bookmarks") is not None
-    if declared != (_signature(views), _cached(views), bookmarks):
+    if (document["views"], document.get("bookmarks") is not None) != (_signature(views), bookmarks):
         raise OutdatedState(f"a checkpoint of {source} was made with other views than are declared now")
-    return _restored(document, source, views, bookmarks)
+    loaded = Loaded(_restored(document, source, views, bookmarks), document.get("cached", _cached(views)) != _cached(views))
+    if loaded.recached:
+        loaded.state.mark_all(CACHE)  # so that the next checkpoint says so too, should Redis not have got them by then
+    return loaded
 
 
 def _first_schema(body: memoryview) -> dict[str, Any]:
@@ -208,9 +225,9 @@ def _signature(views: Sequence[View]) -> list[Any]:
 
 
 def _cached(views: Sequence[View]) -> list[Any]:
-    """What in the declarations decides what Redis is to have. A window that is kept there anew, or for longer, needs cells that the state
-    has dropped, and no flush of changed cells makes a leaderboard. So a state of others is refused, the log recounted, and Redis written
-    anew. A checkpoint that does not say is taken to be of what is declared."""
+    """What in the declarations decides what Redis is to have. Where that was otherwise no flush of changed cells makes it right: Redis is
+    written anew from the state, which has all that is not final; what is final is read from Cassandra. A checkpoint that does not say is
+    taken to be of what is declared."""
     return [
         [view.name, view.leaderboard, [[window.name, window.retention_s] for window in view.windows if window.cached]] for view in views
     ]

@@ -12,7 +12,8 @@ import click
 from marquee.config import Resolved
 from marquee.invocation import Invocation, pass_invocation
 from marquee.output import emit, json_option, say, table
-from topologies.errors import SetupError
+from topologies.errors import ServerAway, SetupError, StoreError
+from topologies.settings import RedisSettings
 
 ADDRESSES = {"kafka": "kafka.bootstrap", "redis": "redis.url", "cassandra": "cassandra.hosts"}
 
@@ -33,7 +34,8 @@ class Check:
 def doctor(invocation: Invocation, as_json: bool) -> int:
     """Check Java, Maven, redis-server, the servers' jars, and whether the servers answer.
 
-    Exit 1 when something is missing that the local cluster needs, or when a server does not answer at an address that was set.
+    Exit 1 when something is missing that the local cluster needs, when a server does not answer at an address that was set, or when a
+    Redis that answers refuses the shelves' database.
 
     \b
     Examples:
@@ -95,7 +97,24 @@ def _servers(resolved: Resolved) -> list[Check]:
         was_set = resolved.origins[ADDRESSES[health.name]] != "default"
         answer = f": {health.detail}" if health.ok else f" does not answer ({health.detail}); `marquee up` starts one here"
         checks.append(Check(health.name, health.ok, was_set, health.address + answer))
+        if health.name == "redis" and health.ok:
+            checks.append(_shelves(resolved.settings.redis))
     return checks
+
+
+def _shelves(settings: RedisSettings) -> Check:
+    from connectors.redis import at_shelves, shown
+    from connectors.shelves import ShelfReader
+
+    reader = ShelfReader(settings)
+    try:
+        reader.require()
+        detail, ok = f"profiles' shelves at {shown(at_shelves(settings).url)}", True
+    except (ServerAway, StoreError) as error:
+        detail, ok = str(error), False
+    finally:
+        reader.close()
+    return Check("redis.shelves_db", ok, True, detail)
 
 
 COMMAND = doctor

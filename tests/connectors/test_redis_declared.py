@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import pytest
 import redis
@@ -104,6 +104,26 @@ async def test_a_leaderboard_that_was_declared_away_is_right_when_it_is_declared
     await counted_anew(settings, (other, VIEWERS), 3, 1, titles=2)
     await counted_anew(settings, VIEWS, 5, 2)
     assert_exact(settings, VIEWS, 2)
+
+
+async def test_a_reset_asks_once_for_each_window_though_other_leaderboards_go_with_it(
+    settings: Settings, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await counted_anew(settings, VIEWS, 1, 100)
+    stem = RedisKeys(settings.redis.prefix).stem(WATCHED, "hour", START_MS, 0)
+    client.zadd(f"{stem}b:plays", {"left": 1})
+    cache, asked = CellCache(settings.redis, VIEWS), list[str]()
+    execute = cache._client.execute_command
+
+    async def counted(command: str, name: str, *arguments: Any) -> Any:
+        asked.append(f"{command} {name}")
+        return await execute(command, name, *arguments)  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr(cache._client, "execute_command", counted)
+    assert await cache.reset(source(0), 9) is FlushOutcome.WRITTEN
+    await cache.close()
+    assert asked == ["FCALL mq_reset", "FCALL mq_take", "FCALL mq_take"]
+    assert not client.exists(f"{stem}b:plays")
 
 
 async def test_nothing_is_said_of_a_view_that_is_not_asked_for(settings: Settings) -> None:

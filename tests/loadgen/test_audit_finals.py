@@ -134,7 +134,11 @@ def test_a_final_span_without_final_rows_of_all_sources_is_missing_and_in_time_o
     assert missing(AUDITED, LATEST + GRACE_MS, basis.digest) == FinalsTally(spans=1)
     assert missing(AUDITED, LATEST + GRACE_MS) == FinalsTally(spans=1, missing=1)
     assert missing(AUDITED, LATEST + GRACE_MS + 1) == FinalsTally(spans=1, missing=1, overdue=1)
-    assert missing(AUDITED, LATEST + GRACE_MS + 1, "of the first alone") == FinalsTally(spans=1, missing=1, overdue=1)
+
+
+def test_final_rows_of_other_sources_are_made_anew_and_are_not_overdue() -> None:
+    """A new live topic leaves all of history so at once."""
+    assert missing(AUDITED, LATEST + 9 * GRACE_MS, "of the first alone") == FinalsTally(spans=1, missing=1)
 
 
 def test_a_backfill_gives_historians_time_from_when_it_was_done() -> None:

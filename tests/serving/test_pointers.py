@@ -21,7 +21,7 @@ from serving.questions import Question
 from serving.stores import POINTERS_S, Stores
 from tests.serving.test_answers import NOON, NOW, Cell, World, found, without_cassandra, without_redis
 from topologies.editions import LIVE_EDITION, in_edition
-from topologies.errors import ServerAway, UsageError
+from topologies.errors import ServerAway, StoreError, UsageError
 from topologies.settings import CassandraSettings, Settings
 from topologies.view import HOUR, View
 from topologies.views import VIEWS, every_part
@@ -108,6 +108,20 @@ def test_a_cassandra_that_is_away_is_asked_once_for_an_answer_and_again_for_the_
         with pytest.raises(ServerAway, match="neither store answers"):
             stores.known()
         assert asked == 3
+
+
+def test_what_no_store_is_needed_to_refuse_is_refused_where_there_are_no_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    def connecting(_: CassandraSettings) -> Session:
+        raise StoreError("there is no keyspace marquee")
+
+    monkeypatch.setattr(stores_module, "connect", connecting)
+    with Stores(Settings()) as stores:
+        with pytest.raises(UsageError, match="there is no view 'wach_time'; there are"):
+            ask(stores, Question("wach_time"))
+        with pytest.raises(UsageError, match="not kept by 'cdn'"):
+            ask(stores, Question("watch_time", {"cdn": None}))
+        with pytest.raises(StoreError, match="no keyspace"):
+            ask(stores, HOURS)
 
 
 async def test_a_question_is_judged_by_the_declaration_of_who_answers(settings: Settings, session: Session) -> None:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from streams import caretaker as caretaker_module
+from streams.assignor import Place
 from streams.caretaker import CHECK_S, Caretaker
 from streams.partition import PartitionOwner
-from tests.topologies.logs import SOURCE, T0, apply, event, tick
+from tests.topologies.logs import SOURCE, T0, Record, apply, event, tick
 from topologies.errors import NoTopic, SourceError
 from topologies.fold import PartitionState
-from topologies.sources import LATENESS_MS, Finish, Source
+from topologies.sources import LATENESS_MS, SKEW_MS, Finish, Source
 from topologies.watch_time import WATCH_TIME
 
 OLD, NEW = (Source("local", "viewing-events", name, 0) for name in ("old", "new"))
 ELSEWHERE = Source("other", "viewing-events", "third", 0)
+
+
+def never(_place: Place, _offset: int) -> bool:
+    """No log ends."""
+    return False
 
 
 @dataclass
@@ -61,7 +67,7 @@ class World:
         self.concluded.append(source)
 
     def caretaker(self) -> Caretaker:
-        return Caretaker("local", list, Kept(self), Noted(self), self.ids, lambda: None, lambda: self.now_s)
+        return Caretaker("local", list, Kept(self), Noted(self), self.ids, lambda: None, lambda: self.now_s, caught_up=never)
 
     def ended(self) -> set[Source]:
         return {source for source, ended in self.known.items() if ended}
@@ -162,7 +168,7 @@ async def test_a_topic_that_is_deleted_while_it_is_asked_about_ends_no_worker(mo
             raise NoTopic("there is no topic viewing-events")
         raise SourceError("topic viewing-events has 9 partitions instead of 8")
 
-    caretaker = Caretaker("local", list, Kept(world), Noted(world), ids, require)
+    caretaker = Caretaker("local", list, Kept(world), Noted(world), ids, require, caught_up=never)
     with pytest.raises(SourceError, match="9 partitions"):
         await caretaker.run()
     assert looks == 3
@@ -195,13 +201,30 @@ def test_a_source_that_goes_on_is_over_no_more() -> None:
     assert not owner.over
 
 
+@pytest.mark.parametrize(
+    ("records", "over"),
+    [
+        ([tick(T0)], True),
+        ([event(T0, ts=T0 - 2 * LATENESS_MS)], False),
+        ([event(T0, ts=T0 + 2 * SKEW_MS), tick(T0)], False),
+        ([event(T0, ts=T0 - 2 * LATENESS_MS), event(T0, seq=1), tick(T0 + LATENESS_MS)], True),
+    ],
+    ids=["ticks alone", "late alone", "dead alone", "some applied"],
+)
+def test_a_source_that_got_records_and_applied_none_may_be_in_its_midst(records: Sequence[Record], over: bool) -> None:
+    owner = PartitionOwner(SOURCE, PartitionState(SOURCE, (WATCH_TIME,)), live=False, durable=0, cached=None)
+    apply(owner.state, records)
+    owner.stored = owner.state.offset
+    assert owner.over is over
+
+
 async def test_a_backfill_finishes_once_and_anew_when_it_was_loaded_again() -> None:
     world, owner, end = World(), ended_by_a_tick(), 9
     owners = [owner]
 
     def caretaker() -> Caretaker:
-        looks = (world.ids, lambda: None, lambda: world.now_s, lambda _, offset: offset >= end)
-        return Caretaker("local", lambda: owners, Kept(world), Noted(world), *looks)
+        looks = (world.ids, lambda: None, lambda: world.now_s)
+        return Caretaker("local", lambda: owners, Kept(world), Noted(world), *looks, caught_up=lambda _, offset: offset >= end)
 
     first = caretaker()
     await first.finish_sources()

@@ -22,6 +22,7 @@ from topologies.watch_time import WATCH_TIME
 
 SOURCE = Source("eu", "viewing-events", "A" * 22, 3)
 NOW = every_part()
+RECACHED = tuple(dataclasses.replace(view, leaderboard=None) for view in NOW)
 OTHERS = (*NOW[:-1], dataclasses.replace(WATCH_TIME, logic_version=2))
 NOTHING = np.zeros(0, dtype=np.int64)
 
@@ -139,6 +140,14 @@ async def test_what_cannot_be_gone_on_from_is_recounted_if_the_log_is_whole(kept
     [gap] = book.gaps()
     assert (gap.first, gap.upto) == (12, 20)
     assert "what was not final at offset 12 is counted anew from offset 20 on" in gap.reason
+
+
+async def test_a_checkpoint_of_views_that_were_otherwise_in_redis_alone_is_gone_on_from_and_redis_written_anew() -> None:
+    """The log may have lost its beginning: nothing of it is needed."""
+    book = Book(stored=12)
+    found = await begin(at(12), book, 5, RECACHED)
+    assert (found.state.offset, found.durable, found.cached, found.lost, book.gaps()) == (12, 12, FOREIGN, 0, [])
+    assert found.state.views == RECACHED
 
 
 async def test_checkpoints_that_were_dropped_of_a_source_that_was_computed_are_missed() -> None:

@@ -8,6 +8,7 @@ import itertools
 import mmap
 import struct
 import zlib
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,12 @@ from tests.topologies.logs import BY_THREE, COUNTED, SOURCE, T0, Record, apply, 
 from topologies.audience import AUDIENCE
 from topologies.concurrents import CONCURRENTS
 from topologies.errors import CheckpointError, OutdatedState
+from topologies.flushes import CellBatch
 from topologies.fold import PartitionState
 from topologies.playbacks import SESSIONS
 from topologies.session_rows import ISLAND_ROWS, STARTED
 from topologies.sessions import SessionTable
-from topologies.state_codec import MAGIC, SCHEMA, SnapshotRoom, dump_state, load_state, pack_state
+from topologies.state_codec import MAGIC, SCHEMA, SnapshotRoom, dump_state, load, load_state, pack_state
 from topologies.view import DAY, HOUR, LIVE, MINUTE, STORED_DAY, Extreme, Measure, View
 from topologies.watch_time import WATCH_TIME
 
@@ -113,16 +115,46 @@ def test_another_sources_checkpoint_is_refused(change: dict[str, object]) -> Non
         (CONCURRENTS, dataclasses.replace(WATCH_TIME, windows=(DAY,)), BY_THREE),
         (CONCURRENTS, dataclasses.replace(WATCH_TIME, groupings=(("title",),)), BY_THREE),
         (CONCURRENTS, dataclasses.replace(WATCH_TIME, measures=WATCH_TIME.measures[:2]), BY_THREE),
-        (CONCURRENTS, dataclasses.replace(WATCH_TIME, leaderboard="plays"), *VIEWS[2:]),
-        (CONCURRENTS, dataclasses.replace(WATCH_TIME, leaderboard=None), *VIEWS[2:]),
-        (CONCURRENTS, dataclasses.replace(WATCH_TIME, windows=(HOUR, STORED_DAY)), *VIEWS[2:]),
-        (CONCURRENTS, dataclasses.replace(WATCH_TIME, windows=(dataclasses.replace(HOUR, retention_s=86_400), DAY)), *VIEWS[2:]),
         (),
     ],
 )
 def test_a_checkpoint_of_other_views_is_refused(views: tuple[View, ...]) -> None:
     with pytest.raises(CheckpointError, match="other views"):
         load_state(PAYLOAD, SOURCE, views)
+
+
+@pytest.mark.parametrize(
+    "watch_time",
+    [
+        dataclasses.replace(WATCH_TIME, leaderboard="plays"),
+        dataclasses.replace(WATCH_TIME, leaderboard=None),
+        dataclasses.replace(WATCH_TIME, windows=(HOUR, STORED_DAY)),
+        dataclasses.replace(WATCH_TIME, windows=(dataclasses.replace(HOUR, retention_s=86_400), DAY)),
+    ],
+)
+def test_a_checkpoint_of_views_that_were_otherwise_in_redis_alone_is_the_state_and_redis_lacks_all_of_it(watch_time: View) -> None:
+    state = folded(VIEWS, walked(random_steps(11, 300)))
+    state.take_cached()
+    kept = load(pack_state(dump_state(state)), SOURCE, VIEWS)
+    assert (kept.recached, kept.state.take_cached()[0]) == (False, [])
+    views = (CONCURRENTS, watch_time, *VIEWS[2:])
+    loaded = load(pack_state(dump_state(state)), SOURCE, views)
+    assert loaded.recached
+    assert loaded.state.canonical() == STATE.canonical()
+    again = load(pack_state(dump_state(loaded.state)), SOURCE, views)  # of an owner that ended before it could tell Redis
+    assert not again.recached
+    expected = folded(views, walked(random_steps(11, 300))).take_cached()[0]
+    for batches in (loaded.state.take_cached()[0], again.state.take_cached()[0]):
+        assert cells_of(batches) == cells_of(expected)
+
+
+def cells_of(batches: Iterable[CellBatch]) -> dict[tuple[str, str, int, int, bytes], tuple[int, ...]]:
+    return {
+        (batch.view.name, batch.window.name, batch.start_ms, batch.grouping, bytes(key)): tuple(values)
+        for batch in batches
+        for key, values in zip(batch.keys, batch.values.tolist(), strict=True)
+        if any(values)
+    }
 
 
 def test_a_checkpoint_that_does_not_say_what_redis_was_to_have_is_of_what_is_declared() -> None:
