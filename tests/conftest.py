@@ -11,8 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cassandra import OperationTimedOut
+from cassandra.cluster import NoHostAvailable, Session
 
 from cluster.local import SERVICES, LocalCluster
+from cluster.process import wait_until
+from connectors.cassandra import close, connect
 from topologies.settings import Settings
 
 REPOSITORY = Path(__file__).parent.parent
@@ -34,14 +38,30 @@ def bare_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture(scope="session")
 def cluster(bare_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     """Kafka, Cassandra and Redis on free ports, in a directory of their own; fails where one is missing."""
-    running = LocalCluster(tmp_path_factory.mktemp("cluster"), bare_settings, preferred=dict.fromkeys(SERVICES, 0), short_lived=True)
+    running = LocalCluster(
+        tmp_path_factory.mktemp("cluster"),
+        bare_settings,
+        preferred=dict.fromkeys(SERVICES, 0),
+        heap_mb={"cassandra": 2048},  # for the tables of many keyspaces
+        short_lived=True,
+    )
     with running:
         yield running
 
 
+@pytest.fixture(scope="session")
+def keyspaces(cluster: LocalCluster) -> Iterator[Session]:
+    """What drops them. It knows no schema: what others make and drop is not read by it."""
+    session = connect(cluster.settings.cassandra)
+    session.cluster.schema_metadata_enabled = False
+    yield session
+    close(session)
+
+
 @pytest.fixture
-def settings(cluster: LocalCluster, tmp_path: Path) -> Settings:
-    """The cluster's settings with topics, group, keyspace, prefix and directory that only this test has."""
+def settings(cluster: LocalCluster, keyspaces: Session, tmp_path: Path) -> Iterator[Settings]:
+    """The cluster's settings with topics, group, keyspace, prefix and directory that only this test has. Its keyspaces go with it: each has
+    some thirty tables, all of which every driver reads when it connects."""
     mark = uuid.uuid4().hex[:12]
     given = cluster.settings
     kafka = dataclasses.replace(
@@ -52,13 +72,25 @@ def settings(cluster: LocalCluster, tmp_path: Path) -> Settings:
         late_topic=f"viewing-events-{mark}.late",
         group=f"marquee-{mark}",
     )
-    return dataclasses.replace(
+    yield dataclasses.replace(
         given,
         kafka=kafka,
         redis=dataclasses.replace(given.redis, prefix=f"mq-{mark}:"),
         cassandra=dataclasses.replace(given.cassandra, keyspace=f"marquee_{mark}"),
         local=dataclasses.replace(given.local, directory=str(tmp_path / "var")),
     )
+    assert wait_until(lambda: _dropped(keyspaces, f"marquee_{mark}"), 120)
+
+
+def _dropped(session: Session, stem: str) -> bool:
+    """Whether there is no keyspace any more whose name begins so. False while Cassandra, which a test has stopped, is not back."""
+    try:
+        for (name,) in session.execute("SELECT keyspace_name FROM system_schema.keyspaces"):
+            if name.startswith(stem):
+                session.execute(f"DROP KEYSPACE {name}", timeout=60)
+    except (NoHostAvailable, OperationTimedOut):
+        return False
+    return True
 
 
 @pytest.fixture

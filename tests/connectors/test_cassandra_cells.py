@@ -50,7 +50,6 @@ def session(settings: Settings) -> Iterator[Session]:
     opened = connect(settings.cassandra)
     ensure_schema(opened, settings.cassandra, ALL)
     yield opened
-    opened.execute(f"DROP KEYSPACE {settings.cassandra.keyspace}", timeout=60)
     close(opened)
 
 
