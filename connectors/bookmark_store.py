@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from cassandra.cluster import Session
-from cassandra.query import BatchStatement, BatchType, BoundStatement
+from cassandra.query import BoundStatement
 
-from connectors.cassandra import cassandra_errors
+from connectors.cassandra import cassandra_errors, unlogged_batch
 from connectors.flight import executed
 from topologies.marks import Mark, MarkBatch
 from topologies.settings import CassandraSettings
@@ -21,8 +21,6 @@ PROFILES_A_BATCH: Final = 10
 BYTES_A_BATCH: Final = 4096
 _ROW_BYTES: Final = 96
 """What a row takes in a batch besides its texts, as servers reckon it, and some more."""
-
-
 _VERSION: Final = struct.Struct(">q")
 _Row = tuple[bytes, bytes, bytes, bytes, bytes]
 """Account, profile, title, mark and version."""
@@ -66,8 +64,7 @@ class BookmarkStore:
         row.values = rows[0]
         if len(rows) == 1:
             return row
-        batch = BatchStatement(BatchType.UNLOGGED)
-        batch.is_idempotent = True
+        batch = unlogged_batch()
         for values in rows:
             row.values = values
             batch.add(row)  # keeps the values; by those of the first it finds the replicas

@@ -59,7 +59,7 @@ from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, N
 from cassandra.connection import ConnectionException
 from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionPolicy, RetryPolicy, TokenAwarePolicy
 from cassandra.protocol import ErrorMessage
-from cassandra.query import tuple_factory
+from cassandra.query import BatchStatement, BatchType, tuple_factory
 
 from topologies.errors import MarqueeError, ServerAway, StoreError, UsageError
 from topologies.settings import CassandraSettings
@@ -164,6 +164,13 @@ def connect(settings: CassandraSettings) -> Session:
 def close(session: Session) -> None:
     """Ends the session and its connections. Calling again does nothing."""
     session.cluster.shutdown()
+
+
+def unlogged_batch() -> BatchStatement:
+    """An empty batch of idempotent statements, each of which may be applied without the others."""
+    batch = BatchStatement(BatchType.UNLOGGED)
+    batch.is_idempotent = True
+    return batch
 
 
 def driver_cpu_s() -> float:

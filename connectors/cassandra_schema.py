@@ -76,11 +76,11 @@ TABLES: Final = {
 """Definitions by table; what the columns mean stands in connectors/cassandra.py."""
 
 
-def absent(session: Session, settings: CassandraSettings, views: Sequence[View] = ()) -> list[str]:
-    """The tables that are not there yet, of those that all need and those of these views; asks nobody, the session knows its schema."""
+def absent(session: Session, settings: CassandraSettings) -> list[str]:
+    """The tables of TABLES that are not there yet; asks nobody, the session knows its schema."""
     keyspace = session.cluster.metadata.keyspaces.get(settings.keyspace)
     there = keyspace.tables if keyspace is not None else {}
-    return [table for table in _definitions(views) if table not in there]
+    return [table for table in TABLES if table not in there]
 
 
 def require_schema(session: Session, settings: CassandraSettings) -> None:
@@ -106,15 +106,12 @@ def ensure_schema(session: Session, settings: CassandraSettings, views: Sequence
                 f"CREATE KEYSPACE IF NOT EXISTS {settings.keyspace} WITH replication = {{'class': 'NetworkTopologyStrategy', {replicas}}}",
             )
         there = _present(session, "SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s", settings.keyspace)
-        for table, definition in _definitions(views).items():
+        packs = {view.table: _CELLS for view in views} | {view.final_table: _FINALS for view in views}
+        for table, definition in {**TABLES, **packs}.items():
             if table not in there:
                 name = f"{settings.keyspace}.{table}"
                 identity = uuid.uuid5(_NAMESPACE, name)
                 _make(session, f"CREATE TABLE IF NOT EXISTS {name} {definition} ID = {identity} AND {_COMPACTION}")
-
-
-def _definitions(views: Sequence[View]) -> dict[str, str]:
-    return TABLES | {view.table: _CELLS for view in views} | {view.final_table: _FINALS for view in views}
 
 
 def _present(session: Session, query: str, keyspace: str) -> set[str]:

@@ -11,9 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from cassandra.cluster import Session
-from cassandra.query import BatchStatement, BatchType
 
-from connectors.cassandra import BASE_US, cassandra_errors
+from connectors.cassandra import BASE_US, cassandra_errors, unlogged_batch
 from connectors.flight import executed
 from topologies.flushes import Pack
 from topologies.settings import CassandraSettings
@@ -78,8 +77,7 @@ class CellStore:
 
     def _all_counted(self, source: str, offset: int) -> Any:
         """One statement: the rows share their partition."""
-        batch = BatchStatement(BatchType.UNLOGGED)
-        batch.is_idempotent = True
+        batch = unlogged_batch()
         for table in self._pack:
             batch.add(self._counted.bind((SCOPE, source, table, offset, BASE_US + offset)))
         return batch

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 import duckdb
@@ -56,12 +57,12 @@ class SourcesAudited:
     live_topics: Collection[str]
     counted: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def bases(self) -> Bases:
         """What final rows are to be made of."""
         return Bases(self.statuses, self.over, Counted(self.statuses, self.counted, self.ended))
 
-    @property
+    @cached_property
     def over(self) -> Collection[str]:
         """Those of which nothing is awaited."""
         return self.ended.keys() | finished(self.statuses, self.finished)

@@ -2,10 +2,10 @@
 
 A span is final when the watermark of every source that goes on has passed its end + 15 min, and one has at all; nothing is awaited of one
 that is over: ended, its topic being no more, or finished, its log having ended as a backfill's does. A view that came later has no final
-span while one source's log is being counted for it. A span's final packs are the sources'
-packs, merged: one a bucket, and one more a grouping of a view with a leaderboard, which has the best cells. They are a function of their
-basis: the sources, and of one that was over before its watermark got there, the offset at which it stands. A source that comes later, or
-goes on after all, makes another basis, so whoever reads compares bases, and nobody has to say that a final row is one no longer.
+span while one source's log is being counted for it. A span's final packs are the sources' packs, merged: one a bucket, and one more a
+grouping of a view with a leaderboard, which has the best cells. They are a function of their basis: the sources, and of one that was over
+before its watermark got there, the offset at which it stands. A source that comes later, or goes on after all, makes another basis, so
+whoever reads compares bases, and nobody has to say that a final row is one no longer.
 """
 
 from __future__ import annotations
