@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Iterator
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
 import pytest
 import redis
 
-from connectors.redis_cache import CellCache, FlushOutcome
+from connectors.redis_cache import CALLS_IN_FLIGHT, CELLS_A_CALL, CellCache, FlushOutcome
 from connectors.redis_reader import CellReader
 from tests.connectors.redis_cells import (
     NOW_MS,
@@ -47,11 +48,44 @@ async def flush(cache: CellCache, partition: int, offset: int, *batches: CellBat
     return await cache.flush(status(partition, offset), batches, last_applied=last, worker="w", at_ms=NOW_MS)
 
 
-def _begun(reader: CellReader) -> None:
-    """Returns when some flush has begun."""
-    deadline = time.monotonic() + 10
-    while not reader.statuses():
-        assert time.monotonic() < deadline
+class Halved(Sequence[CellBatch]):
+    """Two batches; whoever writes them is held between the first, of which Redis has most by then, and the second."""
+
+    def __init__(self, first: CellBatch, second: CellBatch) -> None:
+        assert len(first.keys) > CELLS_A_CALL * CALLS_IN_FLIGHT
+        self._batches = (first, second)
+        self.reached = threading.Event()
+        self.go_on = threading.Event()
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, at: Any) -> Any:
+        return self._batches[at]
+
+    def __iter__(self) -> Iterator[CellBatch]:
+        yield self._batches[0]
+        self.reached.set()
+        assert self.go_on.wait(60)
+        yield self._batches[1]
+
+
+@asynccontextmanager
+async def zombie(settings: Settings, cells: CellBatch) -> AsyncIterator[asyncio.Future[FlushOutcome]]:
+    """While its block runs, another worker stands in the middle of its flush of twice `cells` at offset 10; then it goes on to its end."""
+    halved = Halved(cells, cells)
+
+    async def write() -> FlushOutcome:
+        async with open_cache(settings) as cache:
+            return await cache.flush(status(0, 10), halved, last_applied=None, worker="zombie", at_ms=NOW_MS)
+
+    outcome = asyncio.ensure_future(asyncio.to_thread(lambda: asyncio.run(write())))
+    try:
+        assert await asyncio.to_thread(halved.reached.wait, 60)
+        yield outcome
+    finally:
+        halved.go_on.set()
+        await outcome
 
 
 async def test_what_a_source_flushed_is_read_at_its_offset(settings: Settings, reader: CellReader) -> None:
@@ -104,13 +138,13 @@ async def test_a_cell_of_zeros_is_gone_and_a_zombie_cannot_bring_it_back(setting
 
 async def test_a_zombie_in_the_middle_of_its_flush_is_refused_the_rest(settings: Settings, reader: CellReader) -> None:
     """Each call compares the version, not only the first: the new owner begins while the old one still has thousands of cells to write."""
-    many = viewers({(f"title {number}",): (1,) for number in range(40_000)})
+    many = viewers({(f"title {number}",): (1,) for number in range(10_000)})
     async with open_cache(settings) as cache:
-        old = asyncio.create_task(flush(cache, 0, 10, many))
-        await asyncio.to_thread(_begun, reader)
-        await cache.reset(source(0), 20)
-        assert await flush(cache, 0, 20, viewers({("title 1",): (9,)})) is WRITTEN
-        assert await old is REFUSED
+        async with zombie(settings, many) as outcome:
+            assert not reader.statuses()[str(source(0))].consistent
+            await cache.reset(source(0), 20)
+            assert await flush(cache, 0, 20, viewers({("title 1",): (9,)})) is WRITTEN
+        assert await outcome is REFUSED
     cells = reader.source_cells(str(source(0)))[1]
     assert cells == {named(many, ("title 1",)): (9,)}
     assert_totals_are_sums(reader, 1)
@@ -118,15 +152,14 @@ async def test_a_zombie_in_the_middle_of_its_flush_is_refused_the_rest(settings:
 
 async def test_of_two_writers_at_one_version_only_the_later_goes_on(settings: Settings, reader: CellReader) -> None:
     """Else a zombie's reset takes away what the owner has just written, and the owner's end says that it stands there."""
-    many = viewers({(f"title {number}",): (1,) for number in range(40_000)})
+    many = viewers({(f"title {number}",): (1,) for number in range(10_000)})
     async with open_cache(settings) as cache:
-        old = asyncio.create_task(flush(cache, 0, 10, many))
-        await asyncio.to_thread(_begun, reader)
-        assert await cache.reset(source(0), 10) is WRITTEN
-        assert await old is REFUSED
+        async with zombie(settings, many) as outcome:
+            assert await cache.reset(source(0), 10) is WRITTEN
+        assert await outcome is REFUSED
         assert not reader.statuses()[str(source(0))].consistent
         assert await flush(cache, 0, 10, many) is WRITTEN
-    assert len(reader.source_cells(str(source(0)))[1]) == 40_000
+    assert len(reader.source_cells(str(source(0)))[1]) == 10_000
     assert_totals_are_sums(reader, 1)
 
 
