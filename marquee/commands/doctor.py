@@ -90,7 +90,7 @@ def _plain(text: str) -> str:
 
 
 def _servers(resolved: Resolved) -> list[Check]:
-    from marquee.health import healths
+    from connectors.health import healths
 
     checks = []
     for health in healths(resolved.settings):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,7 +10,7 @@ from marquee.invocation import Invocation, pass_invocation
 from marquee.output import emit, instant, json_option, number, say, table
 
 if TYPE_CHECKING:
-    from marquee.overview import Overview, SourceStanding
+    from serving.overview import Overview, SourceStanding
 
 
 @click.command()
@@ -27,18 +26,18 @@ def status(invocation: Invocation, as_json: bool) -> int:
       marquee status
       marquee status --json
     """
-    from marquee.overview import look
+    from serving.overview import look
 
     seen = look(invocation.settings)
     if as_json:
-        emit(_document(seen))
+        emit(seen.document())
     else:
         _show(seen)
     return 0 if seen.ok else 1
 
 
 def _show(seen: Overview) -> None:
-    from marquee.overview import SILENT_S
+    from serving.overview import SILENT_S
 
     rows = [
         (server.name, "up" if server.ok else "AWAY", server.address, server.detail, f"{server.took_ms:.0f} ms") for server in seen.servers
@@ -74,43 +73,6 @@ def _row(seen: Overview, source: SourceStanding) -> tuple[object, ...]:
     worker = "(ended)" if source.ended else source.worker or "-"
     place = (source.source.topic or str(source.source), str(source.source.partition), worker)
     return (*place, shown(source.redis), shown(source.end), shown(source.lag), shown(source.cassandra), behind, heard)
-
-
-def _document(seen: Overview) -> dict[str, Any]:
-    from marquee.overview import SILENT_S
-
-    return {
-        "ok": seen.ok,
-        "servers": [asdict(server) for server in seen.servers],
-        "workers": [
-            {
-                "name": name,
-                "http": next((one.http for one in owned if one.http), None),
-                "partitions": [{"topic": one.source.topic, "partition": one.source.partition} for one in owned],
-                "alive": any(one.heard_s is not None and one.heard_s <= SILENT_S for one in owned),
-            }
-            for name, owned in seen.workers().items()
-        ],
-        "sources": [
-            {
-                "source": str(one.source), "topic": one.source.topic, "partition": one.source.partition, "worker": one.worker or None,
-                "redis_offset": one.redis, "cassandra_offset": one.cassandra, "end_offset": one.end, "lag": one.lag,
-                "as_of": instant(one.clock_ms) if one.clock_ms >= 0 else None, "as_of_ms": one.clock_ms if one.clock_ms >= 0 else None,
-                "heard_s": one.heard_s, "ended": one.ended,
-            }
-            for one in seen.sources
-        ],
-        "lag": seen.lag,
-        "as_of": instant(seen.as_of_ms) if seen.as_of_ms >= 0 else None,
-        "pointers": [
-            {
-                "view": pointer.view.name, "edition": pointer.edition, "logic_version": pointer.view.logic_version,
-                "switched_at": instant(pointer.at_ms), "by": pointer.by,
-            }
-            for pointer in seen.pointers
-        ],
-        "troubles": list(seen.troubles),
-    }  # fmt: skip
 
 
 COMMAND = status

@@ -20,8 +20,8 @@ from cluster.supervisor import Workers
 from connectors.kafka import client_options, ensure_topics, partition_offsets, produce_bytes, topic_ids
 from loadgen.audit import audit
 from marquee.catching_up import catch_up
-from marquee.overview import look
 from serving.answers import Answer, ask
+from serving.overview import look
 from serving.questions import Question
 from serving.stores import Stores
 from tests.marquee.running import document, marquee, sentence

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from marquee.config import without_password
+from connectors.redis import shown
 from topologies.settings import Settings
 
 TIMEOUT_S: Final = 3.0
@@ -36,7 +36,7 @@ def healths(settings: Settings) -> list[Health]:
     hosts = ",".join(f"{host}:{settings.cassandra.port}" for host in settings.cassandra.hosts)
     asked: list[tuple[str, str, Callable[[Settings], str]]] = [
         ("kafka", settings.kafka.bootstrap, _kafka),
-        ("redis", without_password(settings.redis.url), _redis),
+        ("redis", shown(settings.redis.url), _redis),
         ("cassandra", hosts, _cassandra),
     ]
     with ThreadPoolExecutor(len(asked)) as pool:

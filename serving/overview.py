@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Final, TypeVar
+from dataclasses import asdict, dataclass
+from typing import Any, Final, TypeVar
+
+from cassandra.cluster import Session
 
 from connectors.cassandra import close, connect
 from connectors.cassandra_reader import CellRows
+from connectors.health import Health, healths
 from connectors.kafka import matching_topics, partition_offsets, topic_ids
 from connectors.pointers import Pointer, Pointers
 from connectors.redis_reader import CachedStatus, CellReader
 from connectors.source_notes import SourceNotes
-from marquee.health import Health, healths
+from serving.answers import iso
 from topologies.errors import MarqueeError
 from topologies.settings import Settings
 from topologies.sources import Source, SourceStatus
@@ -47,6 +50,16 @@ class SourceStanding:
         if self.end is None:
             return None
         return max(0, self.end - max(self.redis or 0, self.cassandra or 0))
+
+    def document(self) -> dict[str, Any]:
+        """It as JSON has it; what is not known is null."""
+        clocked = self.clock_ms >= 0
+        return {
+            "source": str(self.source), "topic": self.source.topic, "partition": self.source.partition, "worker": self.worker or None,
+            "redis_offset": self.redis, "cassandra_offset": self.cassandra, "end_offset": self.end, "lag": self.lag,
+            "as_of": iso(self.clock_ms) if clocked else None, "as_of_ms": self.clock_ms if clocked else None,
+            "heard_s": self.heard_s, "ended": self.ended,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -84,31 +97,68 @@ class Overview:
                 found.setdefault(source.worker, []).append(source)
         return dict(sorted(found.items()))
 
+    def document(self) -> dict[str, Any]:
+        """All of it as JSON has it; what is not known is null."""
+        return {
+            "ok": self.ok,
+            "servers": [asdict(server) for server in self.servers],
+            "workers": [
+                {
+                    "name": name,
+                    "http": next((one.http for one in owned if one.http), None),
+                    "partitions": [{"topic": one.source.topic, "partition": one.source.partition} for one in owned],
+                    "alive": any(one.heard_s is not None and one.heard_s <= SILENT_S for one in owned),
+                }
+                for name, owned in self.workers().items()
+            ],
+            "sources": [one.document() for one in self.sources],
+            "lag": self.lag,
+            "as_of": iso(self.as_of_ms) if self.as_of_ms >= 0 else None,
+            "pointers": [
+                {
+                    "view": pointer.view.name, "edition": pointer.edition, "logic_version": pointer.view.logic_version,
+                    "switched_at": iso(pointer.at_ms), "by": pointer.by,
+                }
+                for pointer in self.pointers
+            ],
+            "troubles": list(self.troubles),
+        }  # fmt: skip
 
-def look(settings: Settings) -> Overview:
-    """Asks all servers side by side; takes about 10 s at the most. Never raises for a server."""
+
+@dataclass(frozen=True)
+class Stored:
+    """What Cassandra knows: by source its status and whether it has ended; by view its pointer."""
+
+    sources: Mapping[str, tuple[SourceStatus, bool]]
+    pointers: Mapping[str, Pointer]
+
+
+def look(settings: Settings, lent: Callable[[], Session] | None = None) -> Overview:
+    """Asks all servers side by side; takes about 10 s at the most. Never raises for a server.
+
+    lent: gives a session with Cassandra that stays its owner's; without it one is opened and closed."""
     servers = healths(settings)
     ok = {server.name: server.ok for server in servers}
     troubles: list[str] = []
-    with ThreadPoolExecutor(4) as pool:
-        asked = pool.submit(_read, _redis, settings, ok["redis"], troubles)
-        asked_store = pool.submit(_read, _cassandra, settings, ok["cassandra"], troubles)
-        asked_pointers = pool.submit(_read, _pointers, settings, ok["cassandra"], troubles)
-        ends = _read(_kafka, settings, ok["kafka"], troubles)
+
+    def read(name: str, ask: Callable[[], _T], nothing: _T) -> _T:
+        try:
+            return ask() if ok[name] else nothing
+        except MarqueeError as error:
+            troubles.append(str(error))
+            return nothing
+
+    with ThreadPoolExecutor(2) as pool:
+        asked = pool.submit(read, "redis", lambda: _redis(settings), {})
+        asked_store = pool.submit(read, "cassandra", lambda: _cassandra(settings, lent), Stored({}, {}))
+        ends = read("kafka", lambda: _kafka(settings), {})
         cached, stored = asked.result(), asked_store.result()
     at_ms = time.time_ns() // 1_000_000
-    standings = [_standing(cached.get(name), stored.get(name), ends.get(name), at_ms) for name in {*cached, *stored, *ends}]
+    names = {*cached, *stored.sources, *ends}
+    standings = [_standing(cached.get(name), stored.sources.get(name), ends.get(name), at_ms) for name in names]
     standings.sort(key=lambda one: (one.source.topic, one.source.partition, str(one.source)))
-    pointers = tuple(pointer for _, pointer in sorted(asked_pointers.result().items()))
+    pointers = tuple(pointer for _, pointer in sorted(stored.pointers.items()))
     return Overview(at_ms, tuple(servers), tuple(standings), tuple(troubles), pointers)
-
-
-def _read(read: Callable[[Settings], dict[str, _T]], settings: Settings, ok: bool, troubles: list[str]) -> dict[str, _T]:
-    try:
-        return read(settings) if ok else {}
-    except MarqueeError as error:
-        troubles.append(str(error))
-        return {}
 
 
 def _standing(
@@ -138,27 +188,18 @@ def _redis(settings: Settings) -> dict[str, CachedStatus]:
         reader.close()
 
 
-def _cassandra(settings: Settings) -> dict[str, tuple[SourceStatus, bool]]:
-    """Statuses, and whether the source has ended."""
-    session = connect(settings.cassandra)
+def _cassandra(settings: Settings, lent: Callable[[], Session] | None) -> Stored:
+    session = connect(settings.cassandra) if lent is None else lent()
     try:
         if settings.cassandra.keyspace not in session.cluster.metadata.keyspaces:
-            return {}
+            return Stored({}, {})
         statuses = CellRows(session, settings.cassandra, every_part()).statuses()
         ended = SourceNotes(session, settings.cassandra).ended()
-        return {name: (status, name in ended) for name, status in statuses.items()}
+        sources = {name: (status, name in ended) for name, status in statuses.items()}
+        return Stored(sources, Pointers(session, settings.cassandra).all())
     finally:
-        close(session)
-
-
-def _pointers(settings: Settings) -> dict[str, Pointer]:
-    session = connect(settings.cassandra)
-    try:
-        if settings.cassandra.keyspace not in session.cluster.metadata.keyspaces:
-            return {}
-        return Pointers(session, settings.cassandra).all()
-    finally:
-        close(session)
+        if lent is None:
+            close(session)
 
 
 def _kafka(settings: Settings) -> dict[str, tuple[Source, int]]:
