@@ -39,7 +39,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -68,6 +68,8 @@ BASE_US: Final = 1_500_000_000_000_000
 """Write time of offset 0, µs since the epoch (July 2017): below any clock, so that a row can still be deleted by hand. Never change it."""
 RETRIES: Final = 2
 CONNECT_TIMEOUT_S: Final = 5.0
+AGAIN_S: Final = 2.0
+"""A kept session that could not be opened is not tried for again before."""
 _DRIVER_THREADS: Final = ("event_loop", "asyncore_cassandra_driver_event_loop")
 """As the driver's reactors name the thread in which they send and receive."""
 _DRIVERS_OWN: Any = cassandra.cluster.DefaultConnection
@@ -164,6 +166,42 @@ def connect(settings: CassandraSettings) -> Session:
 def close(session: Session) -> None:
     """Ends the session and its connections. Calling again does nothing."""
     session.cluster.shutdown()
+
+
+class KeptSession:
+    """One session for several threads, opened when one first asks for it. After an attempt that failed, all who ask within AGAIN_S are
+    told the same at once: each attempt takes up to CONNECT_TIMEOUT_S."""
+
+    def __init__(self, settings: CassandraSettings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._opening = threading.Lock()
+        self._session: Session | None = None
+        self._failed: tuple[float, MarqueeError] | None = None
+        self._closed = False
+
+    def __call__(self) -> Session:
+        """The session; raises as `connect`, and ServerAway after `close`."""
+        with self._opening:
+            if self._session is None:
+                if self._closed:
+                    raise ServerAway("the session with Cassandra has been closed: this process is ending")
+                if self._failed is not None and self._clock() - self._failed[0] < AGAIN_S:
+                    error = self._failed[1]
+                    raise type(error)(*error.args)
+                try:
+                    self._session = connect(self._settings)
+                except MarqueeError as refusal:
+                    self._failed = self._clock(), refusal
+                    raise
+            return self._session
+
+    def close(self) -> None:
+        """Ends it for good. Calling again does nothing."""
+        with self._opening:
+            session, self._session, self._closed = self._session, None, True
+        if session is not None:
+            close(session)
 
 
 def unlogged_batch() -> BatchStatement:

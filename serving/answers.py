@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from serving.cells import Row, ordered
@@ -57,6 +57,17 @@ class Standing:
         """Sources heard of ÷ sources known; 0 when none is known."""
         return self.heard / self.known if self.known else 0.0
 
+    def document(self, zone: tzinfo = UTC) -> dict[str, Any]:
+        """It as JSON has it."""
+        clocked = self.as_of_ms >= 0
+        return {
+            "as_of": iso(self.as_of_ms, zone) if clocked else None,
+            "as_of_ms": self.as_of_ms if clocked else None,
+            "lag_s": self.lag_s,
+            "complete": round(self.complete, 4),
+            "sources": {"heard": self.heard, "known": self.known},
+        }
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -80,29 +91,23 @@ class Answer:
     units: Mapping[str, str] = field(default_factory=dict)
     errors: Mapping[str, float] = field(default_factory=dict)
 
-    def document(self) -> dict[str, Any]:
-        """The answer as JSON has it: instants in ISO 8601 and, named `_ms`, in epoch milliseconds."""
+    def document(self, zone: tzinfo = UTC) -> dict[str, Any]:
+        """The answer as JSON has it: instants in ISO 8601, as clocks of `zone` show them, and, named `_ms`, in epoch milliseconds."""
         cells = []
         for row in self.rows:
-            at: dict[str, Any] = {"start": iso(row.start_ms), "start_ms": row.start_ms} if self.timed else {}
+            at: dict[str, Any] = {"start": iso(row.start_ms, zone), "start_ms": row.start_ms} if self.timed else {}
             cells.append(at | dict(zip(self.dimensions, row.key, strict=True)) | dict(zip(self.measures, row.values, strict=True)))
-        standing = self.standing
-        known_time = standing.as_of_ms >= 0
         return {
             "view": self.view,
             "window": self.window,
-            "from": iso(self.span_ms[0]) if self.span_ms else None,
-            "to": iso(self.span_ms[1]) if self.span_ms else None,
+            "from": iso(self.span_ms[0], zone) if self.span_ms else None,
+            "to": iso(self.span_ms[1], zone) if self.span_ms else None,
             "dimensions": list(self.dimensions),
             "measures": list(self.measures),
             "units": dict(self.units),
             "errors": dict(self.errors),
             "cells": cells,
-            "as_of": iso(standing.as_of_ms) if known_time else None,
-            "as_of_ms": standing.as_of_ms if known_time else None,
-            "lag_s": standing.lag_s,
-            "complete": round(standing.complete, 4),
-            "sources": {"heard": standing.heard, "known": standing.known},
+            **self.standing.document(zone),
             "final": self.final,
             "read": dict(self.read),
             "notes": list(self.notes),
@@ -233,6 +238,7 @@ def _older(columns: Sequence[Columns[Any]], readings: Sequence[Reading[Any]]) ->
     return (f"{', '.join(older)}: Cassandra's, up to a flush older",) if older else ()
 
 
-def iso(epoch_ms: int) -> str:
-    """An instant in ISO 8601, UTC, milliseconds."""
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def iso(epoch_ms: int, zone: tzinfo = UTC) -> str:
+    """An instant in ISO 8601, milliseconds, as clocks of `zone` show it."""
+    text = datetime.fromtimestamp(epoch_ms / 1000, zone).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z") if zone is UTC else text

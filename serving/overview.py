@@ -149,9 +149,9 @@ def look(settings: Settings, lent: Callable[[], Session] | None = None) -> Overv
             return nothing
 
     with ThreadPoolExecutor(2) as pool:
-        asked = pool.submit(read, "redis", lambda: _redis(settings), {})
+        asked = pool.submit(read, "redis", lambda: _redis(settings), dict[str, CachedStatus]())
         asked_store = pool.submit(read, "cassandra", lambda: _cassandra(settings, lent), Stored({}, {}))
-        ends = read("kafka", lambda: _kafka(settings), {})
+        ends = read("kafka", lambda: _kafka(settings), dict[str, tuple[Source, int]]())
         cached, stored = asked.result(), asked_store.result()
     at_ms = time.time_ns() // 1_000_000
     names = {*cached, *stored.sources, *ends}

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 from topologies.errors import UsageError
@@ -111,7 +111,7 @@ def _span_s(view: View, question: Question) -> int:
     span_s = next((span_s for span_s in view.trend.spans_s if span_name(span_s) == question.window), 0)
     if span_s and spanned:
         windows = " or ".join(window.name for window in view.windows)
-        raise UsageError(f"a trend is as of now and takes no --from and --to; for what was counted then ask for --window {windows}")
+        raise UsageError(f"a trend is as of now and takes no from and to; for what was counted then ask for window {windows}")
     return span_s
 
 
@@ -146,7 +146,7 @@ def _windows(view: View, question: Question) -> tuple[Window, Window]:
     """The window to read and the window to show."""
     spanned = question.from_ms is not None or question.to_ms is not None
     if question.to_ms is not None and question.to_ms <= (question.from_ms or 0):
-        raise UsageError("the span is empty: --to must be after --from")
+        raise UsageError("the span is empty: to must be after from")
     stored = {window.name: window for window in view.windows}
     shown = dict(stored)
     if not additive(view) and MINUTE.name in stored:
@@ -159,7 +159,7 @@ def _windows(view: View, question: Question) -> tuple[Window, Window]:
         there = [*spans, *stored, *(name for name in shown if name not in stored)]
         raise UsageError(f"{view.name} has no window {name!r}; it has {', '.join(there)}")
     if name == LIVE.name and spanned:
-        raise UsageError("the live window is now and takes no --from and --to; ask for another window")
+        raise UsageError("the live window is now and takes no from and to; ask for another window")
     return stored.get(name, MINUTE), shown[name]
 
 
@@ -182,16 +182,16 @@ def starts(plan: Plan, question: Question, newest_ms: int) -> list[int]:
     return list(range(first, end, length))
 
 
-def parse_instant(text: str) -> int:
-    """Epoch milliseconds of an instant written in ISO 8601 (UTC unless it says otherwise) or as epoch seconds or milliseconds."""
+def parse_instant(text: str, zone: tzinfo = UTC) -> int:
+    """Epoch milliseconds of an instant written in ISO 8601 (in `zone` unless it says otherwise) or as epoch seconds or milliseconds."""
     if re.fullmatch(r"\d{1,15}", text):
         value = int(text)
         return _within_time(value if value >= 10**11 else value * 1000, text)
     try:
         parsed = datetime.fromisoformat(text)
-    except ValueError:
+        return _within_time(int((parsed if parsed.tzinfo else parsed.replace(tzinfo=zone)).timestamp() * 1000), text)
+    except (ValueError, OverflowError):
         raise UsageError(f"{text!r} is no instant; write 2026-01-31T20:15, 2026-01-31T20:15:00Z or seconds since 1970") from None
-    return _within_time(int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000), text)
 
 
 def _within_time(instant_ms: int, text: str) -> int:

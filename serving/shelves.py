@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
+
+from cassandra.cluster import Session
 
 from connectors.bookmark_store import BookmarkRows
 from connectors.cassandra import close, connect
@@ -61,10 +63,12 @@ def whose(by: Mapping[str, str | None]) -> tuple[str, str]:
 class Shelves:
     """Both stores, opened when first needed. Use as a context manager; one thread."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, lent: Callable[[], Session] | None = None) -> None:
+        """lent: gives a session with Cassandra that stays its owner's; one of its own when None."""
         self._settings = settings
+        self._lent = lent
         self._redis = ShelfReader(settings.redis)
-        self._session: Any = None
+        self._session: Session | None = None
         self._rows: BookmarkRows | None = None
 
     def __enter__(self) -> Self:
@@ -98,10 +102,15 @@ class Shelves:
 
     def _stored(self, account: str, profile: str) -> dict[str, Mark]:
         if self._rows is None:
-            self._session = self._session or connect(self._settings.cassandra)
-            require_schema(self._session, self._settings.cassandra)
-            self._rows = BookmarkRows(self._session, self._settings.cassandra)
+            session = self._lent() if self._lent is not None else self._opened()
+            require_schema(session, self._settings.cassandra)
+            self._rows = BookmarkRows(session, self._settings.cassandra)
         return self._rows.shelf(account, profile)
+
+    def _opened(self) -> Session:
+        if self._session is None:
+            self._session = connect(self._settings.cassandra)
+        return self._session
 
 
 def merged(stored: Mapping[str, Mark], cached: Mapping[str, Mark]) -> dict[str, Mark]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import TracebackType
 from typing import Final, Self
@@ -94,6 +94,17 @@ class Known:
 
 
 @dataclass(frozen=True)
+class History:
+    """What Cassandra knows of the sources, as `Known` has it. counted: by source and table, below which offset its cells are there; None
+    when Cassandra was not asked."""
+
+    stored: Mapping[str, SourceStatus] = field(default_factory=dict)
+    ended: frozenset[str] = frozenset()
+    finished: frozenset[str] = frozenset()
+    counted: Mapping[str, Mapping[str, int]] | None = None
+
+
+@dataclass(frozen=True)
 class Answering:
     """Whose stores answer for a view, how those who wrote them declare it, and what is to be said about it (or nothing). away: that
     Cassandra did not answer when it was asked who does; empty when it did, or was not asked."""
@@ -111,15 +122,18 @@ class Stores:
         self,
         settings: Settings,
         views: Iterable[View] | None = None,
-        lender: Stores | None = None,
+        lent: Callable[[], Session] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        history_s: float = 0.0,
     ) -> None:
-        """views: as who wrote the stores declares them; this version's when None. lender: whose session with Cassandra is this one's too.
-        clock: seconds."""
+        """views: as who wrote the stores declares them; this version's when None. lent: gives a session with Cassandra that stays its
+        owner's; one of its own when None. clock: seconds. history_s: what Cassandra knows of the sources may be so old."""
         self._settings = settings
         self._parts = parts_of(VIEWS.values() if views is None else views)
-        self._lender = lender
+        self._lent = lent
         self._clock = clock
+        self._history_s = history_s
+        self._history: tuple[float, History] | None = None
         self._pointers: Mapping[str, Pointer] = {}
         self._looked_s: float | None = None
         self._untold = ""
@@ -145,7 +159,7 @@ class Stores:
         self.__dict__.pop("_rows", None)
         self.__dict__.pop("finals", None)
         session = self.__dict__.pop("_session", None)
-        if session is not None and self._lender is None:
+        if session is not None and self._lent is None:
             close(session)
 
     @cached_property
@@ -154,7 +168,7 @@ class Stores:
 
     @cached_property
     def _session(self) -> Session:
-        return connect(self._settings.cassandra) if self._lender is None else self._lender._session
+        return connect(self._settings.cassandra) if self._lent is None else self._lent()
 
     @cached_property
     def _cassandra(self) -> CellRows:
@@ -179,7 +193,8 @@ class Stores:
         if pointer is None:
             return Answering(self, view_named(name), self._untold, away)
         if opened is None:
-            opened = pointer, Stores(in_edition(self._settings, pointer.edition), (pointer.view,), self, self._clock)
+            edition = in_edition(self._settings, pointer.edition)
+            opened = pointer, Stores(edition, (pointer.view,), lambda: self._session, self._clock, self._history_s)
             self._others[name] = opened
         return Answering(opened[1], pointer.view, pointer.note, away)
 
@@ -204,7 +219,7 @@ class Stores:
         """
         redis_away = ""
         cached: dict[str, SourceStatus] = {}
-        stored: dict[str, SourceStatus] = {}
+        history = History()
         unfinished: set[str] = set()
         ended: set[str] = set()
         try:
@@ -214,20 +229,36 @@ class Stores:
             ended = {name for name, status in found.items() if status.ended}
         except ServerAway as error:
             redis_away = str(error)
-        done, counted = frozenset[str](), ALL_COUNTED
         try:
             if not away:
-                stored = self._cassandra.statuses()
-                ended |= set(self._notes.ended())
-                done, counted = finished(stored, self._notes.finished()), Counted(stored, self._cassandra.counted(), ended)
+                history = self._asked_history()
         except ServerAway as error:
             away = str(error)
         if redis_away and away:
             raise ServerAway(f"neither store answers: {redis_away}; {away}")
+        stored, ended = history.stored, ended | history.ended
         behind = {name for name, status in stored.items() if name not in cached or cached[name].offset < status.offset}
-        lacking = frozenset(behind | unfinished)
         away = away and f"{away}; history was not looked at"
-        return Known(cached, stored, self._settings.kafka.topics, lacking, redis_away, away, frozenset(ended), done, counted)
+        return Known(
+            cached=cached,
+            stored=stored,
+            live_topics=self._settings.kafka.topics,
+            lacking=frozenset(behind | unfinished),
+            redis_away=redis_away,
+            away=away,
+            ended=frozenset(ended),
+            finished=history.finished,
+            counted=Counted(stored, history.counted, ended) if history.counted is not None else ALL_COUNTED,
+        )
+
+    def _asked_history(self) -> History:
+        now_s = self._clock()
+        if self._history is not None and now_s - self._history[0] < self._history_s:
+            return self._history[1]
+        stored = self._cassandra.statuses()
+        ended, done = frozenset(self._notes.ended()), finished(stored, self._notes.finished())
+        self._history = now_s, History(stored, ended, done, self._cassandra.counted())
+        return self._history[1]
 
     def checkpoints(self, sources: Iterable[str]) -> dict[str, int]:
         """The offset of the newest checkpoint of each of these sources that has one. Raises ServerAway or StoreError."""

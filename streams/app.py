@@ -12,9 +12,9 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from connectors.kafka import topic_ids
+from connectors.logs import at
 from streams.assignor import Place
 from streams.handover import Handover
-from streams.logs import at
 from streams.owners import Owners
 from streams.room import MIB
 from streams.transport import FETCH_BYTES, Consumer

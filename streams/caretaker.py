@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol
 
 from connectors.kafka import matching_topics, partition_counts, topic_ids
+from connectors.logs import at
 from streams.assignor import Place
-from streams.logs import at
 from streams.partition import PartitionOwner
 from topologies.errors import NoTopic, ServerAway, SourceError, StoreError
 from topologies.settings import Settings

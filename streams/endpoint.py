@@ -16,6 +16,7 @@ from typing import Final
 
 from prometheus_client.exposition import choose_encoder
 
+from connectors.sockets import listen
 from streams.health import Health
 from streams.metrics import REGISTRY
 from topologies.errors import UsageError
@@ -48,19 +49,12 @@ class Endpoint:
 
         Raises UsageError when it cannot listen there.
         """
-        host, port = self._settings.http_host, self._settings.http_port
         self._main = asyncio.get_running_loop()
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            self._socket = socket.create_server((host, port), family=family)
-        except OSError as error:
+            self._socket, address = listen(self._settings.http_host, self._settings.http_port, "worker", "worker")
+        except UsageError:
             self._loop.close()
-            raise UsageError(
-                f"the worker's HTTP port {port} at {host} cannot be had ({error.strerror or error}); "
-                "set worker.http_port to a free one, or to 0 for any, and worker.http_host to an address of this machine"
-            ) from error
-        shown = f"[{host}]" if family == socket.AF_INET6 else host
-        address = f"http://{shown}:{self._socket.getsockname()[1]}"
+            raise
         self._thread.start()
         return address
 

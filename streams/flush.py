@@ -17,10 +17,10 @@ from weakref import WeakKeyDictionary
 
 from connectors.bookmark_store import BookmarkStore
 from connectors.cassandra_store import CellStore
+from connectors.logs import at
 from connectors.redis_cache import CellCache, FlushOutcome
 from streams import metrics
 from streams.assignor import Place
-from streams.logs import at
 from streams.metered import CpuMeter
 from streams.partition import FOREIGN, PartitionOwner
 from topologies.bookmarks import MarksTaken

@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from functools import partial
 from typing import Any, Final, Protocol
 
+from connectors.logs import at
 from streams.assignor import Assignor, Place
-from streams.logs import at
 from streams.owners import Owners, sources
 from streams.partition import PartitionOwner
 from topologies.errors import CheckpointError, ServerAway, SourceError, StoreError

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from connectors.checkpoints import CheckpointStore
 from connectors.kafka import partition_offsets, topic_ids
+from connectors.logs import at
 from streams.assignor import Place
 from streams.letters import Letters
-from streams.logs import at
 from streams.partition import PartitionOwner
 from streams.records import FetchedBatches
 from streams.restoring import Notes, restored

@@ -22,9 +22,9 @@ from functools import partial
 from typing import Final, Protocol
 
 from connectors.checkpoints import Checkpoint, CheckpointStore
+from connectors.logs import at
 from connectors.source_notes import Gap, Loss
 from streams import metrics
-from streams.logs import at
 from streams.partition import FOREIGN
 from topologies.errors import CheckpointError
 from topologies.fold import PartitionState

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from connectors import cassandra, cell_names
 from connectors.kafka import ensure_topics, matching_topics, topic_ids
+from connectors.logs import at, set_up
 from streams import records
 from streams.allocator import keep_freed_memory
 from streams.app import App, make_app
@@ -29,7 +30,6 @@ from streams.handover import Handover
 from streams.health import Health
 from streams.historian import Historian, History
 from streams.letters import Letters
-from streams.logs import at, set_up
 from streams.observing import Running, log_end, observe
 from streams.owners import Owners
 from streams.partition import PartitionOwner

@@ -121,6 +121,18 @@ class WorkerSettings:
 
 
 @dataclass(frozen=True)
+class ApiSettings:
+    http_host: str = setting("127.0.0.1", "address that the API listens on", form=GIVEN)
+    http_port: int = setting(8080, "port that it listens on; 0 for any free one, which the log and the ready file tell", most=65_535)
+    threads: int = setting(8, "so many questions are answered at the same time by one process", least=1, most=256)
+    most_waiting: int = setting(1_000, "so many more may wait; then it answers 503", least=1)
+    fresh_s: float = setting(0.1, "an answer is given again to the same question for so long, seconds", most=60)
+    timeout_s: float = setting(3.0, "a store that has not answered an API's question for so long is taken for away, seconds", least=0.01)
+    drain_s: float = setting(10.0, "answers that were begun may take so long when the API is asked to stop, seconds")
+    log_format: str = setting("text", "its log: text, lines for people, or json, an object a line", form=LOG_FORMS)
+
+
+@dataclass(frozen=True)
 class LocalSettings:
     directory: str = setting("var", "where local clusters, runs and logs are kept", form=GIVEN)
     traces: str = setting("../shared/data", "where the recorded playback traces are")
@@ -135,6 +147,7 @@ class Settings:
     redis: RedisSettings = field(default_factory=RedisSettings)
     cassandra: CassandraSettings = field(default_factory=CassandraSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
+    api: ApiSettings = field(default_factory=ApiSettings)
     local: LocalSettings = field(default_factory=LocalSettings)
 
     def environment(self) -> dict[str, str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from streams.logs import JsonLines, at, set_up
+from connectors.logs import JsonLines, at, set_up
 from topologies.errors import UsageError
 from topologies.sources import Source
 

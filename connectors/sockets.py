@@ -1,0 +1,25 @@
+"""Sockets that our own doors listen on."""
+
+from __future__ import annotations
+
+import socket
+
+from topologies.errors import UsageError
+
+
+def listen(host: str, port: int, section: str, what: str) -> tuple[socket.socket, str]:
+    """A listening socket, and its address, `http://host:port`. port 0: any free one.
+
+    section: of the settings `http_host` and `http_port` that said so; what: whose port it is, for the message. Raises UsageError when it
+    cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        opened = socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise UsageError(
+            f"the {what}'s HTTP port {port} at {host} cannot be had ({error.strerror or error}); "
+            f"set {section}.http_port to a free one, or to 0 for any, and {section}.http_host to an address of this machine"
+        ) from error
+    shown = f"[{host}]" if family == socket.AF_INET6 else host
+    return opened, f"http://{shown}:{opened.getsockname()[1]}"
