@@ -20,6 +20,7 @@ from topologies.settings import Settings
 DRAIN_S: Final = 30.0
 """A worker that is asked to stop may take so long to store what it has; then it is killed."""
 COMMAND: Final = (sys.executable, "-m", "marquee", "worker")
+SERVE: Final = (sys.executable, "-m", "marquee", "serve")
 
 
 @dataclass
@@ -47,13 +48,16 @@ class Workers:
         *,
         cores: Sequence[int] | None = None,
         command: Sequence[str] = COMMAND,
+        role: str = "worker",
     ) -> None:
-        """Starts nothing yet. `cores`: the worker with index i is pinned to cores[i % len(cores)]."""
+        """Starts nothing yet. `cores`: the worker with index i is pinned to cores[i % len(cores)]. command, role: what they run and are
+        named after, where that is not `marquee worker`."""
         self.directory = directory.resolve()
         self._settings = settings
         self._count = count
         self._cores = cores
         self._command = tuple(command)
+        self._role = role
         self._workers: list[Worker] = []
 
     def start(self) -> None:
@@ -68,8 +72,7 @@ class Workers:
         return index
 
     def _started(self, index: int) -> Worker:
-        name = self._settings.worker.name or "worker"
-        name = f"{name}-{index}"
+        name = f"{self._settings.worker.name or self._role}-{index}"
         logs = self.directory / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         ready_file = self.directory / f"worker-{name}.ready"

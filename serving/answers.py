@@ -75,6 +75,7 @@ class Answer:
 
     final: no event can change it any more. read: how many stored windows (of accounting: sources) each store gave.
     span_ms: from and to (exclusive), None for now. units: of the measures that have one. errors: the relative error of what is estimated.
+    fractions: the measures that can be no whole number.
     """
 
     view: str
@@ -90,6 +91,7 @@ class Answer:
     notes: tuple[str, ...] = ()
     units: Mapping[str, str] = field(default_factory=dict)
     errors: Mapping[str, float] = field(default_factory=dict)
+    fractions: frozenset[str] = frozenset()
 
     def document(self, zone: tzinfo = UTC) -> dict[str, Any]:
         """The answer as JSON has it: instants in ISO 8601, as clocks of `zone` show them, and, named `_ms`, in epoch milliseconds."""
@@ -161,6 +163,7 @@ def _ask(answering: Answering, planned: Plan, question: Question, clock: Clock) 
         notes=(*(note for one in columns for note in one.notes), *_notes(planned, known, wanted, readings[0]), *_older(columns, readings)),
         units={name: unit for one in columns for name, unit in one.units.items()},
         errors={name: error for one in columns for name, error in one.errors.items()},
+        fractions=frozenset().union(*(one.fractions for one in columns)),
     )
 
 
@@ -183,6 +186,7 @@ def _ask_trend(stores: Stores, known: Known, planned: Plan, trend: Trend, clock:
         span_ms=past.span_ms if standing.as_of_ms >= 0 else None,
         read={"redis": len(reading.cached), "final": len(reading.final), "cassandra": len(reading.stored) - len(reading.final)},
         notes=(reckoned, *doubts),
+        fractions=frozenset(past.columns[1:]),
     )
 
 

@@ -37,6 +37,8 @@ class Columns(ABC, Generic[Cell]):
     names: tuple[str, ...]
     units: Mapping[str, str]
     """Of the columns that have one."""
+    fractions: frozenset[str] = frozenset()
+    """Names of the columns that can be no whole number."""
     errors: Mapping[str, float] = {}
     """Relative error of what is estimated, by measure."""
     notes: tuple[str, ...] = ()
@@ -93,6 +95,7 @@ class Integers(Numbers):
         declared: list[Measure | Rate] = [*(measures[at] for at in self._visible), *plan.view.rates]
         self.names = tuple(each.name for each in declared)
         self.units = {each.name: each.unit for each in declared if each.unit}
+        self.fractions = frozenset(rate.name for rate in plan.view.rates)
         self.absent = self._shown((0,) * len(measures))
 
     def over(self, first: Values, second: Values) -> Values:
@@ -115,6 +118,7 @@ class Quantiles(Numbers):
         self._quantiles = [Fraction(str(quantile)) for quantile in histogram.quantiles]
         self.names = histogram.columns
         points = self.names[1:]
+        self.fractions = frozenset(points)
         self.units = dict.fromkeys(points, histogram.unit) if histogram.unit else {}
         self.errors = {histogram.name: RELATIVE_ERROR}
         self.absent = (0, *(None for _ in points))

@@ -75,9 +75,15 @@ class Shelves:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes what was opened. Twice does nothing more."""
         self._redis.close()
-        if self._session is not None:
-            close(self._session)
+        self._rows = None
+        session, self._session = self._session, None
+        if session is not None:
+            close(session)
 
     def shelf(self, account: str, profile: str) -> Shelf:
         """The shelf, an empty one for whoever has none. Raises ServerAway when no store that is needed answers."""

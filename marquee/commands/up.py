@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +20,7 @@ from topologies.errors import ServerAway
 if TYPE_CHECKING:
     from cluster.local import LocalCluster
     from cluster.supervisor import Workers
+    from topologies.settings import Settings
 
 MOST_RESTARTS: Final = 5
 RESTARTS_WITHIN_S: Final = 600.0
@@ -28,7 +31,7 @@ RESTARTS_WITHIN_S: Final = 600.0
 @click.option("--workers", "count", type=click.IntRange(0, 256), default=1, show_default=True, help="Worker processes.")
 @pass_invocation
 def up(invocation: Invocation, count: int) -> int:
-    """Start Kafka, Cassandra, Redis and workers on this machine, and keep them up until Ctrl-C or `marquee down`.
+    """Start Kafka, Cassandra, Redis, workers and the API on this machine, and keep them up until Ctrl-C or `marquee down`.
 
     Data and logs stay in var/clusters/local. A port that is taken is replaced by a free one, and said; the other commands find the
     running cluster by themselves.
@@ -40,43 +43,58 @@ def up(invocation: Invocation, count: int) -> int:
       marquee -s kafka.bootstrap=127.0.0.1:19092 up --workers 0
     """
     from cluster.local import LocalCluster
-    from cluster.supervisor import Workers
+    from cluster.supervisor import SERVE, Workers
     from connectors.kafka import ensure_topics
 
     settings = invocation.settings
     directory = Path(settings.local.directory) / LOCAL
     cluster = LocalCluster(directory, settings)
-    workers: Workers | None = None
+    groups: list[Workers] = []
     with interruptible():
         try:
             cluster.start(say)
             ensure_topics(cluster.settings)
-            workers = Workers(cluster.settings, count, directory)
-            workers.start()
-            workers.wait_ready(progress=say)
-            _announce(cluster, count)
-            _watch(cluster, workers)
+            groups.append(Workers(cluster.settings, count, directory))
+            groups.append(Workers(_at_free_port(cluster.settings), 1, directory, command=SERVE, role="api"))
+            for group in groups:
+                group.start()
+            for group in groups:
+                group.wait_ready(progress=say)
+            _announce(cluster, count, groups[1])
+            _watch(cluster, groups)
         except KeyboardInterrupt:
             say("stopping: the workers drain, then the servers stop …")
         finally:
             with undisturbed():
-                if workers is not None:
-                    workers.stop_all()
+                for group in reversed(groups):
+                    group.stop_all()
                 cluster.stop()
     say("stopped")
     return 0
 
 
-def _announce(cluster: LocalCluster, count: int) -> None:
+def _at_free_port(settings: Settings) -> Settings:
+    """The settings with a port that the API can have."""
+    from cluster.ports import pick
+
+    wanted = settings.api.http_port
+    port = pick(wanted)
+    if wanted not in (port, 0):
+        say(f"port {wanted} is taken; the API gets {port}")
+    return replace(settings, api=replace(settings.api, http_port=port))
+
+
+def _announce(cluster: LocalCluster, count: int, api: Workers) -> None:
     settings = cluster.settings
     say(f"kafka      {settings.kafka.bootstrap}")
     say(f"redis      {settings.redis.url}")
     say(f"cassandra  {','.join(settings.cassandra.hosts)}:{settings.cassandra.port}")
+    say(f"api        {(api.ready(0) or {})['http']}, described at /docs")
     say(f"logs       {cluster.directory / 'logs'}")
     say(f"up with {count} worker{'' if count == 1 else 's'}; Ctrl-C or `marquee down` stops")
 
 
-def _watch(cluster: LocalCluster, workers: Workers) -> None:
+def _watch(cluster: LocalCluster, groups: Sequence[Workers]) -> None:
     """Starts again what ends on its own. Returns never; raises ServerAway when one will not stay up."""
     restarts: defaultdict[str, list[float]] = defaultdict(list)
 
@@ -91,9 +109,10 @@ def _watch(cluster: LocalCluster, workers: Workers) -> None:
         for name in cluster.watch():
             again(name, cluster.server(name).log)
             cluster.restart(name, say)
-        for index in workers.watch():
-            again(workers[index].name, workers[index].log)
-            workers.restart(index)
+        for group in groups:
+            for index in group.watch():
+                again(group[index].name, group[index].log)
+                group.restart(index)
         time.sleep(0.5)
 
 

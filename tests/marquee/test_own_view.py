@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import confluent_kafka as ck
+import httpx
 import pytest
 
-from cluster.supervisor import Workers
+from cluster.supervisor import SERVE, Workers
 from connectors.kafka import ensure_topics, partition_offsets
 from loadgen.ledger import Run
 from loadgen.load import LoadOptions, run_load
@@ -84,7 +85,7 @@ def events_of(settings: Settings, topic: str) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.timeout(300)
-def test_a_view_in_one_file_is_folded_stored_queried_listed_and_audited(computing: Settings, tmp_path: Path) -> None:
+def test_a_view_in_one_file_is_folded_stored_queried_served_listed_and_audited(computing: Settings, tmp_path: Path) -> None:
     ensure_topics(computing)
     with Workers(computing, 1, tmp_path) as workers:
         workers.wait_ready()
@@ -92,6 +93,7 @@ def test_a_view_in_one_file_is_folded_stored_queried_listed_and_audited(computin
         catch_up(computing, run.topic, lambda _: None, stuck_s=45.0)
         assert "stalling" in [view["view"] for view in asked(computing, tmp_path, "views")["views"]]
         assert_answers(computing, tmp_path, run)
+        assert_the_api_answers(computing, tmp_path, run)
         audited = asked(computing, tmp_path, "audit", run.name)
     assert audited["exact"]
     assert audited["views"]["stalling"]["cells"] > 0
@@ -102,6 +104,23 @@ def asked(settings: Settings, directory: Path, *arguments: str) -> Any:
     """What `marquee ARGUMENTS --json` says, of this cluster and with what is installed."""
     installed = {"PYTHONPATH": os.environ["PYTHONPATH"]}
     return document(marquee(directory, *arguments, "--json", environment={**settings.environment(), **installed}))
+
+
+def assert_the_api_answers(settings: Settings, directory: Path, run: Run) -> None:
+    """As the command line does, in a process of its own, which describes the view too."""
+    anywhere = replace(settings, api=replace(settings.api, http_port=0))
+    hours_s = {event["ts"] // 3_600_000 * 3_600 for event in events_of(settings, run.topic)}
+    start, end = min(hours_s), max(hours_s) + 3_600
+    told = asked(settings, directory, "query", "stalling", "--by", "cdn", "--from", str(start), "--to", str(end))["cells"]
+    with Workers(anywhere, 1, directory, command=SERVE, role="api") as doors:
+        doors.wait_ready()
+        with httpx.Client(base_url=(doors.ready(0) or {})["http"], timeout=60) as client:
+            answer = client.get("/v1/views/stalling", params={"by": "cdn", "from": start, "to": end}).json()
+            described = client.get("/docs/openapi.json").json()["paths"]["/v1/views/stalling"]["get"]
+    assert answer["measures"] == COLUMNS
+    assert sorted(answer["cells"], key=str) == sorted(told, key=str)
+    assert answer["cells"]
+    assert {"device", "app", "cdn"} <= {parameter["name"] for parameter in described["parameters"]}
 
 
 def assert_answers(settings: Settings, directory: Path, run: Run) -> None:

@@ -1,0 +1,37 @@
+"""`marquee serve`: one process of the API."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from marquee.invocation import Invocation, pass_invocation
+
+
+@click.command()
+@click.option("--ready-file", type=click.Path(path_type=Path, dir_okay=False), help="Create this file once it answers.")
+@pass_invocation
+def serve(invocation: Invocation, ready_file: Path | None) -> int:
+    """Answer over HTTP: every view, profiles' shelves, and how everything stands; /docs describes it. Ends on SIGTERM or Ctrl-C.
+
+    `marquee up` runs one already. Several may run at once, on ports of their own.
+
+    \b
+    Examples:
+      marquee serve
+      marquee -s api.http_port=0 serve
+      MARQUEE_API__HTTP_HOST=0.0.0.0 marquee serve
+      curl 'http://127.0.0.1:8080/v1/views/concurrents?top=10'
+      curl 'http://127.0.0.1:8080/v1/views/watch_time?by=region&format=csv'
+    """
+    settings = invocation.settings
+    if ready_file is not None and not os.access(ready_file.absolute().parent, os.W_OK | os.X_OK):
+        raise click.UsageError(f"--ready-file {ready_file}: its directory is not there or cannot be written")
+    from serving.api.server import run
+
+    return run(settings, ready_file)
+
+
+COMMAND = serve

@@ -1,0 +1,113 @@
+"""A request to a view is answered: asked, paged, brought into its form, or told that the client has it already."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from litestar import HttpMethod, Request, Response
+from litestar.datastructures.headers import Accept
+
+from serving.answers import Answer
+from serving.api.asking import Asker
+from serving.api.forms import Form, form_of, headers_of
+from serving.api.paging import Page, page
+from serving.api.parameters import Asked, asked, with_pinned
+from serving.api.problems import problem
+from serving.api.ranges import Rendered, Renderings, span_of
+from serving.api.tags import cache_control, matches, tag_of
+from topologies import accounting
+
+Requested = Request[Any, Any, Any]
+FEW_ROWS: Final = 500
+"""So many are brought into a form where they are, which takes less than a millisecond; more are on a thread."""
+COMPRESSED_BYTES: Final = 1_024
+"""A smaller answer goes as it is."""
+_LEVEL: Final = 4
+
+
+def asker_of(request: Requested) -> Asker:
+    """The one of the app that got this request."""
+    found: Asker = request.app.state.asker
+    return found
+
+
+async def respond(request: Requested, view: str) -> Response[bytes]:
+    """The response to a question about `view`. Raises as Asker.answer does, and UsageError for what cannot be meant."""
+    pairs = list(request.query_params.multi_items())
+    wanted = asked(view, pairs)
+    form = form_of(wanted.form, Accept(request.headers.get("accept", "*/*")))
+    span_asked = request.headers.get("range")
+    if request.method != HttpMethod.HEAD and span_asked is None:
+        return await _whole(request, pairs, wanted, form)
+    renderings: Renderings = request.app.state.renderings
+    key = (view, tuple(pairs), form.name)
+    rendered = renderings.get(key) if span_asked else None
+    if rendered is None:
+        paged = await _paged(request, wanted, form)
+        rendered = await _rendered(request, pairs, wanted, form, paged)
+        renderings.keep(key, rendered)
+    return _part(rendered, span_asked)
+
+
+async def _paged(request: Requested, wanted: Asked, form: Form) -> Page:
+    answer = await asker_of(request).answer(wanted.question)
+    ranked = wanted.question.top is not None or not _in_time(answer)
+    return page(answer, wanted.limit or form.rows, wanted.cursor, ranked=ranked)
+
+
+def _in_time(answer: Answer) -> bool:
+    """Whether its rows may be put in the order of time and key: a trend's are ranked, whatever was asked."""
+    return answer.view == accounting.NAME or "score" not in answer.measures
+
+
+async def _whole(request: Requested, pairs: list[tuple[str, str]], wanted: Asked, form: Form) -> Response[bytes]:
+    rendered = await _rendered(request, pairs, wanted, form, await _paged(request, wanted, form))
+    headers, body = rendered.headers, rendered.body
+    if matches(request.headers.get("if-none-match"), headers["ETag"]):
+        return Response(b"", status_code=304, headers=headers)
+    if len(body) >= COMPRESSED_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
+        body = await asyncio.to_thread(gzip.compress, body, _LEVEL)
+        headers["Content-Encoding"] = "gzip"
+    return Response(body, media_type=rendered.media_type, headers=headers)
+
+
+def _part(rendered: Rendered, span_asked: str | None) -> Response[bytes]:
+    length = len(rendered.body)
+    span = span_of(span_asked, length)
+    if span is None:
+        return Response(rendered.body, media_type=rendered.media_type, headers=rendered.headers)
+    if span[0] == span[1]:
+        return problem(416, f"it is {length:,} bytes long, and none of them is in {span_asked}", {"Content-Range": f"bytes */{length}"})
+    headers = {**rendered.headers, "Content-Range": f"bytes {span[0]}-{span[1] - 1}/{length}"}
+    return Response(rendered.body[span[0] : span[1]], status_code=206, media_type=rendered.media_type, headers=headers)
+
+
+async def _rendered(request: Requested, pairs: list[tuple[str, str]], wanted: Asked, form: Form, paged: Page) -> Rendered:
+    answer = paged.answer
+    following = _next(request, pairs, answer, paged.following)
+    headers = {
+        "ETag": tag_of(answer, f"{form.name} {wanted.zone}", following),
+        "Cache-Control": cache_control(answer),
+        "Vary": "Accept, Accept-Encoding",
+        "Accept-Ranges": "bytes",
+        **headers_of(answer),
+    }
+    if following is not None:
+        headers["Link"] = f'<{following}>; rel="next"'
+    few = len(answer.rows) <= FEW_ROWS
+    encode = form.encode
+    body = encode(answer, wanted.zone, following) if few else await asyncio.to_thread(encode, answer, wanted.zone, following)
+    return Rendered(body, form.media_type, headers)
+
+
+def _next(request: Requested, pairs: list[tuple[str, str]], answer: Answer, cursor: str | None) -> str | None:
+    """The address of the page behind the cursor: of the same span, which for a question without one is another a minute later."""
+    if cursor is None:
+        return None
+    pinned = {"cursor": cursor}
+    if answer.span_ms is not None:
+        pinned |= {"from": str(answer.span_ms[0]), "to": str(answer.span_ms[1]), "window": answer.window}
+    return f"{request.url.path}?{urlencode(with_pinned(pairs, pinned))}"

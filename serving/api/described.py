@@ -1,0 +1,144 @@
+"""What OpenAPI says of a view's address: its parameters, from its declaration, and the forms of its answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from litestar.openapi.spec import Example, OpenAPIMediaType, OpenAPIResponse, Operation, Parameter, Reference, Schema
+from litestar.openapi.spec.enums import OpenAPIType
+
+from serving.api.forms import FORMS
+from serving.api.parameters import MOST_ROWS, MOST_TOP
+from serving.api.problems import MEDIA_TYPE
+from serving.catalogue import spans_of
+from serving.questions import additive
+from topologies.view import DAY, HOUR, MINUTE, View
+
+_TEXT: Final = Schema(type=OpenAPIType.STRING)
+_VALUE: Final = Schema(type=[OpenAPIType.STRING, OpenAPIType.NUMBER, OpenAPIType.NULL])
+_INSTANT: Final = "ISO 8601, in `tz` unless it names its offset, or seconds or milliseconds since 1970"
+
+
+def _text(summary: str) -> Schema:
+    return Schema(type=OpenAPIType.STRING, description=summary)
+
+
+ANSWER: Final = Schema(
+    type=OpenAPIType.OBJECT,
+    description="An answer: its cells, and what they are worth.",
+    required=["view", "window", "dimensions", "measures", "cells", "as_of", "lag_s", "complete", "sources", "final", "notes", "next"],
+    properties={
+        "view": _TEXT,
+        "window": _TEXT,
+        "from": Schema(type=[OpenAPIType.STRING, OpenAPIType.NULL], description="start of the span; null for now"),
+        "to": Schema(type=[OpenAPIType.STRING, OpenAPIType.NULL], description="its end, which is not part of it"),
+        "dimensions": Schema(type=OpenAPIType.ARRAY, items=_TEXT),
+        "measures": Schema(type=OpenAPIType.ARRAY, items=_TEXT),
+        "units": Schema(type=OpenAPIType.OBJECT, additional_properties=_TEXT),
+        "errors": Schema(
+            type=OpenAPIType.OBJECT,
+            additional_properties=Schema(type=OpenAPIType.NUMBER),
+            description="relative error of what is estimated, by measure",
+        ),
+        "cells": Schema(
+            type=OpenAPIType.ARRAY,
+            items=Schema(type=OpenAPIType.OBJECT, additional_properties=_VALUE),
+            description="a row: start of its window where there are several, its dimensions, its measures",
+        ),
+        "as_of": Schema(type=[OpenAPIType.STRING, OpenAPIType.NULL], description="clock of the oldest source that was heard"),
+        "as_of_ms": Schema(type=[OpenAPIType.INTEGER, OpenAPIType.NULL]),
+        "lag_s": Schema(type=[OpenAPIType.NUMBER, OpenAPIType.NULL], description="now − as_of, seconds"),
+        "complete": Schema(type=OpenAPIType.NUMBER, description="sources heard ÷ sources known, 0 to 1"),
+        "sources": Schema(
+            type=OpenAPIType.OBJECT,
+            properties={"heard": Schema(type=OpenAPIType.INTEGER), "known": Schema(type=OpenAPIType.INTEGER)},
+        ),
+        "final": Schema(type=OpenAPIType.BOOLEAN, description="whether no event can change it any more"),
+        "read": Schema(
+            type=OpenAPIType.OBJECT,
+            additional_properties=Schema(type=OpenAPIType.INTEGER),
+            description="how many stored windows each store gave",
+        ),
+        "notes": Schema(type=OpenAPIType.ARRAY, items=_TEXT, description="what has to be known besides, in sentences"),
+        "next": Schema(type=[OpenAPIType.STRING, OpenAPIType.NULL], description="address of the next page, null behind the last"),
+    },
+)
+PROBLEM: Final = Schema(
+    type=OpenAPIType.OBJECT,
+    description="RFC 9457",
+    required=["type", "title", "status", "detail"],
+    properties={"type": _TEXT, "title": _TEXT, "status": Schema(type=OpenAPIType.INTEGER), "detail": _text("what to do, in a sentence")},
+)
+_MEASURED: Final = ("Marquee-As-Of", "Marquee-Lag-Seconds", "Marquee-Complete", "Marquee-Sources", "Marquee-Final")
+
+
+def problems(*statuses: int) -> dict[str, OpenAPIResponse | Reference]:
+    """The responses of these statuses that are not 2xx."""
+    said = {
+        304: "what the client has is this", 400: "it cannot be asked so", 404: "there is no such view", 406: "no form of it is accepted",
+        416: "Range names no byte of it",
+        503: "a store that is needed does not answer, or too much is asked",
+    }  # fmt: skip
+    body = {MEDIA_TYPE: OpenAPIMediaType(schema=PROBLEM)}
+    return {str(status): OpenAPIResponse(said[status], content=None if status == 304 else body) for status in statuses}
+
+
+def answers() -> dict[str, OpenAPIResponse | Reference]:
+    """The responses of an address that answers a question."""
+    content = {form.media_type: OpenAPIMediaType(schema=ANSWER if form.name == "json" else _TEXT) for form in FORMS.values()}
+    about = f"The answer. In every form the headers {', '.join(_MEASURED)} say what it is worth; `Link` has the next page."
+    part = OpenAPIResponse("The part of it that Range names.", content=content)
+    return {"200": OpenAPIResponse(about, content=content), "206": part, **problems(304, 400, 406, 416, 503)}
+
+
+def operation_of(view: View) -> type[Operation]:
+    """The operation that asks this view."""
+    parameters: list[Parameter | Reference] = [*_parameters(view)]
+
+    @dataclass
+    class Asks(Operation):
+        def __post_init__(self) -> None:
+            self.parameters = parameters
+            self.responses = answers()
+
+    return Asks
+
+
+def windows_of(view: View) -> list[str]:
+    """Every window and span that it can be asked in."""
+    peaks = [HOUR.name, DAY.name] if not additive(view) and any(window.name == MINUTE.name for window in view.windows) else []
+    return list(dict.fromkeys([*spans_of(view), *(window.name for window in view.windows), *peaks]))
+
+
+def _parameters(view: View) -> list[Parameter]:
+    by = " or ".join(" × ".join(grouping) or "nothing (the total)" for grouping in view.groupings)
+    names = list(view.dimensions)
+    found = [_query(name, f"only cells of this {name}", _TEXT) for name in names]
+    if names:
+        several = Schema(type=OpenAPIType.ARRAY, items=Schema(type=OpenAPIType.STRING, enum=names))
+        found.append(_query("by", f"a row for each value of these dimensions. It is kept by {by}", several))
+    windows = windows_of(view)
+    found += [
+        _query("top", "the best so many", Schema(type=OpenAPIType.INTEGER, minimum=1, maximum=MOST_TOP)),
+        _query("window", f"{windows[0]} unless given", Schema(type=OpenAPIType.STRING, enum=windows)),
+        _query("from", f"from this instant: {_INSTANT}", _TEXT, example="2026-01-31T20:00"),
+        _query("to", "up to this instant, which is not part of it", _TEXT, example="2026-01-31T21:00"),
+    ]
+    return [*found, *paged()]
+
+
+def paged() -> list[Parameter]:
+    """The parameters of every answer."""
+    limit = Schema(type=OpenAPIType.INTEGER, minimum=1, maximum=MOST_ROWS)
+    return [
+        _query("tz", "zone of instants that name none, and of those in the answer; UTC unless given", _TEXT, example="Europe/Berlin"),
+        _query("format", "the form, instead of the Accept header", Schema(type=OpenAPIType.STRING, enum=list(FORMS))),
+        _query("limit", "rows a page; 1,000 unless given, of CSV and Arrow 100,000", limit),
+        _query("cursor", "the page behind this place; from `next` of an answer", _TEXT),
+    ]
+
+
+def _query(name: str, description: str, schema: Schema, example: Any = None) -> Parameter:
+    examples = {"one": Example(value=example)} if example is not None else None
+    return Parameter(name, "query", schema=schema, description=description, required=False, examples=examples)

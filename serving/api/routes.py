@@ -1,0 +1,131 @@
+"""The API's addresses, under /v1. Each takes what it is asked by serving.api.parameters and is answered by the app's Asker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+from litestar import HttpMethod, Response, Router, route
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Operation, Schema
+from litestar.openapi.spec.enums import OpenAPIType
+from litestar.params import FromPath
+from litestar.types import OperationIDCreator
+
+from serving.api.answering import Requested, asker_of, respond
+from serving.api.described import answers, operation_of, paged, problems
+from serving.api.problems import NotThere
+from serving.catalogue import catalogue
+from topologies import accounting, continue_watching
+from topologies.errors import UsageError
+from topologies.view import View
+from topologies.views import VIEWS
+
+READ: Final = (HttpMethod.GET, HttpMethod.HEAD)
+
+
+def _named(stem: str) -> OperationIDCreator:
+    return lambda _handler, method, _path: stem if method == HttpMethod.GET else f"{stem}_{method.lower()}"
+
+
+def view_routes() -> Router:
+    """Everything under /v1."""
+    handlers: list[HTTPRouteHandler] = [_asking(view) for view in VIEWS.values()]
+    return Router("/v1", route_handlers=[list_views, ask_accounting, *handlers, no_view, continue_watching_of, status])
+
+
+@dataclass
+class Lists(Operation):
+    """What OpenAPI says of an address that takes no parameter and gives one JSON object."""
+
+    def __post_init__(self) -> None:
+        body = {"application/json": OpenAPIMediaType(schema=Schema(type=OpenAPIType.OBJECT))}
+        self.responses = {"200": OpenAPIResponse(self.summary or "It.", content=body), **problems(503)}
+
+
+@route("/views", http_method=READ, operation_class=Lists, summary="Every view, with its dimensions, windows and measures", tags=["views"])
+async def list_views() -> Response[bytes]:
+    """The catalogue."""
+    return _json({"views": catalogue()}, "public, no-cache")
+
+
+def _asking(view: View) -> HTTPRouteHandler:
+    @route(
+        f"/views/{view.name}",
+        http_method=READ,
+        operation_class=operation_of(view),
+        name=f"view {view.name}",
+        summary=view.summary,
+        operation_id=_named(f"ask_{view.name}"),
+        tags=["views"],
+    )
+    async def ask_view(request: Requested) -> Response[bytes]:
+        return await respond(request, view.name)
+
+    return ask_view
+
+
+@dataclass
+class AsksAccounting(Operation):
+    """What OpenAPI says of accounting."""
+
+    def __post_init__(self) -> None:
+        self.parameters = [*paged()]
+        self.responses = answers()
+
+
+@route(
+    f"/views/{accounting.NAME}",
+    http_method=READ,
+    operation_class=AsksAccounting,
+    operation_id=_named("ask_accounting"),
+    summary=accounting.SUMMARY,
+    tags=["views"],
+)
+async def ask_accounting(request: Requested) -> Response[bytes]:
+    """What became of every record."""
+    return await respond(request, accounting.NAME)
+
+
+@route("/views/{view:str}", http_method=READ, include_in_schema=False)
+async def no_view(view: FromPath[str]) -> Response[bytes]:
+    """What is said of a view that is not there."""
+    if view == continue_watching.NAME:
+        raise NotThere("continue_watching is a profile's: ask /v1/profiles/ACCOUNT/PROFILE/continue-watching")
+    raise NotThere(f"there is no view {view!r}; there are {', '.join(sorted(VIEWS))} and accounting")
+
+
+@dataclass
+class AsksShelf(Operation):
+    """What OpenAPI says of a profile's shelf."""
+
+    def __post_init__(self) -> None:
+        body = {"application/json": OpenAPIMediaType(schema=Schema(type=OpenAPIType.OBJECT))}
+        self.responses = {"200": OpenAPIResponse("Its unfinished titles, last watched first.", content=body), **problems(400, 503)}
+
+
+@route(
+    "/profiles/{account:str}/{profile:str}/continue-watching",
+    http_method=READ,
+    operation_class=AsksShelf,
+    operation_id=_named("continue_watching"),
+    summary=continue_watching.SUMMARY,
+    tags=["profiles"],
+)
+async def continue_watching_of(request: Requested, account: FromPath[str], profile: FromPath[str]) -> Response[bytes]:
+    """Where a profile stopped in which titles."""
+    if request.query_params:
+        raise UsageError("a profile's shelf is now, and whole: it takes no parameter")
+    shelf = await asker_of(request).shelf(account, profile)
+    return _json(shelf.document(), "private, no-store")
+
+
+@route("/status", http_method=READ, operation_class=Lists, summary="How servers, workers and partitions stand", tags=["operation"])
+async def status(request: Requested) -> Response[bytes]:
+    """What `marquee status --json` says."""
+    return _json((await asker_of(request).overview()).document(), "no-store")
+
+
+def _json(document: object, caching: str) -> Response[bytes]:
+    return Response(orjson.dumps(document), media_type="application/json", headers={"Cache-Control": caching})

@@ -1,0 +1,65 @@
+"""One process of the API: listens, says when it is ready, and drains on SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+from pathlib import Path
+
+import uvicorn
+
+from connectors.logs import set_up
+from connectors.sockets import listen
+from serving.api.app import application
+from topologies.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Server(uvicorn.Server):
+    """Says that it is ready once it answers, and that it drains before it does."""
+
+    def __init__(self, config: uvicorn.Config, address: str, ready_file: Path | None) -> None:
+        super().__init__(config)
+        self._address = address
+        self._ready_file = ready_file
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]  # its own types are of its version
+        """Begins to answer."""
+        await super().startup(sockets)  # type: ignore[arg-type]
+        if not self.started or self.should_exit:
+            return
+        log.info("ready: %s, which /docs describes", self._address)
+        if self._ready_file is not None:
+            partial = self._ready_file.with_suffix(".partial")
+            partial.write_text(json.dumps({"pid": os.getpid(), "http": self._address}))
+            partial.rename(self._ready_file)
+
+
+def run(settings: Settings, ready_file: Path | None) -> int:
+    """Answers until SIGTERM or SIGINT; returns the exit code. Raises UsageError when its port cannot be had."""
+    api = settings.api
+    set_up(api.log_format, "api")
+    opened, address = listen(api.http_host, api.http_port, "api", "API")
+    app = application(settings)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="on", server_header=False, timeout_graceful_shutdown=max(1, round(api.drain_s))
+    )
+    server = Server(config, address, ready_file)
+
+    def on_signal(_number: int, _frame: object) -> None:
+        """uvicorn stops by itself and then raises the signal again, which is not to end the process on its way out."""
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        asyncio.run(server.serve(sockets=[opened]))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        opened.close()
+        if ready_file is not None:
+            ready_file.unlink(missing_ok=True)
+    return 0 if server.started else 1
