@@ -5,20 +5,27 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from litestar import Litestar, Request, Response, get
 from litestar.datastructures import State
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.openapi.spec import Contact, License, Tag
+from litestar.static_files import create_static_files_router
 
 from serving.api.answering import asker_of
 from serving.api.asking import Asker
+from serving.api.metrics import measured, metrics
 from serving.api.problems import HANDLERS, problem
 from serving.api.ranges import Renderings
 from serving.api.routes import view_routes
 from topologies.errors import MarqueeError
 from topologies.settings import Settings
+
+ASSETS: Final = Path(__file__).parents[1] / "assets"
+SWAGGER: Final = "/assets/vendor/swagger-ui-dist"
 
 
 def application(settings: Settings) -> Litestar:
@@ -33,8 +40,9 @@ def application(settings: Settings) -> Litestar:
             await asker.close()
 
     return Litestar(
-        [view_routes(), healthz, readyz],
+        [view_routes(), healthz, readyz, metrics, openapi, create_static_files_router("/assets", [ASSETS], include_in_schema=False)],
         lifespan=[lifetime],
+        middleware=[measured],
         state=State({"renderings": Renderings()}),
         exception_handlers=HANDLERS,
         openapi_config=_described(),
@@ -59,6 +67,12 @@ async def readyz(request: Request[Any, Any, Any]) -> Response[Any]:
     return Response({"status": "ready"})
 
 
+@get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
+    """What /docs shows, for programs."""
+    return Response(request.app.openapi_schema.to_schema())
+
+
 def _described() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Marquee",
@@ -73,4 +87,13 @@ def _described() -> OpenAPIConfig:
         tags=[Tag("views", "what is counted"), Tag("profiles", "what one profile has watched"), Tag("operation", "how it runs")],
         use_handler_docstrings=True,
         path="/docs",
+        render_plugins=[
+            SwaggerRenderPlugin(
+                path="/",
+                js_url=f"{SWAGGER}/swagger-ui-bundle.js",
+                css_url=f"{SWAGGER}/swagger-ui.css",
+                standalone_preset_js_url=f"{SWAGGER}/swagger-ui-standalone-preset.js",
+                favicon='<link rel="icon" href="data:,">',
+            )
+        ],
     )

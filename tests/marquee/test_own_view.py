@@ -116,7 +116,7 @@ def assert_the_api_answers(settings: Settings, directory: Path, run: Run) -> Non
         doors.wait_ready()
         with httpx.Client(base_url=(doors.ready(0) or {})["http"], timeout=60) as client:
             answer = client.get("/v1/views/stalling", params={"by": "cdn", "from": start, "to": end}).json()
-            described = client.get("/docs/openapi.json").json()["paths"]["/v1/views/stalling"]["get"]
+            described = client.get("/openapi.json").json()["paths"]["/v1/views/stalling"]["get"]
     assert answer["measures"] == COLUMNS
     assert sorted(answer["cells"], key=str) == sorted(told, key=str)
     assert answer["cells"]
