@@ -267,14 +267,15 @@ local function put(keys, args)
   return 'ok'
 end
 
--- KEYS src, src:keys   ARGV version, flush, how many puts there were, fields and values of the status. In one pipeline with its puts it runs
--- even if one of them failed.
+-- KEYS src, src:keys, channel   ARGV version, flush, how many puts there were, fields and values of the status. In one pipeline with its
+-- puts it runs even if one of them failed. Who listens to the channel is told that the source has changed.
 local function finish(keys, args)
   local standing_now, run, puts = standing(keys[1], args[1], args[2])
   if standing_now ~= 'ok' then return standing_now end
   if server_run() ~= run then return 'mismatch' end
   if puts ~= args[3] then return 'refused' end
   redis.call('HSET', keys[1], 'applied', args[1], unpack(args, 4))
+  redis.call('PUBLISH', keys[3], keys[1])
   return 'ok'
 end
 

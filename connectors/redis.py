@@ -15,6 +15,8 @@
     {prefix}{view}:{logic}:{window}:{start_ms}:{grouping}:b:{measure}  sorted set: key by −total, so that equal ones come in key order;
                                                                        every total down to some total, at least the greatest BOARD_FEWEST
 
+    {prefix}flushed                                  channel: the status key of a source whose flush has ended, told to who listens
+
     in a database of its own (`redis.shelves_db`), so that who looks through all keys of cells meets none of millions of shelves:
 
     {prefix}cw                                       mark of that database: without it, it was emptied
@@ -103,6 +105,11 @@ class RedisKeys:
 
     def board_by(self, stem: str, measure: str) -> str:
         return f"{stem}b:{measure}"
+
+    @property
+    def flushed(self) -> str:
+        """The channel that tells of each flush that has ended, by its status key."""
+        return f"{self.prefix}flushed"
 
     @property
     def shelved(self) -> str:

@@ -224,7 +224,7 @@ class CellCache:
         )  # fmt: skip
         fields = [item for pair in zip(STATUS_FIELDS, values, strict=True) for item in pair]
         ended = [version, flush, puts, *fields, "worker", worker, "http", self.address, "at_ms", at_ms]
-        yield "mq_end", 2, names[:2], ended
+        yield "mq_end", 3, [*names[:2], self._keys.flushed], ended
 
     def _puts(self, source: str, begun: _Begun, batches: Sequence[CellBatch], at_ms: int) -> Iterator[_Call]:
         for batch in batches:

@@ -126,6 +126,7 @@ class ApiSettings:
     http_port: int = setting(8080, "port that it listens on; 0 for any free one, which the log and the ready file tell", most=65_535)
     threads: int = setting(8, "so many questions are answered at the same time by one process", least=1, most=256)
     most_waiting: int = setting(1_000, "so many more may wait; then it answers 503", least=1)
+    most_streams: int = setting(5_000, "so many subscribers of live pushes may be connected to one process", least=1)
     fresh_s: float = setting(0.1, "an answer is given again to the same question for so long, seconds", most=60)
     timeout_s: float = setting(3.0, "a store that has not answered an API's question for so long is taken for away, seconds", least=0.01)
     drain_s: float = setting(10.0, "answers that were begun may take so long when the API is asked to stop, seconds")

@@ -5,5 +5,5 @@ routes.py       which address asks what                         asking.py   ques
 parameters.py   a query string → a question                     forms.py    an answer → bytes of the form that was asked for
 paging.py       pages of an answer, cursors                     tags.py     ETag and Cache-Control
 described.py    what OpenAPI says of a view                     problems.py errors as problem+json
-    metrics.py      what /metrics says
+    metrics.py      what /metrics says                             push.py     answers that go on being told, as they change
 """

@@ -9,16 +9,18 @@ from urllib.parse import urlencode
 
 from litestar import HttpMethod, Request, Response
 from litestar.datastructures.headers import Accept
+from litestar.response import Stream
 
 from serving.answers import Answer
 from serving.api.asking import Asker
-from serving.api.forms import Form, form_of, headers_of
+from serving.api.forms import FORMS, Form, form_of, headers_of
 from serving.api.paging import Page, page
 from serving.api.parameters import Asked, asked, with_pinned
 from serving.api.problems import problem
+from serving.api.push import Event, Hub
 from serving.api.ranges import Rendered, Renderings, span_of
 from serving.api.tags import cache_control, matches, tag_of
-from topologies import accounting
+from topologies.errors import UsageError
 
 Requested = Request[Any, Any, Any]
 FEW_ROWS: Final = 500
@@ -52,15 +54,33 @@ async def respond(request: Requested, view: str) -> Response[bytes]:
     return _part(rendered, span_asked)
 
 
+async def push(request: Requested, view: str) -> Stream:
+    """The response that goes on telling the answer to a question about `view`, as it changes. Raises as `respond`."""
+    pairs = list(request.query_params.multi_items())
+    wanted = asked(view, pairs)
+    if wanted.form not in (None, "json") or wanted.cursor is not None:
+        raise UsageError("a stream is one page of JSON: it takes no format and no cursor")
+    form, zone = FORMS["json"], wanted.zone
+
+    async def ask() -> Event:
+        answer = await asker_of(request).anew(wanted.question)
+        answer = page(answer, wanted.limit or form.rows, None, ranked=_ranked(wanted, answer)).answer
+        return Event.of(tag_of(answer, f"{form.name} {zone}", None), form.encode(answer, zone, None))
+
+    hub: Hub = request.app.state.hub
+    key = (view, tuple(sorted(pairs)))
+    events = await hub.stream(key, ask, request.headers.get("last-event-id"))
+    return Stream(events, media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+
+
 async def _paged(request: Requested, wanted: Asked, form: Form) -> Page:
     answer = await asker_of(request).answer(wanted.question)
-    ranked = wanted.question.top is not None or not _in_time(answer)
-    return page(answer, wanted.limit or form.rows, wanted.cursor, ranked=ranked)
+    return page(answer, wanted.limit or form.rows, wanted.cursor, ranked=_ranked(wanted, answer))
 
 
-def _in_time(answer: Answer) -> bool:
-    """Whether its rows may be put in the order of time and key: a trend's are ranked, whatever was asked."""
-    return answer.view == accounting.NAME or "score" not in answer.measures
+def _ranked(wanted: Asked, answer: Answer) -> bool:
+    """Whether its rows have an order of their own, and are not to be put in that of time and key: a trend's always have."""
+    return wanted.question.top is not None or "score" in answer.measures
 
 
 async def _whole(request: Requested, pairs: list[tuple[str, str]], wanted: Asked, form: Form) -> Response[bytes]:

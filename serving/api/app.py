@@ -19,6 +19,7 @@ from serving.api.answering import asker_of
 from serving.api.asking import Asker
 from serving.api.metrics import measured, metrics
 from serving.api.problems import HANDLERS, problem
+from serving.api.push import Hub
 from serving.api.ranges import Renderings
 from serving.api.routes import view_routes
 from topologies.errors import MarqueeError
@@ -35,7 +36,8 @@ def application(settings: Settings) -> Litestar:
     async def lifetime(app: Litestar) -> AsyncIterator[None]:
         asker = app.state.asker = Asker(settings)
         try:
-            yield
+            async with Hub(settings) as app.state.hub:
+                yield
         finally:
             await asker.close()
 

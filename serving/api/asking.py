@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 
 from connectors.cassandra import KeptSession
 from serving.answers import Answer, ask, ask_accounting
+from serving.api.metrics import READINGS
 from serving.api.problems import Busy
 from serving.overview import Overview, look
 from serving.questions import Question
@@ -68,6 +69,10 @@ class Asker:
         if len(answer.rows) > MOST_ROWS_KEPT:
             self._kept.pop(key, None)
         return answer
+
+    async def anew(self, question: Question) -> Answer:
+        """The answer, read after this was called."""
+        return await self._on_thread(lambda: self._ask(question))
 
     async def shelf(self, account: str, profile: str) -> Shelf:
         """The profile's shelf, as it is now."""
@@ -123,6 +128,7 @@ class Asker:
             self._under_way -= 1
 
     def _ask(self, question: Question) -> Answer:
+        READINGS.inc()
         stores = self._stores()
         return ask_accounting(stores) if question.view == accounting.NAME else ask(stores, question)
 

@@ -105,6 +105,33 @@ def operation_of(view: View) -> type[Operation]:
     return Asks
 
 
+@dataclass
+class Streams(Operation):
+    """The operation that streams an answer that takes no parameter."""
+
+    def __post_init__(self) -> None:
+        self.responses = streamed()
+
+
+def streamed() -> dict[str, OpenAPIResponse | Reference]:
+    """The responses of an address that streams."""
+    about = "Server-sent events named `answer`, each the answer as JSON; `Last-Event-ID` leaves out what the client has."
+    return {"200": OpenAPIResponse(about, content={"text/event-stream": OpenAPIMediaType(schema=_TEXT)}), **problems(400, 503)}
+
+
+def streaming_of(view: View) -> type[Operation]:
+    """The operation that streams this view."""
+    parameters: list[Parameter | Reference] = [each for each in _parameters(view) if each.name not in ("format", "cursor")]
+
+    @dataclass
+    class StreamsView(Operation):
+        def __post_init__(self) -> None:
+            self.parameters = parameters
+            self.responses = streamed()
+
+    return StreamsView
+
+
 def windows_of(view: View) -> list[str]:
     """Every window and span that it can be asked in."""
     peaks = [HOUR.name, DAY.name] if not additive(view) and any(window.name == MINUTE.name for window in view.windows) else []

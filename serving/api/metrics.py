@@ -27,7 +27,9 @@ SECONDS: Final = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
     registry=REGISTRY,
 )
+READINGS: Final = Counter("marquee_http_readings", "questions that were read from the stores", registry=REGISTRY)
 UNDER_WAY: Final = Gauge("marquee_http_questions", "questions that are being answered or wait for a thread", registry=REGISTRY)
+SUBSCRIBERS: Final = Gauge("marquee_http_subscribers", "streams that are open", registry=REGISTRY)
 
 
 def measured(app: ASGIApp) -> ASGIApp:
@@ -59,5 +61,6 @@ def measured(app: ASGIApp) -> ASGIApp:
 async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     """All of them, as Prometheus reads them."""
     UNDER_WAY.set(request.app.state.asker.under_way)
+    SUBSCRIBERS.set(request.app.state.hub.subscribers)
     encode, kind = choose_encoder(request.headers.get("accept", ""))
     return Response(encode(REGISTRY), media_type=kind, headers={"Cache-Control": "no-store"})

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import Final
 
 import orjson
-from litestar import HttpMethod, Response, Router, route
+from litestar import HttpMethod, Response, Router, get, route
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Operation, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import FromPath
+from litestar.response import Stream
 from litestar.types import OperationIDCreator
 
-from serving.api.answering import Requested, asker_of, respond
-from serving.api.described import answers, operation_of, paged, problems
+from serving.api.answering import Requested, asker_of, push, respond
+from serving.api.described import Streams, answers, operation_of, paged, problems, streaming_of
 from serving.api.problems import NotThere
 from serving.catalogue import catalogue
 from topologies import accounting, continue_watching
@@ -31,8 +32,10 @@ def _named(stem: str) -> OperationIDCreator:
 
 def view_routes() -> Router:
     """Everything under /v1."""
-    handlers: list[HTTPRouteHandler] = [_asking(view) for view in VIEWS.values()]
-    return Router("/v1", route_handlers=[list_views, ask_accounting, *handlers, no_view, continue_watching_of, status])
+    handlers: list[HTTPRouteHandler] = [made(view) for view in VIEWS.values() for made in (_asking, _streaming)]
+    return Router(
+        "/v1", route_handlers=[list_views, ask_accounting, stream_accounting, *handlers, no_view, no_stream, continue_watching_of, status]
+    )
 
 
 @dataclass
@@ -66,6 +69,21 @@ def _asking(view: View) -> HTTPRouteHandler:
     return ask_view
 
 
+def _streaming(view: View) -> HTTPRouteHandler:
+    @get(
+        f"/views/{view.name}/stream",
+        operation_class=streaming_of(view),
+        name=f"stream {view.name}",
+        summary=f"{view.summary}, pushed whenever it changes",
+        operation_id=f"stream_{view.name}",
+        tags=["views"],
+    )
+    async def stream_view(request: Requested) -> Stream:
+        return await push(request, view.name)
+
+    return stream_view
+
+
 @dataclass
 class AsksAccounting(Operation):
     """What OpenAPI says of accounting."""
@@ -88,12 +106,28 @@ async def ask_accounting(request: Requested) -> Response[bytes]:
     return await respond(request, accounting.NAME)
 
 
+@get(f"/views/{accounting.NAME}/stream", operation_class=Streams, operation_id="stream_accounting", summary="It, pushed", tags=["views"])
+async def stream_accounting(request: Requested) -> Stream:
+    """What became of every record, whenever it changes."""
+    return await push(request, accounting.NAME)
+
+
+@get("/views/{view:str}/stream", include_in_schema=False)
+async def no_stream(view: FromPath[str]) -> Response[bytes]:
+    """What is said of a view that is not there."""
+    raise _not_there(view)
+
+
 @route("/views/{view:str}", http_method=READ, include_in_schema=False)
 async def no_view(view: FromPath[str]) -> Response[bytes]:
     """What is said of a view that is not there."""
+    raise _not_there(view)
+
+
+def _not_there(view: str) -> NotThere:
     if view == continue_watching.NAME:
-        raise NotThere("continue_watching is a profile's: ask /v1/profiles/ACCOUNT/PROFILE/continue-watching")
-    raise NotThere(f"there is no view {view!r}; there are {', '.join(sorted(VIEWS))} and accounting")
+        return NotThere("continue_watching is a profile's: ask /v1/profiles/ACCOUNT/PROFILE/continue-watching")
+    return NotThere(f"there is no view {view!r}; there are {', '.join(sorted(VIEWS))} and accounting")
 
 
 @dataclass

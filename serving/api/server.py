@@ -7,9 +7,11 @@ import json
 import logging
 import os
 import signal
+import socket
 from pathlib import Path
 
 import uvicorn
+from litestar import Litestar
 
 from connectors.logs import set_up
 from connectors.sockets import listen
@@ -22,14 +24,24 @@ log = logging.getLogger(__name__)
 class Server(uvicorn.Server):
     """Says that it is ready once it answers, and that it drains before it does."""
 
-    def __init__(self, config: uvicorn.Config, address: str, ready_file: Path | None) -> None:
-        super().__init__(config)
+    def __init__(self, app: Litestar, address: str, ready_file: Path | None, drain_s: float) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                lifespan="on",
+                server_header=False,
+                timeout_graceful_shutdown=max(1, round(drain_s)),
+            )
+        )
+        self._app = app
         self._address = address
         self._ready_file = ready_file
 
-    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]  # its own types are of its version
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begins to answer."""
-        await super().startup(sockets)  # type: ignore[arg-type]
+        await super().startup(sockets)
         if not self.started or self.should_exit:
             return
         log.info("ready: %s, which /docs describes", self._address)
@@ -38,17 +50,18 @@ class Server(uvicorn.Server):
             partial.write_text(json.dumps({"pid": os.getpid(), "http": self._address}))
             partial.rename(self._ready_file)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answers what was begun; streams would go on for ever, so they end."""
+        self._app.state.hub.end()
+        await super().shutdown(sockets)
+
 
 def run(settings: Settings, ready_file: Path | None) -> int:
     """Answers until SIGTERM or SIGINT; returns the exit code. Raises UsageError when its port cannot be had."""
     api = settings.api
     set_up(api.log_format, "api")
     opened, address = listen(api.http_host, api.http_port, "api", "API")
-    app = application(settings)
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="on", server_header=False, timeout_graceful_shutdown=max(1, round(api.drain_s))
-    )
-    server = Server(config, address, ready_file)
+    server = Server(application(settings), address, ready_file, api.drain_s)
 
     def on_signal(_number: int, _frame: object) -> None:
         """uvicorn stops by itself and then raises the signal again, which is not to end the process on its way out."""
