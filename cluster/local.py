@@ -25,7 +25,8 @@ from topologies.settings import Settings
 # The slowest to start comes first.
 SERVERS: Final[dict[str, type[Server]]] = {"cassandra": CassandraServer, "redis": RedisServer, "kafka": KafkaServer}
 SERVICES: Final = ("kafka", "cassandra", "redis")
-READY_TIMEOUT_S: Final = 120.0
+READY_TIMEOUT_S: Final = 300.0
+"""Cassandra takes 10 s on a quiet machine. A server that ends while it starts is noticed at once."""
 
 
 def quietly(_: str) -> None:

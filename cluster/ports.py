@@ -1,16 +1,27 @@
-"""Free ports on the loopback interface."""
+"""Free ports on the loopback interface.
+
+A server listens seconds after its port was chosen. Who chooses a port therefore holds a lock on a file of that name until it ends, and no
+other process that looks for one here chooses it meanwhile.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import os
 import random
 import socket
+import tempfile
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 LOOPBACK: Final = "127.0.0.1"
 # Below Linux' range for outgoing connections (32768 and up), which could take a port between its choice and its use.
 _RANGE: Final = range(20_000, 32_768)
+_LOCKS: Final = Path(tempfile.gettempdir()) / f"marquee-ports-{os.getuid()}"
 _random = random.SystemRandom()
+_chosen: dict[int, int] = {}
+"""The descriptors that hold this process's locks, by port."""
 
 
 def is_free(port: int) -> bool:
@@ -34,11 +45,32 @@ def listening(port: int) -> bool:
 
 
 def pick(preferred: int = 0, taken: Iterable[int] = ()) -> int:
-    """The preferred port if it is free and not among `taken`, else any free one. 0 prefers none."""
+    """The preferred port if it is free and not among `taken`, else any free one. 0 prefers none.
+
+    No other process is given it while this one lives; this one may be given it again.
+    """
     avoid = set(taken)
-    if preferred and preferred not in avoid and is_free(preferred):
+    if preferred and preferred not in avoid and _choose(preferred):
         return preferred
     for port in _random.sample(_RANGE, len(_RANGE)):
-        if port not in avoid and is_free(port):
+        if port not in avoid and _choose(port):
             return port
     raise OSError("no free port between 20000 and 32767 on 127.0.0.1")
+
+
+def _choose(port: int) -> bool:
+    """Whether it is free, and no other process's choice."""
+    if port in _chosen:
+        return is_free(port)
+    _LOCKS.mkdir(mode=0o700, exist_ok=True)
+    lock = os.open(_LOCKS / str(port), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return False
+    if not is_free(port):
+        os.close(lock)
+        return False
+    _chosen[port] = lock
+    return True

@@ -20,13 +20,16 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float, every_s: float = 0.05) -> bool:
-    """True as soon as the condition holds, False when it did not within `timeout_s` seconds."""
+    """True as soon as the condition holds, False when it did not within `timeout_s` seconds: it is looked at once more after them, for who
+    waits may have been stopped meanwhile."""
     end = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > end:
+    while True:
+        last = time.monotonic() > end
+        if condition():
+            return True
+        if last:
             return False
         time.sleep(every_s)
-    return True
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from topologies.settings import Settings
 
 DRAIN_S: Final = 30.0
 """A worker that is asked to stop may take so long to store what it has; then it is killed."""
+READY_S: Final = 300.0
+"""A worker that has kernels to compile, beside others that do so too, may take so long to be ready. One that ends is noticed at once."""
 COMMAND: Final = (sys.executable, "-m", "marquee", "worker")
 SERVE: Final = (sys.executable, "-m", "marquee", "serve")
 
@@ -113,7 +115,7 @@ class Workers:
         """Whether it runs and has had its partitions since it was started."""
         return self._workers[index].process.alive() and self.ready(index) is not None
 
-    def wait_ready(self, timeout_s: float = 180.0, progress: Callable[[str], None] = quietly) -> None:
+    def wait_ready(self, timeout_s: float = READY_S, progress: Callable[[str], None] = quietly) -> None:
         """Returns when every living worker has its partitions. Raises ServerAway when one ends before, or the time is over."""
         said: set[int] = set()
 

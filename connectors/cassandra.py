@@ -116,7 +116,8 @@ class BoundedRetries:
 
 
 def connect(settings: CassandraSettings) -> Session:
-    """A session, without a keyspace; rows come as tuples, LOCAL_QUORUM both ways. Blocks for up to a few seconds; end it with `close`.
+    """A session, without a keyspace; rows come as tuples, LOCAL_QUORUM both ways. Blocks for up to a request's time-out, and
+    5 s at least, where one hangs; end it with `close`.
 
     Raises ServerAway when no contact point answers, StoreError when the login is refused, UsageError for a data centre that is not there.
     """
@@ -127,6 +128,7 @@ def connect(settings: CassandraSettings) -> Session:
         request_timeout=settings.timeout_s,
         row_factory=tuple_factory,
     )
+    patience_s = max(CONNECT_TIMEOUT_S, settings.timeout_s)
     cluster = Cluster(
         settings.hosts,
         settings.port,
@@ -138,8 +140,8 @@ def connect(settings: CassandraSettings) -> Session:
         compression=False,
         # The driver leaves Nagle's algorithm on: few writes in flight then wait for delayed acknowledgements, 11 ms against 0.7 ms each.
         sockopts=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
-        connect_timeout=CONNECT_TIMEOUT_S,
-        control_connection_timeout=CONNECT_TIMEOUT_S,
+        connect_timeout=patience_s,
+        control_connection_timeout=patience_s,
         reconnection_policy=ExponentialReconnectionPolicy(0.5, 2.0, max_attempts=None),
         idle_heartbeat_interval=10,
         idle_heartbeat_timeout=10,

@@ -24,7 +24,8 @@ from topologies.settings import Settings
 
 LEAD_MS: Final = 1_000
 """A live run starts so long after its processes are ready: their first chunk is made meanwhile."""
-READY_S: Final = 120.0
+READY_S: Final = 300.0
+"""A process that ends before is noticed at once."""
 
 
 @dataclass(frozen=True)

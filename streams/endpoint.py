@@ -23,6 +23,8 @@ from topologies.errors import UsageError
 from topologies.settings import WorkerSettings
 
 REQUEST_S: Final = 5.0
+LOOP_S: Final = 4.0
+"""Of these, for what the worker's loop has to answer."""
 HEAD_BYTES: Final = 8_192
 CONNECTIONS: Final = 64
 """More at once are turned away."""
@@ -124,7 +126,7 @@ class Endpoint:
 
         waiting = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(rendered(), self._main))
         try:
-            async with asyncio.timeout(REQUEST_S * 0.8):
+            async with asyncio.timeout(LOOP_S):
                 return 200, kind, await waiting
         except TimeoutError:
             return _said(503, "the worker's loop has not turned for seconds; /healthz says for how long")

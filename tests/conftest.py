@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cassandra import OperationTimedOut
+from cassandra import DriverException
 from cassandra.cluster import NoHostAvailable, Session
+from hypothesis import HealthCheck
+from hypothesis import settings as examples
 
 from cluster.local import SERVICES, LocalCluster
 from cluster.process import wait_until
@@ -20,19 +22,39 @@ from connectors.cassandra import close, connect
 from topologies.settings import Settings
 
 REPOSITORY = Path(__file__).parent.parent
+# No example is too slow: which machine runs the tests is not known, nor what else it does.
+examples.register_profile("patient", examples(), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+examples.load_profile("patient")
+
 FEW_VIEWS = ("concurrents", "watch_time")
 """What workers of tests compute where the test is not of the other views: those take time, and find nothing more."""
 
 
 @pytest.fixture(scope="session")
 def bare_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Few views, else defaults, with everything that is written below a temporary folder; no server's address is right in them."""
+    """Few views, and time-outs of a machine that may stand still for seconds; else defaults, with everything that is written below a
+    temporary folder. No server's address is right in them."""
     settings = Settings()
     local = dataclasses.replace(settings.local, directory=str(tmp_path_factory.mktemp("var")), jars=str(REPOSITORY / "var" / "jars"))
-    # Groups of tests are small and killed often.
-    kafka = dataclasses.replace(settings.kafka, session_timeout_s=6.0)
-    worker = dataclasses.replace(settings.worker, views=FEW_VIEWS)
-    return dataclasses.replace(settings, local=local, kafka=kafka, worker=worker)
+    return dataclasses.replace(
+        settings,
+        local=local,
+        kafka=dataclasses.replace(settings.kafka, session_timeout_s=30.0),
+        redis=dataclasses.replace(settings.redis, timeout_s=60.0),
+        cassandra=dataclasses.replace(settings.cassandra, timeout_s=60.0),
+        worker=dataclasses.replace(settings.worker, views=FEW_VIEWS),
+    )
+
+
+def impatient(settings: Settings) -> Settings:
+    """With the time-outs that workers have by default, and members of a group that are killed missed soon: for tests of what is away."""
+    defaults = Settings()
+    return dataclasses.replace(
+        settings,
+        kafka=dataclasses.replace(settings.kafka, session_timeout_s=6.0),
+        redis=dataclasses.replace(settings.redis, timeout_s=defaults.redis.timeout_s),
+        cassandra=dataclasses.replace(settings.cassandra, timeout_s=defaults.cassandra.timeout_s),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -59,9 +81,10 @@ def keyspaces(cluster: LocalCluster) -> Iterator[Session]:
 
 
 @pytest.fixture
-def settings(cluster: LocalCluster, keyspaces: Session, tmp_path: Path) -> Iterator[Settings]:
+def settings(cluster: LocalCluster, keyspaces: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """The cluster's settings with topics, group, keyspace, prefix and directory that only this test has. Its keyspaces go with it: each has
     some thirty tables, all of which every driver reads when it connects."""
+    monkeypatch.setattr("connectors.kafka.ANSWER_S", 60.0)  # the broker is there, and may be busy
     mark = uuid.uuid4().hex[:12]
     given = cluster.settings
     kafka = dataclasses.replace(
@@ -79,16 +102,16 @@ def settings(cluster: LocalCluster, keyspaces: Session, tmp_path: Path) -> Itera
         cassandra=dataclasses.replace(given.cassandra, keyspace=f"marquee_{mark}"),
         local=dataclasses.replace(given.local, directory=str(tmp_path / "var")),
     )
-    assert wait_until(lambda: _dropped(keyspaces, f"marquee_{mark}"), 120)
+    assert wait_until(lambda: dropped(keyspaces, f"marquee_{mark}"), 300)
 
 
-def _dropped(session: Session, stem: str) -> bool:
+def dropped(session: Session, stem: str) -> bool:
     """Whether there is no keyspace any more whose name begins so. False while Cassandra, which a test has stopped, is not back."""
     try:
         for (name,) in session.execute("SELECT keyspace_name FROM system_schema.keyspaces"):
             if name.startswith(stem):
-                session.execute(f"DROP KEYSPACE {name}", timeout=60)
-    except (NoHostAvailable, OperationTimedOut):
+                session.execute(f"DROP KEYSPACE IF EXISTS {name}", timeout=60)
+    except (NoHostAvailable, DriverException):
         return False
     return True
 

@@ -49,7 +49,7 @@ FAULTS: Final = "duplicates,late,malformed,out-of-order"
 STUCK_S: Final = 120.0
 """When all is healed and nothing has been applied for so long, with records left, the run has failed."""
 LOOK_EVERY_S: Final = 0.25
-READY_S: Final = 120.0
+READY_S: Final = 300.0
 """Three workers that start at once on a machine that does much else."""
 
 

@@ -65,7 +65,7 @@ def test_the_same_kafka_settings(services: dict[str, Any], cluster: LocalCluster
     given = services["kafka"]["environment"]
     admin = AdminClient({"bootstrap.servers": cluster.settings.kafka.bootstrap})
     resource = ConfigResource(ConfigResource.Type.BROKER, "1")
-    running = admin.describe_configs([resource])[resource].result(10)
+    running = admin.describe_configs([resource])[resource].result(60)
     for name in kafka.SETTINGS:
         assert str(given["KAFKA_" + name.upper().replace(".", "_")]) == running[name].value, name
 

@@ -25,17 +25,23 @@ def nobody() -> Iterator[int]:
         yield held.getsockname()[1]
 
 
+TIMEOUT_S = 300.0
+"""Of a request: far longer than it takes to tell that nobody listens."""
+
+
 def reach_kafka(port: int) -> None:
     given = Settings()
-    ensure_topics(dataclasses.replace(given, kafka=dataclasses.replace(given.kafka, bootstrap=f"127.0.0.1:{port}")))
+    kafka = dataclasses.replace(given.kafka, bootstrap=f"127.0.0.1:{port}", request_timeout_s=TIMEOUT_S)
+    ensure_topics(dataclasses.replace(given, kafka=kafka))
 
 
 def reach_cassandra(port: int) -> None:
-    connect(dataclasses.replace(Settings().cassandra, port=port))
+    connect(dataclasses.replace(Settings().cassandra, port=port, timeout_s=TIMEOUT_S))
 
 
 def reach_redis(port: int) -> None:
-    reader = CellReader(dataclasses.replace(Settings().redis, url=f"redis://:secret@127.0.0.1:{port}/0"), ())
+    url = f"redis://:secret@127.0.0.1:{port}/0"
+    reader = CellReader(dataclasses.replace(Settings().redis, url=url, timeout_s=TIMEOUT_S), ())
     try:
         reader.statuses()
     finally:
@@ -62,7 +68,7 @@ def test_a_server_that_is_away_is_named_in_one_sentence(
     assert setting in said
     assert "\n" not in said
     assert "secret" not in said
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < TIMEOUT_S / 2
     assert capfd.readouterr() == ("", "")
 
 

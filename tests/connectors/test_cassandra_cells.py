@@ -143,7 +143,7 @@ async def test_a_source_in_the_middle_of_a_flush_is_waited_for(store: CellStore,
     await store.write_packs(source(), 20, [watched(HOUR_MS, "a", 20)])
     with pytest.raises(StoreError, match=r"had unfinished flushes in Cassandra for 0\.2 s"):
         await asyncio.to_thread(rows.source_cells, str(source()), 0.2)
-    reading = asyncio.create_task(asyncio.to_thread(rows.source_cells, str(source()), 30.0))
+    reading = asyncio.create_task(asyncio.to_thread(rows.source_cells, str(source()), 120.0))
     await store.write_packs(source(), 20, [watched(2 * HOUR_MS, "a", 20)])
     await store.write_status(status(0, 20))
     seen, cells = await reading
@@ -152,25 +152,27 @@ async def test_a_source_in_the_middle_of_a_flush_is_waited_for(store: CellStore,
 
 
 async def test_a_reader_of_a_busy_source_only_ever_sees_whole_offsets(store: CellStore, rows: CellRows) -> None:
-    """Every flush makes all packs carry its offset: a look with two offsets in it would be torn."""
+    """Every flush makes all packs carry its offset: a look with two offsets in it would be torn. The source rests longer after each, so
+    that the slowest reader has its turn."""
     stop = threading.Event()
 
     async def write() -> int:
-        version = 0
+        version, rest_s = 0, 0.5
         while not stop.is_set():
             version += 1
             packs = [watched(HOUR_MS, f"title {number}", version) for number in (1, 2, 3)]
             packs += [watched(2 * HOUR_MS, f"title {number}", version) for number in (1, 2, 3)]
             await store.write_packs(source(), version, packs)
             await store.write_status(status(0, version))
-            await asyncio.to_thread(stop.wait, 0.5)
+            await asyncio.to_thread(stop.wait, rest_s)
+            rest_s *= 1.2
         return version
 
     def read() -> list[int]:
         offsets: list[int] = []
         while len(offsets) < 3:
             if str(source()) in rows.statuses():
-                seen, cells = rows.source_cells(str(source()))
+                seen, cells = rows.source_cells(str(source()), 300.0)
                 assert {values[0] for values in cells.values()} == {seen.offset}
                 offsets.append(seen.offset)
         return offsets

@@ -6,7 +6,6 @@ import dataclasses
 import re
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -56,14 +55,9 @@ def test_a_topic_id_is_written_as_kafka_writes_it(settings: Settings, cluster: L
     names = [f"{settings.kafka.backfill_prefix}{number}" for number in range(12)]
     for name in names:
         ensure_topic(settings, name, live=False, partitions=1)
-    told: dict[str, str] = {}
-
-    def written() -> bool:  # the broker answers before it has made a topic's directory
-        told.update({path.parent.name: path.read_text() for path in Path(cluster.directory).rglob("partition.metadata")})
-        return all(f"{name}-0" in told for name in names)
-
-    assert wait_until(written, 30.0)
-    kept = {name: re.findall(r"topic_id: (\S{22})\n?", told[f"{name}-0"])[0] for name in names}
+    files = {name: cluster.server("kafka").directory / "data" / f"{name}-0" / "partition.metadata" for name in names}
+    assert wait_until(lambda: all(file.exists() for file in files.values()), 120)  # the broker answers before it has made them
+    kept = {name: re.findall(r"topic_id: (\S{22})\n?", file.read_text())[0] for name, file in files.items()}
     assert topic_ids(settings, names) == kept
     assert len(set(kept.values())) == len(names)
 

@@ -302,7 +302,7 @@ async def test_a_promoted_replica_that_lacks_the_last_second_is_brought_up_to_da
             replica.replicaof("127.0.0.1", server.server("redis").ports["redis"])
             await write_both(cache, 10)
             wanted = f"{settings.redis.prefix}src:{source(1)}"
-            assert wait_until(lambda: replica.hget(wanted, "applied") == b"10", 30)
+            assert wait_until(lambda: replica.hget(wanted, "applied") == b"10", 120)
             replica.replicaof("NO", "ONE")
         await write_both(cache, 11, 10)  # which the replica never gets
         reader = CellReader(place, VIEWS)

@@ -8,6 +8,7 @@ import random
 import struct
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 import redis
+from cassandra.cluster import Session
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from cluster.local import LocalCluster
+from cluster.process import wait_until
 from connectors.cassandra import close, connect
 from connectors.cassandra_schema import ensure_schema
 from connectors.cassandra_store import CellStore
@@ -33,6 +36,7 @@ from loadgen.audit_log import copy_log, log_ends
 from loadgen.audit_report import AuditResult
 from loadgen.audit_strict import TYPES
 from loadgen.ledger import PartitionSpan, Run, create_run
+from tests.conftest import dropped
 from tests.loadgen.audit_tables import WALKED
 from tests.loadgen.audit_walk import T0, Cell, Record, walked
 from tests.topologies.packed import encode_pack
@@ -127,13 +131,14 @@ def place(settings: Settings) -> Place:
 
 
 @pytest.fixture(scope="module")
-def right(cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """The same for tests that change nothing in it."""
-    given, mark = cluster.settings, "audited"
+def right(cluster: LocalCluster, keyspaces: Session, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """The same for tests that change nothing in it. It is made anew where a process comes back to these tests after others."""
+    given, mark = cluster.settings, f"audited_{uuid.uuid4().hex[:12]}"
     kafka = replace(given.kafka, topics=(mark,), backfill_prefix=f"{mark}.backfill.")
     local = replace(given.local, directory=str(tmp_path_factory.mktemp("var")))
     cached, stored = replace(given.redis, prefix=f"{mark}:"), replace(given.cassandra, keyspace=mark)
-    return filled(replace(given, kafka=kafka, local=local, redis=cached, cassandra=stored))
+    yield filled(replace(given, kafka=kafka, local=local, redis=cached, cassandra=stored))
+    assert wait_until(lambda: dropped(keyspaces, mark), 300)
 
 
 def filled(settings: Settings, redis_offset: int = LENGTH, cassandra_offset: int = LENGTH) -> Place:
@@ -172,7 +177,7 @@ def produce(place: Place, source: Source, records: list[tuple[bytes | None, byte
     producer = ck.Producer({"bootstrap.servers": place.settings.kafka.bootstrap, "acks": "all", "log_level": 0})
     for value, key, rts in records:
         producer.produce(place.topic, value, key, source.partition, delivered, timestamp=rts)
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
     assert not failed
 
 
@@ -421,13 +426,13 @@ def test_the_log_is_copied_with_its_gaps_and_without_what_was_aborted(settings: 
     topic = settings.kafka.topics[0]
     made_topic(settings, topic)
     producer = ck.Producer({"bootstrap.servers": settings.kafka.bootstrap, "transactional.id": topic, "log_level": 0})
-    producer.init_transactions(30)
+    producer.init_transactions(120)
     for number, commit in enumerate([True, False, True]):
         producer.begin_transaction()
         for _ in range(3):
             producer.produce(topic, str(number).encode(), None, 0, timestamp=T0 + number)
         assert producer.flush(30) == 0  # else an abort only forgets what was never sent
-        producer.commit_transaction(30) if commit else producer.abort_transaction(30)
+        producer.commit_transaction(120) if commit else producer.abort_transaction(120)
     ends = log_ends(settings, [topic, "a-topic-that-is-not-there"])
     assert [(end.source.partition, end.first, end.end) for end in ends] == [(0, 0, 12), (1, 0, 0)]
     files = copy_log(settings, {end.source: end.end for end in ends}, tmp_path, lambda _: None)

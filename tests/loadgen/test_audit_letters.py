@@ -123,7 +123,7 @@ def _what_retention_may_have_taken_is_counted_and_not_called_missing(place: Plac
     dead_letters = len(list(every_letter(place.settings, kafka.dead_topic)))
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
     for deleted in admin.delete_records([TopicPartition(kafka.dead_topic, 0, 5), TopicPartition(kafka.late_topic, 0, late)]).values():
-        deleted.result(timeout=10)
+        deleted.result(timeout=60)
     assert [gone_before_ms(place.settings, kafka.late_topic), len(list(read_letters(place.settings, kafka.late_topic)))] == [EVER, 0]
     assert len(list(every_letter(place.settings, kafka.dead_topic))) == dead_letters - 5
     for source in place.logs:

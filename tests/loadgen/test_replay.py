@@ -72,7 +72,6 @@ def events_of(file: Path, mapping: Path, scratch: Path) -> tuple[list[dict[str, 
         return [event for page in trace.pages("tag") for event in page], trace.unmapped
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("name", "rows", "sessions", "types"),
     [

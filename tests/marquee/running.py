@@ -17,7 +17,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 
 
 def marquee(
-    directory: Path, *arguments: str, environment: Mapping[str, str] | None = None, timeout_s: float = 60
+    directory: Path, *arguments: str, environment: Mapping[str, str] | None = None, timeout_s: float = 300
 ) -> subprocess.CompletedProcess[str]:
     """Runs `marquee ARGUMENTS` in a directory, seeing only these MARQUEE_ variables."""
     return subprocess.run(

@@ -115,22 +115,21 @@ class Failing(Watch):
 def test_a_watch_that_died_fails_the_bench_and_one_whose_server_was_away_for_a_moment_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     dead = Failing(ValueError("no offset"))
     dead.start()
-    dead.join(10)
+    dead.join()
     with pytest.raises(ValueError, match="no offset"):
         dead.end()
     struck = Failing(ServerAway("Redis does not answer."), ServerAway("Redis does not answer."))
     struck.start()
-    assert struck.looked.wait(10)
+    assert struck.looked.wait(60)
     struck.end()
     monkeypatch.setattr("marquee.applied.AWAY_S", 0.0)
     gone = Failing(ServerAway("Redis does not answer."))
     gone.start()
-    gone.join(10)
+    gone.join()
     with pytest.raises(ServerAway):
         gone.end()
 
 
-@pytest.mark.timeout(240)
 def test_stock_faust_does_the_work_that_marquee_is_compared_with(settings: Settings, tmp_path: Path) -> None:
     run = run_load(settings, LoadOptions(events=6_000, backfill_s=7_200.0, titles=50, processes=1), lambda _: None)
     found = run_stock(settings, run.topic, 4_000, tmp_path)

@@ -12,6 +12,7 @@ from marquee.chaos.kinds import BY_NAME, KINDS
 from marquee.chaos.plan import make_plan
 from marquee.chaos.trial import ChaosOptions, Trial
 from marquee.screen import Screen
+from tests.conftest import impatient
 from topologies.errors import SetupError
 from topologies.settings import Settings
 
@@ -21,9 +22,10 @@ SEEDS = (EVERY_KIND,)
 """(seed, faults) of runs with three workers. A seed that failed is added here once its cause is mended, with a word about what it was."""
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_800)
 @pytest.mark.parametrize(("seed", "faults"), SEEDS)
 def test_whatever_is_struck_the_audit_is_exact(seed: int, faults: int, cluster: LocalCluster, settings: Settings) -> None:
+    settings = impatient(settings)
     options = ChaosOptions(make_plan(seed, 3, faults=faults), rate=2_000, again="")
     trial = Trial(settings, options, Screen("chaos"))
     trial.directory.mkdir(parents=True)

@@ -15,7 +15,7 @@ from cluster.local import LocalCluster, quietly
 from cluster.process import wait_until
 from cluster.supervisor import Workers
 from connectors.redis import at_shelves
-from marquee.chaos.ground import EXCUSE_S, Exit, Ground
+from marquee.chaos.ground import Exit, Ground
 from marquee.chaos.kinds import BY_NAME, KINDS
 from marquee.chaos.lanes import Lanes
 from marquee.chaos.outsider import Outsider
@@ -58,11 +58,12 @@ def ground_with(settings: Settings, directory: Path, code: str, workers: int) ->
     return Ground(settings, LocalCluster(directory, settings), started, Outsider(settings.kafka, "none"))
 
 
-def test_a_drain_that_ends_badly_is_a_finding(bare_settings: Settings, tmp_path: Path) -> None:
+def test_a_drain_that_ends_badly_is_a_finding(bare_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("marquee.chaos.ground.EXCUSE_S", 600.0)
     ground = ground_of(bare_settings, tmp_path, 3)
     assert ground.drain(0)
     assert [(exit_.status, exit_.excused) for exit_ in ground.exits] == [(3, False)]
-    ground.struck_until["cassandra"] = ground.elapsed_s() - EXCUSE_S / 2
+    ground.struck_until["cassandra"] = ground.elapsed_s() - 300
     ground.drain(1)
     assert [(exit_.status, exit_.excused) for exit_ in ground.exits] == [(3, False), (3, True)]
 
@@ -103,7 +104,7 @@ def test_a_worker_that_has_no_partitions_yet_or_is_gone_is_not_hit(bare_settings
     fault = Planned(0, kind, lane_of(0), 0.0, 0.0, 5)
     assert not ground.stands(fault.lane)
     assert BY_NAME[kind].strike(ground, fault) is False
-    assert wait_until(lambda: ground.workers[0].log.read_text() == "starts\n", 30)
+    assert wait_until(lambda: ground.workers[0].log.read_text() == "starts\n", 120)
     assert ground.workers.watch() == []
     ground.workers[0].ready_file.write_text("{}")
     ground.workers[0].process.kill()

@@ -11,10 +11,9 @@ from tests.marquee.running import ROOT, Foreground, document, marquee, sentence
 JARS = {"MARQUEE_LOCAL__JARS": str(ROOT / "var" / "jars")}
 
 
-@pytest.mark.timeout(300)
 def test_up_is_found_by_the_other_commands_and_stopped_by_down(tmp_path: Path) -> None:
     with Foreground(tmp_path, "up", "--workers", "0", environment=JARS) as up:
-        up.wait_said("up with 0 workers", 150)
+        up.wait_said("up with 0 workers", 400)
         config = document(marquee(tmp_path, "config", "kafka", "--json"))
         assert config["kafka.bootstrap"]["from"] == "local cluster"
         assert config["kafka.bootstrap"]["value"] in up.said
@@ -23,16 +22,16 @@ def test_up_is_found_by_the_other_commands_and_stopped_by_down(tmp_path: Path) -
         assert [server["ok"] for server in status["servers"]] == [True, True, True]
         assert (len(status["sources"]), status["lag"]) == (8, 0)
         assert marquee(tmp_path, "down").returncode == 0
-        assert up.ended(60) == 0
+        assert up.ended(120) == 0
     assert not (tmp_path / "var/clusters/local/cluster.json").exists()
     assert "no local cluster" in sentence(marquee(tmp_path, "down"), 1)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_500)
 def test_the_demo_is_exact_and_leaves_nothing(tmp_path: Path) -> None:
     faults = "duplicates,late,malformed,out-of-order"
     arguments = ("demo", "--events", "20000", "--workers", "1", "--faults", faults, "--json")
-    found = document(marquee(tmp_path, *arguments, environment=JARS, timeout_s=500))
+    found = document(marquee(tmp_path, *arguments, environment=JARS, timeout_s=1_200))
     assert (found["exact"], found["generated"], found["unaccounted"]) == (True, 20_000, 0)
     assert found["received"] == found["applied"] + found["duplicate"] + found["late"] + found["dead"]
     assert min(found["duplicate"], found["late"], found["dead"]) > 0

@@ -85,7 +85,7 @@ class Scene:
         self.cached = True
         self.ready: list[set[Place]] = []
         self.crashes: list[BaseException] = []
-        self.handover = Handover(self.owners, self.settle, lambda places, _: self.ready.append(set(places)), release_s=0.2)
+        self.handover = Handover(self.owners, self.settle, lambda places, _: self.ready.append(set(places)), release_s=600.0)
         self.handover.attach(self.reader, self.crash)
 
     async def settle(self, owner: PartitionOwner) -> bool:
@@ -120,7 +120,7 @@ class Scene:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  # of whatever the condition looks at
             await asyncio.sleep(0.001)
 

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -174,7 +175,7 @@ async def test_what_a_cancelled_checkpoint_still_reads_is_not_written_over(monke
 
     def packed_late(snapshot: Snapshot) -> bytes:
         loop.call_soon_threadsafe(held.set)
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         packed = pack_state(snapshot)
         loop.call_soon_threadsafe(payload.set_result, packed)
         return packed
@@ -185,13 +186,13 @@ async def test_what_a_cancelled_checkpoint_still_reads_is_not_written_over(monke
     with monkeypatch.context() as slow:
         slow.setattr(checkpointing, "pack_state", packed_late)
         cancelled = asyncio.create_task(flush(owner_of(first)))
-        await asyncio.wait_for(held.wait(), 10)
+        await asyncio.wait_for(held.wait(), 60)
     cancelled.cancel()
     with pytest.raises(asyncio.CancelledError):
         await cancelled
     await flush(owner_of(second))
     go_on.set()
-    assert load_state(await asyncio.wait_for(payload, 10), SOURCE, NOW).canonical() == first.canonical()
+    assert load_state(await asyncio.wait_for(payload, 60), SOURCE, NOW).canonical() == first.canonical()
     assert kept.checkpoint is not None
     assert load_state(kept.checkpoint.payload, SOURCE, NOW).canonical() == second.canonical()
 
@@ -224,7 +225,7 @@ async def stopped(kept: Kept, owners: list[PartitionOwner]) -> CheckpointCycle:
 
 async def runs_until_working(cycle: CheckpointCycle) -> None:
     running = asyncio.create_task(cycle.run())
-    await asyncio.wait_for(cycle.working.wait(), 10)
+    await asyncio.wait_for(cycle.working.wait(), 60)
     running.cancel()
 
 
@@ -335,10 +336,12 @@ def test_small_ones_that_went_quiet_together_follow_each_other_at_once() -> None
     assert pace.chosen([owner_of(watched(1))], 100.1) is None, "what was had in advance is paid for"
 
 
-async def test_a_checkpoint_says_what_it_took() -> None:
+async def test_a_checkpoint_says_what_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copy's CPU is part of its cost. So that both can be compared, the time for which the fold stands still is CPU time here."""
+    monkeypatch.setattr(checkpointing, "time", SimpleNamespace(monotonic=time.monotonic, perf_counter=time.thread_time))
     kept, owner = Kept(), owner_of(watched(500))
     await CheckpointFlush(kept, Letters(KafkaSettings()), "w", iter([1.0, 3.0]).__next__)(owner)
     assert isinstance(owner.checkpoint, CheckpointFigures)
-    assert owner.checkpoint.cpu_s > 2.0 + owner.checkpoint.pause_s / 2
+    assert owner.checkpoint.cpu_s > 2.0 + owner.checkpoint.pause_s > 2.0
     assert kept.checkpoint is not None
     assert owner.checkpoint.bytes == len(kept.checkpoint.payload)

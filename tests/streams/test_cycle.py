@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from types import SimpleNamespace
 
 import pytest
 
@@ -92,7 +92,7 @@ async def test_a_request_without_an_answer_is_no_reason_to_leave_the_other_parti
 
     cached: list[int] = []
     storing = cycle(flush, abreast=1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await final_rounds(cycle(absent, abreast=1), storing)
     assert set(tried[2:]) == {0, 1, 2, 3}
     assert cached == [1], "an absent cache is waited for by nobody"
@@ -129,12 +129,12 @@ async def test_two_rounds_at_once_flush_no_partition_twice_at_once() -> None:
 
 @contextlib.asynccontextmanager
 async def running(flush: Callable[[PartitionOwner], Awaitable[None]], due: set[int], interval_s: float = 0.1) -> AsyncIterator[Cycle]:
-    """A cycle that runs until the block ends, at most 10 s; the partitions named are due."""
+    """A cycle that runs until the block ends, at most 60 s; the partitions named are due."""
     caching = Cycle("store", flush, lambda: OWNERS, interval_s, WorkerSettings(max_unacked_s=0.0), abreast=2)
     caching.due = lambda owner: owner.source.partition in due
     task = asyncio.create_task(caching.run())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             yield caching
     finally:
         task.cancel()
@@ -227,14 +227,25 @@ async def test_what_a_store_refuses_again_and_again_is_not_told_each_time_that_o
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
 
 
+NOW_S = 1_790_000_000.0
+"""Of the wall clock; the other one says 1,000."""
+
+
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both clocks that are looked at stand."""
+    monkeypatch.setattr("streams.flush.time", SimpleNamespace(time=lambda: NOW_S, monotonic=lambda: 1_000.0))
+
+
 def behind(lag_s: float, *, seen_s: float = 0.0, cached: int | None = 7, durable: int = 7) -> PartitionOwner:
     """A partition at offset 9 whose clock lags, and which has been brought to Redis so many seconds ago."""
     owner = PartitionOwner(OWNERS[0].source, PartitionState(OWNERS[0].source, (), offset=9), live=True, durable=durable, cached=cached)
-    owner.state.sessions.counters[CLOCK] = int((time.time() - lag_s) * 1000)
-    owner.cache_seen_s = owner.store_seen_s = time.monotonic() - seen_s
+    owner.state.sessions.counters[CLOCK] = int((NOW_S - lag_s) * 1000)
+    owner.cache_seen_s = owner.store_seen_s = 1_000.0 - seen_s
     return owner
 
 
+@pytest.mark.usefixtures("still")
 def test_who_is_far_behind_is_brought_to_redis_more_rarely() -> None:
     assert not cache_due(behind(60.0), lambda *_: False)
     assert cache_due(behind(60.0, seen_s=BEHIND_PAUSE_S), lambda *_: False)
@@ -243,6 +254,7 @@ def test_who_is_far_behind_is_brought_to_redis_more_rarely() -> None:
     assert cache_due(behind(-60.0), lambda *_: False)
 
 
+@pytest.mark.usefixtures("still")
 def test_who_is_far_behind_is_brought_to_cassandra_more_rarely() -> None:
     assert not store_due(behind(60.0, seen_s=BEHIND_STORE_S - 1), lambda *_: False)
     assert store_due(behind(60.0, seen_s=BEHIND_STORE_S), lambda *_: False)
@@ -250,6 +262,7 @@ def test_who_is_far_behind_is_brought_to_cassandra_more_rarely() -> None:
     assert store_due(behind(BEHIND_S / 2), lambda *_: False)
 
 
+@pytest.mark.usefixtures("still")
 @pytest.mark.parametrize("cached", [None, FOREIGN, 6])
 def test_redis_is_not_left_without_cells_nor_older_than_the_checkpoint(cached: int | None) -> None:
     assert cache_due(behind(60.0, cached=cached), lambda *_: False)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from streams.frames import LEAST_BYTES, MOST_BYTES, FrameConnection, FrameProtocol
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = 60.0
 
 
 def protocol(deliver: Callable[[memoryview], None]) -> FrameProtocol:

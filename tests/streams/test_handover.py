@@ -39,7 +39,10 @@ async def test_what_goes_is_stored_before_another_round_gives_it_away(scene: Sce
     assert scene.reader.assignor._claims.places == {A}
 
 
-async def test_what_cannot_be_stored_in_time_is_given_up_as_it_is(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_cannot_be_stored_in_time_is_given_up_as_it_is(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(scene.handover, "_release_s", 0.2)
     [owner] = await scene.folded(A)
     scene.storing.clear()
     scene.give(release=[A], settled=False)
@@ -89,7 +92,6 @@ async def test_a_worker_that_ends_stores_what_was_about_to_go_and_takes_nothing_
 
 async def test_what_goes_is_tried_again_within_its_time(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streams.handover.OPEN_AGAIN_S", 0.001)
-    monkeypatch.setattr(scene.handover, "_release_s", 5.0)
     [owner] = await scene.folded(A)
     scene.refusals = 3
     scene.give(release=[A], settled=False)
@@ -101,7 +103,6 @@ async def test_what_is_given_back_while_the_stores_refuse_it_is_the_cycles_affai
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("streams.handover.OPEN_AGAIN_S", 0.001)
-    monkeypatch.setattr(scene.handover, "_release_s", 60.0)
     [owner] = await scene.folded(A)
     scene.refusals = 1_000_000
     scene.give(release=[A], settled=False)

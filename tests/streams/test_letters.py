@@ -96,7 +96,7 @@ def block(*values: bytes) -> tuple[RecordBlock, list[Refused]]:
 
 
 async def test_a_batch_whose_letters_do_not_all_fit_the_queue_is_not_delivered_half_way(producer: PretendProducer) -> None:
-    sender = Letters(KafkaSettings(request_timeout_s=5.0))
+    sender = Letters(KafkaSettings(request_timeout_s=60.0))
     producer.room = 1
     sending = asyncio.create_task(sender.send(SOURCE, *block(b"one", b"two")))
     await asyncio.sleep(0)
@@ -110,7 +110,7 @@ async def test_a_batch_whose_letters_do_not_all_fit_the_queue_is_not_delivered_h
 
 
 async def test_letters_sent_meanwhile_are_not_waited_for(producer: PretendProducer) -> None:
-    sender = Letters(KafkaSettings(request_timeout_s=5.0))
+    sender = Letters(KafkaSettings(request_timeout_s=60.0))
     await sender.send(SOURCE, *block(b"one"))
     delivered = asyncio.create_task(sender.delivered())
     await asyncio.sleep(0)
@@ -121,7 +121,7 @@ async def test_letters_sent_meanwhile_are_not_waited_for(producer: PretendProduc
 
 
 async def test_a_refused_letter_is_told_at_once_and_sent_again(producer: PretendProducer) -> None:
-    sender = Letters(KafkaSettings(request_timeout_s=5.0))
+    sender = Letters(KafkaSettings(request_timeout_s=60.0))
     await sender.send(SOURCE, *block(b"one", b"two"))
     producer.answer(Refusal())
     producer.answer()
@@ -169,7 +169,7 @@ def test_a_tick_to_a_topic_that_was_deleted_ends_nothing_and_is_told_once(
 
 
 async def test_letters_whose_topic_was_deleted_are_kept_and_sent_when_it_is_back(producer: PretendProducer) -> None:
-    sender = Letters(KafkaSettings(request_timeout_s=5.0))
+    sender = Letters(KafkaSettings(request_timeout_s=60.0))
     producer.error = DELETED
     await sender.send(SOURCE, *block(b"one", b"two"))
     for _ in range(2):
@@ -199,7 +199,7 @@ async def delivered_by(other: PretendProducer, sender: Letters) -> None:
 async def test_a_producer_that_takes_nothing_more_is_replaced_and_what_is_open_is_sent_again(
     producer: PretendProducer, monkeypatch: pytest.MonkeyPatch, told: str
 ) -> None:
-    sender = Letters(KafkaSettings(request_timeout_s=5.0))
+    sender = Letters(KafkaSettings(request_timeout_s=60.0))
     await sender.send(SOURCE, *block(b"one", b"two"))
     producer.answer(Refusal())
     producer.error = DEAD_SINCE
@@ -221,7 +221,7 @@ async def test_a_producer_that_takes_nothing_more_is_replaced_and_what_is_open_i
 async def test_a_queue_that_stays_full_since_the_producer_is_dead_is_left(
     producer: PretendProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sender = Letters(KafkaSettings(request_timeout_s=5.0))
+    sender = Letters(KafkaSettings(request_timeout_s=60.0))
     producer.room = 1
     producer.fatal = DEAD
     other = PretendProducer({})

@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from types import SimpleNamespace
 
 import pytest
 
+from streams import metered as metered_module
 from streams.metered import CpuMeter
 
 
-def burn(seconds: float) -> None:
-    begun = time.thread_time()
-    while time.thread_time() - begun < seconds:
-        pass
+async def test_only_the_coroutines_own_steps_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    other, burnt_s = asyncio.Event(), 0
 
+    def burn(seconds: int) -> None:
+        nonlocal burnt_s
+        burnt_s += seconds
 
-async def test_only_the_coroutines_own_steps_are_counted() -> None:
-    other = asyncio.Event()
+    monkeypatch.setattr(metered_module, "time", SimpleNamespace(thread_time=lambda: burnt_s))
 
     async def own() -> str:
-        burn(0.02)
+        burn(2)
         await other.wait()
-        burn(0.02)
+        burn(3)
         return "done"
 
     async def between() -> None:
-        burn(0.3)
+        burn(100)
         other.set()
 
     meter = CpuMeter()
     busy = asyncio.create_task(between())
     assert await meter.run(own()) == "done"
     await busy
-    assert 0.04 <= meter.spent_s < 0.2
+    assert meter.spent_s == 5
 
 
 async def test_errors_come_through() -> None:

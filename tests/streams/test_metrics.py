@@ -35,15 +35,15 @@ Samples = dict[tuple[str, frozenset[str]], float]
 
 @pytest.fixture
 def observed(settings: Settings, tmp_path: Path) -> Iterator[Pipeline]:
-    """One worker that gives up on Cassandra soon and writes its log as JSON."""
+    """One worker that gives up on Cassandra in a few seconds and writes its log as JSON."""
     settings = dataclasses.replace(
         settings,
-        cassandra=dataclasses.replace(settings.cassandra, timeout_s=1.0),
+        cassandra=dataclasses.replace(settings.cassandra, timeout_s=5.0),
         worker=dataclasses.replace(settings.worker, log_format="json", cassandra_flush_s=1.0, checkpoint_s=0.5),
     )
     ensure_topics(settings)
     with Workers(settings, 1, tmp_path) as workers:
-        workers.wait_ready(120)
+        workers.wait_ready()
         yield Pipeline(settings, workers)
 
 
@@ -55,7 +55,7 @@ def address(pipeline: Pipeline) -> str:
 
 def scraped(pipeline: Pipeline) -> tuple[set[str], Samples]:
     """Names served, and every sample by name and labels' values."""
-    with urllib.request.urlopen(f"{address(pipeline)}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"{address(pipeline)}/metrics", timeout=60) as answer:
         text = answer.read().decode()
     families = list(text_string_to_metric_families(text))
     names = {f"{family.name}_total" if family.type == "counter" else family.name for family in families}
@@ -64,21 +64,20 @@ def scraped(pipeline: Pipeline) -> tuple[set[str], Samples]:
 
 def readiness(pipeline: Pipeline) -> tuple[int, dict[str, Any]]:
     try:
-        with urllib.request.urlopen(f"{address(pipeline)}/readyz", timeout=10) as answer:
+        with urllib.request.urlopen(f"{address(pipeline)}/readyz", timeout=60) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         with error:
             return error.code, json.load(error)
 
 
-@pytest.mark.timeout(240)
 def test_a_workers_metrics_are_the_numbers_of_the_stores_and_its_readiness_follows_cassandra(
     observed: Pipeline, cluster: LocalCluster
 ) -> None:
     run = observed.drive(LoadOptions(events=20_000, rate=10_000, faults="duplicates,late,malformed", processes=1))
-    assert readiness(observed)[0] == 200
-    catch_up(observed.settings, run.topic, lambda _: None, stuck_s=45.0)
-    assert wait_until(lambda: scraped(observed)[1]["marquee_checkpoint_seconds_count", NONE] > 0, 60)
+    catch_up(observed.settings, run.topic, lambda _: None)
+    assert wait_until(lambda: scraped(observed)[1]["marquee_checkpoint_seconds_count", NONE] > 0, 300)
+    assert wait_until(lambda: readiness(observed)[0] == 200, 300)
 
     with Stores(observed.settings) as stores:
         statuses = stores.known().best
@@ -115,7 +114,7 @@ def test_a_workers_metrics_are_the_numbers_of_the_stores_and_its_readiness_follo
 
     cluster.pause("cassandra")
     try:
-        assert wait_until(lambda: readiness(observed)[1]["stores"]["cassandra"] != "up", 60)
+        assert wait_until(lambda: readiness(observed)[1]["stores"]["cassandra"] != "up", 300)
         code, document = readiness(observed)
         assert code == 503
         assert "Cassandra" in document["reason"]
@@ -125,7 +124,7 @@ def test_a_workers_metrics_are_the_numbers_of_the_stores_and_its_readiness_follo
         assert samples["marquee_store_errors_total", frozenset({"cassandra", "away"})] > 0
     finally:
         cluster.resume("cassandra")
-    assert wait_until(lambda: readiness(observed)[0] == 200, 60)
+    assert wait_until(lambda: readiness(observed)[0] == 200, 300)
 
     lines = [json.loads(line) for line in observed.workers[0].log.read_text().splitlines()]
     [first, *_] = [line for line in lines if line["message"].startswith("Cassandra: ")]

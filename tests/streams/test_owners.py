@@ -145,7 +145,7 @@ async def test_a_state_with_half_of_a_batch_is_not_stored_by_who_flushes_it_alre
     async with busy:
         for flush in flushes:
             waiting.append(asyncio.create_task(flush(owner)))
-            await asyncio.wait_for(busy.asked.wait(), 10)
+            await asyncio.wait_for(busy.asked.wait(), 60)
             busy.asked.clear()
         with pytest.raises(MemoryError):
             await owners.fold(PLACE, FetchedBatches((), 3, 5, 0), None, no_seek)
@@ -169,11 +169,11 @@ async def test_a_batch_whose_letters_fail_is_not_in_a_checkpoint(
     letters._handing = busy = Busy()
     async with busy:
         folding = asyncio.create_task(owners.fold(PLACE, FetchedBatches((), 0, 1, 9), event, no_seek))
-        await asyncio.wait_for(busy.asked.wait(), 10)
+        await asyncio.wait_for(busy.asked.wait(), 60)
         busy.asked.clear()
         assert owner.state.offset == 1
         storing = asyncio.create_task(CheckpointFlush(checkpoints, letters, "w", lambda: 0.0)(owner))
-        await asyncio.wait_for(busy.asked.wait(), 10)
+        await asyncio.wait_for(busy.asked.wait(), 60)
     with pytest.raises(MemoryError):
         await folding
     await storing
@@ -192,7 +192,7 @@ async def test_an_error_of_the_agent_ends_the_worker(owners: Owners) -> None:
     error = SourceError("the log was cut")
     assert isinstance(app.consumer, Consumer)
     await app.agents["fold"]._on_error(app.agents["fold"], error)
-    await asyncio.wait_for(app.wait_until_stopped(), 5)
+    await asyncio.wait_for(app.wait_until_stopped(), 60)
     assert app.crash_reason is error
 
 

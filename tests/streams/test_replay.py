@@ -9,7 +9,6 @@ from tests.streams.conftest import Pipeline, assert_exact
 from tests.traces import recorded
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("name", ["lumos_chunks_2019-2021.csv.gz", "youtube_sessions_2015.csv.gz"])
 def test_a_replayed_trace_is_audited_exact(pipeline: Pipeline, name: str) -> None:
     file = recorded(pipeline.settings, name)

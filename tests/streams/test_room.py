@@ -38,7 +38,7 @@ class Scene:
 async def test_folding_waits_at_the_bound_and_goes_on_below_it(held: str, caplog: pytest.LogCaptureFixture) -> None:
     scene = Scene()
     setattr(scene, held, MIB)
-    await asyncio.wait_for(scene.room(), 1)
+    await asyncio.wait_for(scene.room(), 60)
     setattr(scene, held, MIB + 1)
     waiting = asyncio.create_task(scene.room())
     done, _ = await asyncio.wait([waiting], timeout=0.2)
@@ -49,7 +49,7 @@ async def test_folding_waits_at_the_bound_and_goes_on_below_it(held: str, caplog
     assert all((store.hurried > 0) == (held == "unacked") for store in scene.stores)
     assert "folding waits: 1,048,577 bytes" in caplog.text
     setattr(scene, held, MIB)
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 60)
     assert scene.room.open
 
 
@@ -60,7 +60,7 @@ async def test_folding_waits_while_the_durable_store_takes_nothing() -> None:
     done, _ = await asyncio.wait([waiting], timeout=0.1)
     assert not done
     scene.stores[1].working.set()
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 60)
 
 
 def test_fetches_are_counted_as_long_as_somebody_holds_them() -> None:

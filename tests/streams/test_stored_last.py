@@ -17,6 +17,7 @@ from topologies.settings import Settings
 async def test_what_was_not_stored_in_time_and_whose_topic_is_deleted_meanwhile_is_stored_on(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(scene.handover, "_release_s", 0.2)
     [owner] = await scene.folded(A)
     scene.storing.clear()
     monkeypatch.setattr(owners_module, "topic_ids", gone)

@@ -74,7 +74,7 @@ async def test_a_topic_made_anew_is_read_after_the_rebalance_while_the_old_one_i
             owner.durable = owner.stored = owner.state.offset
         return not away
 
-    handover = Handover(owners, settle, lambda *_: None, 1.0)
+    handover = Handover(owners, settle, lambda *_: None, 600.0)
     app.rebalancing = True
     watching: Any = Worker(settings, None)._watch_topics
     task = asyncio.create_task(watching(app, owners, handover))
