@@ -20,9 +20,9 @@ from typing import Any, Final, Generic
 from serving.cells import Cell, Found, Place, Shown, Sums, Values, added, greatest
 from serving.questions import Plan, additive
 from topologies.bins import RELATIVE_ERROR, middle_of
-from topologies.finals import cells_of
+from topologies.finals import cells_of, pack_of
 from topologies.packs import PackedCell, decode_pack
-from topologies.sketch_packs import decode_sketches
+from topologies.sketch_packs import PackedSketch, decode_sketches, encode_sketches
 from topologies.sketches import STANDARD_ERROR, Coupons, estimate, union
 from topologies.view import Distinct, Extreme, Histogram, Measure, Rate, View
 
@@ -57,6 +57,10 @@ class Columns(ABC, Generic[Cell]):
         return self.decoded(pack)
 
     @abstractmethod
+    def encoded(self, cells: Sequence[Found[Cell]]) -> bytes:
+        """The pack that `decoded` reads these cells in, of which no two have the same place."""
+
+    @abstractmethod
     def merged(self, first: Cell, second: Cell) -> Cell:
         """One cell of two of the same window: of two sources, or of two values of a dimension that is left out."""
 
@@ -77,6 +81,9 @@ class Numbers(Columns[Values]):
 
     def decoded_final(self, pack: bytes) -> Iterator[Found[Values]]:
         return map(_found, cells_of(pack, self.plan.grouping, self.plan.fixed.get(0)))
+
+    def encoded(self, cells: Sequence[Found[Values]]) -> bytes:
+        return pack_of([PackedCell(*cell) for cell in cells])
 
     def merged(self, first: Values, second: Values) -> Values:
         return added(first, second)
@@ -156,6 +163,9 @@ class Estimates(Columns[tuple[Coupons, ...]]):
 
     def decoded(self, pack: bytes) -> Iterator[Found[tuple[Coupons, ...]]]:
         return ((found.start_ms, found.grouping, found.key, (found.coupons,)) for found in decode_sketches(pack))
+
+    def encoded(self, cells: Sequence[Found[tuple[Coupons, ...]]]) -> bytes:
+        return encode_sketches([PackedSketch(start_ms, grouping, key, union(coupons)) for start_ms, grouping, key, coupons in cells])
 
     def merged(self, first: tuple[Coupons, ...], second: tuple[Coupons, ...]) -> tuple[Coupons, ...]:
         return first + second

@@ -1,9 +1,11 @@
-"""The two stores as an answer reads them, opened when first needed; what they know of the sources; and which edition's answer."""
+"""The two stores as an answer reads them, opened when first needed, and Memcached before one of them; what they know of the sources; and
+which edition's answer."""
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
@@ -16,14 +18,14 @@ from connectors.cassandra_finals import FinalRows
 from connectors.cassandra_reader import CellRows
 from connectors.cassandra_schema import require_schema
 from connectors.checkpoints import offsets_of
+from connectors.memcached import Memcached, key_of
 from connectors.pointers import Pointer, Pointers
+from connectors.read_through import ReadThrough
 from connectors.redis_reader import CellReader, Totals
 from connectors.source_notes import SourceNotes
 from serving.cells import Key
-from serving.questions import Plan
 from topologies.editions import in_edition
 from topologies.errors import ServerAway
-from topologies.packs import bucket_of
 from topologies.settings import Settings
 from topologies.sources import ALL_COUNTED, SKEW_MS, Counted, SourceStatus, finished
 from topologies.view import View, Window, parts_of
@@ -57,6 +59,12 @@ class Known:
     def over(self) -> frozenset[str]:
         """Those that hold no window back."""
         return self.ended | self.finished
+
+    @cached_property
+    def digest(self) -> str:
+        """Equal where Cassandra's statuses are: of every source, up to which offset it has it."""
+        told = sorted((name, status.offset) for name, status in self.stored.items())
+        return hashlib.blake2b(repr(told).encode(), digest_size=16).hexdigest()
 
     @property
     def names(self) -> frozenset[str]:
@@ -105,7 +113,7 @@ class Answering:
 
 
 class Stores:
-    """Redis and Cassandra of these settings. Use as a context manager; one thread."""
+    """Redis, Cassandra and Memcached of these settings. Use as a context manager; one thread."""
 
     def __init__(
         self,
@@ -113,12 +121,14 @@ class Stores:
         views: Iterable[View] | None = None,
         lender: Stores | None = None,
         clock: Callable[[], float] = time.monotonic,
+        through: ReadThrough | None = None,
     ) -> None:
-        """views: as who wrote the stores declares them; this version's when None. lender: whose session with Cassandra is this one's too.
-        clock: seconds."""
-        self._settings = settings
+        """views: as who wrote the stores declares them; this version's when None. lender: whose session with Cassandra, and reading through
+        Memcached, is this one's too. clock: seconds. through: one for many of these, which stays the caller's; its own when None."""
+        self.settings = settings
         self._parts = parts_of(VIEWS.values() if views is None else views)
         self._lender = lender
+        self._given = lender.through if lender is not None else through
         self._clock = clock
         self._pointers: Mapping[str, Pointer] = {}
         self._looked_s: float | None = None
@@ -140,9 +150,13 @@ class Stores:
         reader = self.__dict__.pop("_redis", None)
         if reader is not None:
             reader.close()
-        self.__dict__.pop("_cassandra", None)
+        own = self.__dict__.pop("_memcached", None)
+        if own is not None:
+            own.close()
+        self.__dict__.pop("through", None)
+        self.__dict__.pop("rows", None)
         self.__dict__.pop("_notes", None)
-        self.__dict__.pop("_rows", None)
+        self.__dict__.pop("_pointer_rows", None)
         self.__dict__.pop("finals", None)
         session = self.__dict__.pop("_session", None)
         if session is not None and self._lender is None:
@@ -150,21 +164,35 @@ class Stores:
 
     @cached_property
     def _redis(self) -> CellReader:
-        return CellReader(self._settings.redis, self._parts)
+        return CellReader(self.settings.redis, self._parts)
 
     @cached_property
     def _session(self) -> Session:
-        return connect(self._settings.cassandra) if self._lender is None else self._lender._session
+        return connect(self.settings.cassandra) if self._lender is None else self._lender._session
 
     @cached_property
-    def _cassandra(self) -> CellRows:
-        require_schema(self._session, self._settings.cassandra)
-        return CellRows(self._session, self._settings.cassandra, self._parts)
+    def _memcached(self) -> Memcached:
+        return Memcached(self.settings.memcached)
 
     @cached_property
-    def _rows(self) -> Pointers:
-        require_schema(self._session, self._settings.cassandra)
-        return Pointers(self._session, self._settings.cassandra)
+    def through(self) -> ReadThrough:
+        """What history is read through."""
+        return self._given or ReadThrough(self._memcached)
+
+    def key_of(self, table: str, window: str, *asked: object) -> str:
+        """Memcached's key of what is asked of a table of these settings' keyspace."""
+        return key_of(self.settings.memcached, f"{self.settings.cassandra.keyspace}:{table}:{window}", *asked)
+
+    @cached_property
+    def rows(self) -> CellRows:
+        """Cassandra's partials, and what it knows of the sources."""
+        require_schema(self._session, self.settings.cassandra)
+        return CellRows(self._session, self.settings.cassandra, self._parts)
+
+    @cached_property
+    def _pointer_rows(self) -> Pointers:
+        require_schema(self._session, self.settings.cassandra)
+        return Pointers(self._session, self.settings.cassandra)
 
     def answering(self, name: str) -> Answering:
         """Who answers for the view of that name: these stores, or those of the edition that it was switched to.
@@ -179,7 +207,7 @@ class Stores:
         if pointer is None:
             return Answering(self, view_named(name), self._untold, away)
         if opened is None:
-            opened = pointer, Stores(in_edition(self._settings, pointer.edition), (pointer.view,), self, self._clock)
+            opened = pointer, Stores(in_edition(self.settings, pointer.edition), (pointer.view,), self, self._clock)
             self._others[name] = opened
         return Answering(opened[1], pointer.view, pointer.note, away)
 
@@ -189,7 +217,7 @@ class Stores:
         if self._looked_s is not None and now_s - self._looked_s < POINTERS_S:
             return away
         try:
-            self._pointers, self._untold = self._rows.all(), ""
+            self._pointers, self._untold = self._pointer_rows.all(), ""
         except ServerAway as error:
             away = str(error)
             if self._looked_s is None:
@@ -217,9 +245,9 @@ class Stores:
         done, counted = frozenset[str](), ALL_COUNTED
         try:
             if not away:
-                stored = self._cassandra.statuses()
+                stored = self.rows.statuses()
                 ended |= set(self._notes.ended())
-                done, counted = finished(stored, self._notes.finished()), Counted(stored, self._cassandra.counted(), ended)
+                done, counted = finished(stored, self._notes.finished()), Counted(stored, self.rows.counted(), ended)
         except ServerAway as error:
             away = str(error)
         if redis_away and away:
@@ -227,24 +255,24 @@ class Stores:
         behind = {name for name, status in stored.items() if name not in cached or cached[name].offset < status.offset}
         lacking = frozenset(behind | unfinished)
         away = away and f"{away}; history was not looked at"
-        return Known(cached, stored, self._settings.kafka.topics, lacking, redis_away, away, frozenset(ended), done, counted)
+        return Known(cached, stored, self.settings.kafka.topics, lacking, redis_away, away, frozenset(ended), done, counted)
 
     def checkpoints(self, sources: Iterable[str]) -> dict[str, int]:
         """The offset of the newest checkpoint of each of these sources that has one. Raises ServerAway or StoreError."""
-        return offsets_of(self._session, self._settings.cassandra, sources)
+        return offsets_of(self._session, self.settings.cassandra, sources)
 
     @cached_property
     def _notes(self) -> SourceNotes:
-        return SourceNotes(self._session, self._settings.cassandra)
+        return SourceNotes(self._session, self.settings.cassandra)
 
     def spans(self, view: View, window: str) -> set[int]:
         """Starts of the pack spans in which any source has ever had a cell. Raises ServerAway or StoreError."""
-        return set(self._cassandra.pack_spans(view, window))
+        return set(self.rows.pack_spans(view, window))
 
     @cached_property
     def finals(self) -> FinalRows:
         """Cassandra's final rows."""
-        return FinalRows(self._session, self._settings.cassandra)
+        return FinalRows(self._session, self.settings.cassandra)
 
     def totals(self, view: View, window: str, start_ms: int, grouping: int, keys: Sequence[Key] | None) -> Totals:
         """Redis' sums over sources; of these keys, or of all."""
@@ -253,12 +281,3 @@ class Stores:
     def best(self, view: View, window: str, start_ms: int, grouping: int, count: int) -> list[Key]:
         """The first keys of Redis' leaderboard."""
         return [key for key, _ in self._redis.top(view, window, start_ms, grouping, count)]
-
-    def packs(self, plan: Plan, starts_ms: Collection[int], without: Collection[str] = ()) -> Iterator[bytes]:
-        """Cassandra's packs that hold cells of these windows, of all sources but `without`. Raises ServerAway or StoreError."""
-        pinned = plan.view.groupings[plan.grouping] == () or 0 in plan.fixed
-        bucket = bucket_of((plan.fixed[0],) if plan.fixed else ()) if pinned else None
-        for pack_ms in sorted({plan.stored.pack_of(start_ms) for start_ms in starts_ms}):
-            for pack in self._cassandra.packs(plan.view, plan.stored.name, pack_ms, bucket):
-                if pack.source not in without:
-                    yield pack.blob

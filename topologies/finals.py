@@ -68,6 +68,8 @@ class Bases:
         self._counted = counted
         known = sorted(statuses.items())
         self._known = [(text, status.watermark_ms, status.offset, text in over) for text, status in known]
+        self._least_ms = min((watermark_ms for _, watermark_ms, _, _ in self._known), default=-1)
+        self._all = Basis(tuple((text, PASSED) for text, *_ in self._known))
         self._whole: dict[str, bool] = {}
         self._made: dict[tuple[tuple[str, int], ...], Basis] = {}
 
@@ -78,6 +80,8 @@ class Bases:
         if not self._whole[view.table]:
             return None
         passed_ms = pack_ms + window.pack_ms + LATENESS_MS
+        if window.length_ms and self._known and self._least_ms >= passed_ms:
+            return self._all
         sources: list[tuple[str, int]] = []
         for text, watermark_ms, offset, over in self._known:
             if watermark_ms < passed_ms and not over:
