@@ -7,6 +7,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from serving.cells import Found, Row, Values, ordered
@@ -159,3 +160,21 @@ def test_a_rate_may_count_a_measure_in_both_its_sums() -> None:
     view = View("v", "", ((),), (HOUR,), (Measure("a", "", count_of="stall"),), rates=(Rate("r", "", of=("a",), over=("a", "a")),))
     shown = Integers(Plan(view, 0, (), {}, HOUR, HOUR, None, ())).shown({(0, ()): (3,)})
     assert ordered(shown, 0, None) == [Row(0, (), (3, 0.5))]
+
+
+def test_cells_that_are_kept_as_a_pack_are_read_as_they_were() -> None:
+    """By whoever finds them in Memcached: integers and extremes, and sketches, each as the part reads a pack of Cassandra."""
+    integers = columns_of(plan(Question("watch_time", {"title": "a"})))[0]
+    cells: list[Found[Values]] = [(start, 0, ("a", region), (2**63 - 1, 0, start)) for start in (0, 7) for region in ("eu", "us")]
+    assert list(integers.decoded(integers.encoded(cells))) == cells
+    assert list(integers.decoded(integers.encoded([]))) == []
+    estimates = columns_of(plan(Question("audience", {"title": "a"})))[-1]
+    sketches = [
+        (start, 0, ("a", region), (np.arange(64, 64 * (start + 2), 64, dtype=np.uint32) + 1,))
+        for start in (0, 7)
+        for region in ("eu", "us")
+    ]
+    read = list(estimates.decoded(estimates.encoded(sketches)))
+    assert [cell[:3] for cell in read] == [cell[:3] for cell in sketches]
+    assert all((one[3][0] == other[3][0]).all() for one, other in zip(read, sketches, strict=True))
+    assert list(estimates.decoded(estimates.encoded([]))) == []
