@@ -2,8 +2,8 @@
 
 They are read through Memcached, some spans together: of a title's hours a day at a time. A key names the place, what is asked there, and of
 each span the digest of the basis that the reader reckoned. Final packs are a function of their basis, and so is that a span has none: a
-key has one right value, and whoever finds it needs neither marks nor packs. Kept is what Cassandra had under those very marks, of all of
-the spans or not at all. Another basis is another key.
+key has one right value, and whoever finds it needs neither marks nor packs. Kept are the cells that the answer has of them, merged over
+what it leaves out, as Cassandra had them under those very marks: of all of the spans or not at all. Another basis is another key.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic
 
-from connectors.cassandra_finals import FinalPack, top_bucket
+from connectors.cassandra_finals import top_bucket
 from connectors.read_through import Found as Got
 from connectors.read_through import Store
-from serving.cells import Cell, Found, Sums
+from serving.cells import Cell, Place, Sums
 from serving.columns import Columns
 from serving.questions import Plan
 from serving.stores import Known, Stores
@@ -23,7 +23,7 @@ from topologies.finals import BEST, Bases
 from topologies.packs import BUCKETS, bucket_of
 
 SPANS_TOGETHER: Final = 24
-"""Of cells that share their first dimension value; of sketches, of which one may take 16 KiB, and of all others each span stands alone."""
+"""Of a question that is answered from one bucket; of sketches, of which one may take 16 KiB, and of all others each span stands alone."""
 MOST_KEYS: Final = 128
 """A question for more is not read through Memcached."""
 
@@ -38,11 +38,11 @@ class Taken:
 
 @dataclass(frozen=True)
 class Held(Generic[Cell]):
-    """What was found of some spans: those of them that have final rows, or have nothing for ever; their cells that may be asked for; and
-    whether those are all spans that were looked for."""
+    """What was found of some spans: those of them that have final rows, or have nothing for ever; the cells that the answer has of their
+    windows, by place; and whether those are all spans that were looked for."""
 
     spans_ms: frozenset[int]
-    cells: Sequence[Found[Cell]]
+    cells: Mapping[Place, Cell]
     all_of_them: bool
 
 
@@ -58,7 +58,8 @@ def take_final(stores: Stores, known: Known, columns: Columns[Cell], sums: Sums[
     found = _Rows(stores, columns, digests, listed=alone and _is_listed(plan)).read()
     asked = set(starts_ms)
     for held, _ in found:
-        sums.take(held.cells, asked)
+        # No window is in two of them, nor was it read before.
+        sums.cells.update({place: cell for place, cell in held.cells.items() if place[0] in asked})
     return Taken(
         frozenset(start_ms for held, _ in found for pack_ms in held.spans_ms for start_ms in wanted[pack_ms]),
         frozenset(start_ms for held, was in found if was for pack_ms in held.spans_ms for start_ms in wanted[pack_ms]),
@@ -76,8 +77,6 @@ class _Rows(Generic[Cell]):
         self._listed = listed
         self._buckets = [top_bucket(plan.grouping)] if listed else _buckets(plan)
         self._pinned = len(self._buckets) == 1
-        # Of one title all is kept, whatever else is asked of it: so its regions and its sum share a key.
-        self._fixed = {0: plan.fixed[0]} if 0 in plan.fixed else plan.fixed
         self._spans = self._blocks()
 
     def read(self) -> list[Got[Held[Cell]]]:
@@ -95,7 +94,7 @@ class _Rows(Generic[Cell]):
         blocks: dict[int, list[int]] = {}
         for pack_ms in sorted(self._digests):
             blocks.setdefault(pack_ms // (plan.stored.pack_ms * together), []).append(pack_ms)
-        what = ("final", plan.grouping, self._listed, sorted(self._fixed.items()))
+        what = ("final", plan.grouping, self._listed, sorted(plan.fixed.items()), plan.kept)
         keyed = self._stores.key_of
         return {
             keyed(view.final_table, plan.stored.name, *what, [(pack_ms, self._digests[pack_ms]) for pack_ms in block]): block
@@ -116,27 +115,27 @@ class _Rows(Generic[Cell]):
         # Nobody makes final rows of nothing.
         empty = unmarked - self._stores.spans(plan.view, plan.stored.name) if unmarked else unmarked
         whole = (there.keys() - renewed) | empty
-        cells: dict[int, list[Found[Cell]]] = {}
+        sums = self._columns.sums()
         for pack in packs:
             if pack.pack_ms in whole:
-                cells.setdefault(pack.pack_ms, []).extend(self._asked(pack))
+                found = self._columns.decoded(pack.blob) if self._listed else self._columns.decoded_final(pack.blob)
+                sums.take(found, range(pack.pack_ms, pack.pack_ms + plan.stored.pack_ms))
+        cells: dict[int, dict[Place, Cell]] = {}
+        for place, cell in sums.cells.items():
+            cells.setdefault(plan.stored.pack_of(place[0]), {})[place] = cell
         return {key: self._held(self._spans[key], whole, cells) for key in keys}
 
     @staticmethod
-    def _held(block: Sequence[int], whole: Collection[int], cells: Mapping[int, Sequence[Found[Cell]]]) -> Held[Cell]:
+    def _held(block: Sequence[int], whole: Collection[int], cells: Mapping[int, Mapping[Place, Cell]]) -> Held[Cell]:
         held = frozenset(pack_ms for pack_ms in block if pack_ms in whole)
-        return Held(held, [cell for pack_ms in block for cell in cells.get(pack_ms, ())], len(held) == len(block))
-
-    def _asked(self, pack: FinalPack) -> list[Found[Cell]]:
-        grouping, fixed = self._columns.plan.grouping, self._fixed.items()
-        found = self._columns.decoded(pack.blob) if self._listed else self._columns.decoded_final(pack.blob)
-        return [cell for cell in found if cell[1] == grouping and all(cell[2][at] == value for at, value in fixed)]
+        found = {place: cell for pack_ms in block for place, cell in cells.get(pack_ms, {}).items()}
+        return Held(held, found, len(held) == len(block))
 
     def _packed(self, held: Held[Cell]) -> bytes | None:
-        return self._columns.encoded(held.cells) if held.all_of_them else None
+        return self._columns.packed(held.cells) if held.all_of_them else None
 
     def _unpacked(self, key: str, payload: bytes) -> Held[Cell]:
-        return Held(frozenset(self._spans[key]), list(self._columns.decoded(payload)), all_of_them=True)
+        return Held(frozenset(self._spans[key]), self._columns.unpacked(payload), all_of_them=True)
 
 
 def _is_listed(plan: Plan) -> bool:

@@ -99,9 +99,12 @@ async def test_final_windows_are_read_once_and_then_remembered(world: World, set
     assert [answer.memcached for answer in (plain, first, second)] == [0, 0, HOURS]
     assert second.read == {"redis": 0, "final": HOURS, "cassandra": 0}
     assert second.document()["memcached"] == HOURS
-    by_region = world.ask(dataclasses.replace(SERIES, by={"title": "a", "region": "eu"}))
-    assert (by_region.memcached, len(by_region.rows)) == (HOURS, HOURS), "what is remembered of a title is so for all that is asked of it"
-    assert world.ask(dataclasses.replace(SERIES, by={"title": "b"})).memcached == 0
+    for by in ({"title": "b"}, {"title": "a", "region": "eu"}, {"title": "a", "region": None}):
+        other = dataclasses.replace(SERIES, by=by)
+        plain = world.ask(other, without_memcached(world.settings))
+        assert [(told(answer), answer.memcached) for answer in (world.ask(other), world.ask(other))] == [(plain, 0), (plain, HOURS)]
+    shorter = dataclasses.replace(SERIES, to_ms=OLD + (HOURS - 1) * HOUR_MS)
+    assert world.ask(shorter).memcached > 0, "whole days are shared"
 
 
 async def test_what_is_remembered_of_fewer_sources_is_not_told_when_there_are_more(world: World, settle: Settle) -> None:
@@ -255,7 +258,8 @@ async def test_a_stampede_reads_cassandra_once(world: World, settle: Settle, mon
     """Four processes of four threads each, so to speak, ask for what nobody has asked for before."""
     await store_hours(world)
     await settle()
-    blocks, reads, real = len(keys_of(world)), [], FinalRows.packs
+    blocks, real = len(keys_of(world)), FinalRows.packs
+    reads: list[int] = []
 
     def counted(rows: FinalRows, view: View, window: str, spans_ms: Sequence[int], buckets: Sequence[int]) -> Iterator[FinalPack]:
         reads.extend(spans_ms)
