@@ -28,7 +28,7 @@ class AttachedCluster:
     def settings(self, given: Settings) -> Settings:
         """`given` with this cluster's addresses filled in."""
         there = self.state.addresses
-        kafka, cassandra, redis = given.kafka, given.cassandra, given.redis
+        kafka, cassandra, redis, memcached = given.kafka, given.cassandra, given.redis, given.memcached
         if "MARQUEE_KAFKA__BOOTSTRAP" in there:
             kafka = dataclasses.replace(kafka, bootstrap=there["MARQUEE_KAFKA__BOOTSTRAP"])
         if "MARQUEE_CASSANDRA__PORT" in there:
@@ -36,7 +36,9 @@ class AttachedCluster:
             cassandra = dataclasses.replace(cassandra, hosts=hosts, port=int(there["MARQUEE_CASSANDRA__PORT"]))
         if "MARQUEE_REDIS__URL" in there:
             redis = dataclasses.replace(redis, url=there["MARQUEE_REDIS__URL"])
-        return dataclasses.replace(given, kafka=kafka, cassandra=cassandra, redis=redis)
+        if "MARQUEE_MEMCACHED__SERVERS" in there:
+            memcached = dataclasses.replace(memcached, servers=tuple(there["MARQUEE_MEMCACHED__SERVERS"].split(",")))
+        return dataclasses.replace(given, kafka=kafka, cassandra=cassandra, redis=redis, memcached=memcached)
 
     def owner_alive(self) -> bool:
         """Whether the process that started it runs. If not, what is left is what a crash left."""

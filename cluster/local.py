@@ -1,4 +1,4 @@
-"""The local cluster: Kafka, Cassandra and Redis side by side in one directory, on loopback, owned by this process."""
+"""The local cluster: Kafka, Cassandra, Redis and Memcached side by side in one directory, on loopback, owned by this process."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from cluster import ports, state
 from cluster.attached import AttachedCluster
 from cluster.cassandra import CassandraServer
 from cluster.kafka import KafkaServer
+from cluster.memcached import MemcachedServer
 from cluster.process import ProcessId
 from cluster.redis import RedisServer
 from cluster.server import Server
@@ -23,8 +24,13 @@ from topologies.errors import ServerAway, UsageError
 from topologies.settings import Settings
 
 # The slowest to start comes first.
-SERVERS: Final[dict[str, type[Server]]] = {"cassandra": CassandraServer, "redis": RedisServer, "kafka": KafkaServer}
-SERVICES: Final = ("kafka", "cassandra", "redis")
+SERVERS: Final[dict[str, type[Server]]] = {
+    "cassandra": CassandraServer,
+    "redis": RedisServer,
+    "memcached": MemcachedServer,
+    "kafka": KafkaServer,
+}
+SERVICES: Final = ("kafka", "cassandra", "redis", "memcached")
 READY_TIMEOUT_S: Final = 300.0
 """Cassandra takes 10 s on a quiet machine. A server that ends while it starts is noticed at once."""
 

@@ -21,6 +21,7 @@ _ADDRESSES: Final = {
     "kafka": ("MARQUEE_KAFKA__BOOTSTRAP",),
     "cassandra": ("MARQUEE_CASSANDRA__HOSTS", "MARQUEE_CASSANDRA__PORT"),
     "redis": ("MARQUEE_REDIS__URL",),
+    "memcached": ("MARQUEE_MEMCACHED__SERVERS",),
 }
 
 

@@ -1,6 +1,7 @@
 """Whether each server answers, asked side by side, without raising: what status, doctor and up want to know.
 
-Kafka is asked for its metadata, Redis for PING, Cassandra for OPTIONS (native protocol v4 §4.1.3, which needs no login).
+Kafka is asked for its metadata, Redis for PING, Cassandra for OPTIONS (native protocol v4 §4.1.3, which needs no login), Memcached for its
+version, where the settings name one.
 """
 
 from __future__ import annotations
@@ -32,13 +33,15 @@ class Health:
 
 
 def healths(settings: Settings) -> list[Health]:
-    """Kafka, Redis and Cassandra, in that order; takes about 3 s at the most."""
+    """Kafka, Redis and Cassandra, in that order, and Memcached if there is one; takes about 3 s at the most."""
     hosts = ",".join(f"{host}:{settings.cassandra.port}" for host in settings.cassandra.hosts)
     asked: list[tuple[str, str, Callable[[Settings], str]]] = [
         ("kafka", settings.kafka.bootstrap, _kafka),
         ("redis", shown(settings.redis.url), _redis),
         ("cassandra", hosts, _cassandra),
     ]
+    if settings.memcached.servers:
+        asked.append(("memcached", ",".join(settings.memcached.servers), _memcached))
     with ThreadPoolExecutor(len(asked)) as pool:
         return list(pool.map(lambda ask: _health(settings, *ask), asked))
 
@@ -97,3 +100,19 @@ def _cassandra(settings: Settings) -> str:
             return f"{host} takes queries"
         failures.append(f"{host}: something else listens there")
     raise ConnectionError("; ".join(failures) or "no host is set")
+
+
+def _memcached(settings: Settings) -> str:
+    from connectors.memcached import version_of
+
+    servers = settings.memcached.servers
+    with ThreadPoolExecutor(len(servers)) as pool:
+        versions = list(pool.map(lambda address: _version(version_of, address), servers))
+    return f"Memcached {', '.join(versions)}; without it history is read from Cassandra, and slower"
+
+
+def _version(version_of: Callable[[str, float], str], address: str) -> str:
+    try:
+        return version_of(address, TIMEOUT_S)
+    except OSError as error:
+        raise ConnectionError(f"{address}: {error.strerror or error}; history is read from Cassandra, and slower") from error

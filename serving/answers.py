@@ -73,7 +73,8 @@ class Standing:
 class Answer:
     """What was found. `rows` are keyed by `dimensions`; `timed`: each row has the start of its window.
 
-    final: no event can change it any more. read: how many stored windows (of accounting: sources) each store gave.
+    final: no event can change it any more. read: how many stored windows (of accounting: sources) each store gave; memcached: for how many
+    of them Cassandra was not asked, since Memcached had what it would have said.
     span_ms: from and to (exclusive), None for now. units: of the measures that have one. errors: the relative error of what is estimated.
     fractions: the measures that can be no whole number.
     """
@@ -88,6 +89,7 @@ class Answer:
     final: bool = False
     span_ms: tuple[int, int] | None = None
     read: Mapping[str, int] = field(default_factory=dict)
+    memcached: int = 0
     notes: tuple[str, ...] = ()
     units: Mapping[str, str] = field(default_factory=dict)
     errors: Mapping[str, float] = field(default_factory=dict)
@@ -112,6 +114,7 @@ class Answer:
             **self.standing.document(zone),
             "final": self.final,
             "read": dict(self.read),
+            "memcached": self.memcached,
             "notes": list(self.notes),
         }
 
@@ -147,6 +150,7 @@ def _ask(answering: Answering, planned: Plan, question: Question, clock: Clock) 
     cached = {start_ms for reading in readings for start_ms in reading.cached}
     stored = {start_ms for reading in readings for start_ms in reading.stored}
     partial = {start_ms for reading in readings for start_ms in set(reading.stored) - reading.final}
+    asked = {start_ms for reading in readings for start_ms in set(reading.stored) - reading.remembered}
     statuses = known.cached if cached and not cached & stored else known.stored
     timed = bool(window.length_ms)
     return Answer(
@@ -157,9 +161,10 @@ def _ask(answering: Answering, planned: Plan, question: Question, clock: Clock) 
         rows=tuple(ordered(rows, _ranked(planned, names), planned.top)),
         standing=Standing.of(known, statuses.values(), clock()),
         timed=timed and planned.top is None,
-        final=all(is_settled(planned.view, window, start_ms, known) for start_ms in wanted),
+        final=is_settled(planned.view, window, wanted[-1], known),  # then those before it are so too
         span_ms=(wanted[0], wanted[-1] + window.length_ms) if timed else None,
         read={"redis": len(cached), "final": len(stored - partial), "cassandra": len(partial)},
+        memcached=len(stored - asked),
         notes=(*(note for one in columns for note in one.notes), *_notes(planned, known, wanted, readings[0]), *_older(columns, readings)),
         units={name: unit for one in columns for name, unit in one.units.items()},
         errors={name: error for one in columns for name, error in one.errors.items()},
@@ -185,6 +190,7 @@ def _ask_trend(stores: Stores, known: Known, planned: Plan, trend: Trend, clock:
         standing=standing,
         span_ms=past.span_ms if standing.as_of_ms >= 0 else None,
         read={"redis": len(reading.cached), "final": len(reading.final), "cassandra": len(reading.stored) - len(reading.final)},
+        memcached=len(reading.remembered),
         notes=(reckoned, *doubts),
         fractions=frozenset(past.columns[1:]),
     )

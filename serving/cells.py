@@ -60,9 +60,17 @@ class Sums(Generic[Cell]):
 
     def take(self, found: Iterable[Found[Cell]], wanted: Collection[int]) -> None:
         """Takes in those of one source's cells that belong to the plan's grouping and to a wanted window start."""
-        for start_ms, grouping, key, cell in found:
-            if grouping == self.plan.grouping and start_ms in wanted:
-                self.add(start_ms, key, cell)
+        grouping, fixed, kept, cells, merged = self.plan.grouping, tuple(self.plan.fixed.items()), self.plan.kept, self.cells, self.merged
+        for start_ms, one, key, cell in found:
+            if one != grouping or start_ms not in wanted:
+                continue
+            for position, value in fixed:
+                if key[position] != value:
+                    break
+            else:
+                place = (start_ms, tuple([key[position] for position in kept]))
+                before = cells.get(place)
+                cells[place] = cell if before is None else merged(before, cell)
 
     def settled(self) -> dict[Place, Cell]:
         """The cells by the windows that the answer shows; with `top` by key alone, at 0."""

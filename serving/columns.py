@@ -20,11 +20,12 @@ from typing import Any, Final, Generic
 from serving.cells import Cell, Found, Place, Shown, Sums, Values, added, greatest
 from serving.questions import Plan, additive
 from topologies.bins import RELATIVE_ERROR, middle_of
-from topologies.finals import cells_of
+from topologies.finals import pack_of
+from topologies.pack_search import cells_of
 from topologies.packs import PackedCell, decode_pack
-from topologies.sketch_packs import decode_sketches
+from topologies.sketch_packs import PackedSketch, decode_sketches, encode_sketches
 from topologies.sketches import STANDARD_ERROR, Coupons, estimate, union
-from topologies.view import Distinct, Extreme, Histogram, Measure, Rate, View
+from topologies.view import MOST, Distinct, Extreme, Histogram, Measure, Rate, View
 
 DIGITS: Final = 4
 """Decimals of a rate."""
@@ -59,6 +60,15 @@ class Columns(ABC, Generic[Cell]):
         return self.decoded(pack)
 
     @abstractmethod
+    def packed(self, cells: Mapping[Place, Cell]) -> bytes | None:
+        """What `unpacked` reads: a pack of these cells of the plan, by place; None if one does not fit it."""
+
+    def unpacked(self, payload: bytes) -> dict[Place, Cell]:
+        """The cells that were packed so. Raises as `decoded`."""
+        empty = ("",) if len(self.plan.kept) == 1 else ()  # no value, and one of no characters, are the same bytes
+        return {(start_ms, key or empty): cell for start_ms, _, key, cell in self.decoded(payload)}
+
+    @abstractmethod
     def merged(self, first: Cell, second: Cell) -> Cell:
         """One cell of two of the same window: of two sources, or of two values of a dimension that is left out."""
 
@@ -79,6 +89,11 @@ class Numbers(Columns[Values]):
 
     def decoded_final(self, pack: bytes) -> Iterator[Found[Values]]:
         return map(_found, cells_of(pack, self.plan.grouping, self.plan.fixed.get(0)))
+
+    def packed(self, cells: Mapping[Place, Values]) -> bytes | None:
+        if any(max(values) > MOST for values in cells.values()):  # a sum of cells
+            return None
+        return pack_of([PackedCell(start_ms, 0, key, values) for (start_ms, key), values in cells.items()])
 
     def merged(self, first: Values, second: Values) -> Values:
         return added(first, second)
@@ -160,6 +175,9 @@ class Estimates(Columns[tuple[Coupons, ...]]):
 
     def decoded(self, pack: bytes) -> Iterator[Found[tuple[Coupons, ...]]]:
         return ((found.start_ms, found.grouping, found.key, (found.coupons,)) for found in decode_sketches(pack))
+
+    def packed(self, cells: Mapping[Place, tuple[Coupons, ...]]) -> bytes | None:
+        return encode_sketches([PackedSketch(start_ms, 0, key, union(sketches)) for (start_ms, key), sketches in cells.items()])
 
     def merged(self, first: tuple[Coupons, ...], second: tuple[Coupons, ...]) -> tuple[Coupons, ...]:
         return first + second

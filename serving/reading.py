@@ -5,7 +5,7 @@
     else from its final rows         where Cassandra has them, of every source that is known (serving/finals.py)
     else from Cassandra              its packs, merged over sources; one Cassandra flush older (5 s, of a backfill 15 s)
 
-Of a view only its integers are kept in Redis.
+Of a view only its integers are kept in Redis. What is read in Cassandra is read through Memcached (connectors/read_through.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any, Generic
 
 from serving.cells import Cell, Sums
 from serving.columns import Columns
-from serving.finals import take_final
+from serving.finals import Taken, take_final
+from serving.partials import read_partials
 from serving.questions import Plan
 from serving.stores import Known, Stores
 from topologies.errors import ServerAway
@@ -26,12 +27,14 @@ from topologies.view import View, Window
 
 @dataclass(frozen=True)
 class Reading(Generic[Cell]):
-    """The cells of one part, and which starts of its windows were read where. `final`: those of the stored ones that had final rows."""
+    """The cells of one part, and which starts of its windows were read where. Of the stored ones, `final`: those that had final rows;
+    `remembered`: those that Memcached had, so that Cassandra was not asked."""
 
     sums: Sums[Cell]
     cached: tuple[int, ...]
     stored: tuple[int, ...]
     final: frozenset[int] = frozenset()
+    remembered: frozenset[int] = frozenset()
 
 
 def read(stores: Stores, known: Known, columns: Columns[Cell], starts_ms: Sequence[int], now_ms: int) -> Reading[Cell]:
@@ -43,11 +46,14 @@ def read(stores: Stores, known: Known, columns: Columns[Cell], starts_ms: Sequen
         raise ServerAway(known.away)
     for start_ms in cached:
         _add_cached(stores, sums, start_ms, alone=len(starts_ms) == 1)
-    final = take_final(stores, known, columns, sums, stored, alone=len(starts_ms) == 1) if stored and plan.stored.length_ms else frozenset()
-    if partial := set(stored) - final:
-        for pack in stores.packs(plan, partial, () if plan.stored.length_ms else known.ended):
+    taken = take_final(stores, known, columns, sums, stored, alone=len(starts_ms) == 1) if stored and plan.stored.length_ms else Taken()
+    remembered = taken.remembered
+    if partial := set(stored) - taken.starts_ms:
+        partials = read_partials(stores, known, plan, partial)
+        for pack in partials.packs:
             sums.take(columns.decoded(pack), partial)
-    return Reading(sums, cached, stored, final)
+        remembered |= {start_ms for start_ms in partial if plan.stored.pack_of(start_ms) in partials.remembered}
+    return Reading(sums, cached, stored, taken.starts_ms, remembered)
 
 
 def is_cached(plan: Plan, start_ms: int, known: Known, now_ms: int) -> bool:

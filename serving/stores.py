@@ -1,9 +1,11 @@
-"""The two stores as an answer reads them, opened when first needed; what they know of the sources; and which edition's answer."""
+"""The two stores as an answer reads them, opened when first needed, and Memcached before one of them; what they know of the sources; and
+which edition's answer."""
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import TracebackType
@@ -16,14 +18,14 @@ from connectors.cassandra_finals import FinalRows
 from connectors.cassandra_reader import CellRows
 from connectors.cassandra_schema import require_schema
 from connectors.checkpoints import offsets_of
+from connectors.memcached import Memcached, key_of
 from connectors.pointers import Pointer, Pointers
+from connectors.read_through import ReadThrough
 from connectors.redis_reader import CellReader, Totals
 from connectors.source_notes import SourceNotes
 from serving.cells import Key
-from serving.questions import Plan
 from topologies.editions import in_edition
 from topologies.errors import ServerAway
-from topologies.packs import bucket_of
 from topologies.settings import Settings
 from topologies.sources import ALL_COUNTED, SKEW_MS, Counted, SourceStatus, finished
 from topologies.view import View, Window, parts_of
@@ -57,6 +59,12 @@ class Known:
     def over(self) -> frozenset[str]:
         """Those that hold no window back."""
         return self.ended | self.finished
+
+    @cached_property
+    def digest(self) -> str:
+        """Equal where Cassandra's statuses are: of every source, up to which offset it has it."""
+        told = sorted((name, status.offset) for name, status in self.stored.items())
+        return hashlib.blake2b(repr(told).encode(), digest_size=16).hexdigest()
 
     @property
     def names(self) -> frozenset[str]:
@@ -116,7 +124,7 @@ class Answering:
 
 
 class Stores:
-    """Redis and Cassandra of these settings. Use as a context manager; one thread."""
+    """Redis, Cassandra and Memcached of these settings. Use as a context manager; one thread."""
 
     def __init__(
         self,
@@ -125,12 +133,15 @@ class Stores:
         lent: Callable[[], Session] | None = None,
         clock: Callable[[], float] = time.monotonic,
         history_s: float = 0.0,
+        through: ReadThrough | None = None,
     ) -> None:
         """views: as who wrote the stores declares them; this version's when None. lent: gives a session with Cassandra that stays its
-        owner's; one of its own when None. clock: seconds. history_s: what Cassandra knows of the sources may be so old."""
-        self._settings = settings
+        owner's; one of its own when None. clock: seconds. history_s: what Cassandra knows of the sources may be so old. through: one for
+        many of these, which stays the caller's; its own when None."""
+        self.settings = settings
         self._parts = parts_of(VIEWS.values() if views is None else views)
         self._lent = lent
+        self._given = through
         self._clock = clock
         self._history_s = history_s
         self._history: tuple[float, History] | None = None
@@ -154,9 +165,13 @@ class Stores:
         reader = self.__dict__.pop("_redis", None)
         if reader is not None:
             reader.close()
-        self.__dict__.pop("_cassandra", None)
+        own = self.__dict__.pop("_memcached", None)
+        if own is not None:
+            own.close()
+        self.__dict__.pop("through", None)
+        self.__dict__.pop("rows", None)
         self.__dict__.pop("_notes", None)
-        self.__dict__.pop("_rows", None)
+        self.__dict__.pop("_pointer_rows", None)
         self.__dict__.pop("finals", None)
         session = self.__dict__.pop("_session", None)
         if session is not None and self._lent is None:
@@ -164,21 +179,35 @@ class Stores:
 
     @cached_property
     def _redis(self) -> CellReader:
-        return CellReader(self._settings.redis, self._parts)
+        return CellReader(self.settings.redis, self._parts)
 
     @cached_property
     def _session(self) -> Session:
-        return connect(self._settings.cassandra) if self._lent is None else self._lent()
+        return connect(self.settings.cassandra) if self._lent is None else self._lent()
 
     @cached_property
-    def _cassandra(self) -> CellRows:
-        require_schema(self._session, self._settings.cassandra)
-        return CellRows(self._session, self._settings.cassandra, self._parts)
+    def _memcached(self) -> Memcached:
+        return Memcached(self.settings.memcached)
 
     @cached_property
-    def _rows(self) -> Pointers:
-        require_schema(self._session, self._settings.cassandra)
-        return Pointers(self._session, self._settings.cassandra)
+    def through(self) -> ReadThrough:
+        """What history is read through."""
+        return self._given or ReadThrough(self._memcached)
+
+    def key_of(self, table: str, window: str, *asked: object) -> str:
+        """Memcached's key of what is asked of a table of these settings' keyspace."""
+        return key_of(self.settings.memcached, f"{self.settings.cassandra.keyspace}:{table}:{window}", *asked)
+
+    @cached_property
+    def rows(self) -> CellRows:
+        """Cassandra's partials, and what it knows of the sources."""
+        require_schema(self._session, self.settings.cassandra)
+        return CellRows(self._session, self.settings.cassandra, self._parts)
+
+    @cached_property
+    def _pointer_rows(self) -> Pointers:
+        require_schema(self._session, self.settings.cassandra)
+        return Pointers(self._session, self.settings.cassandra)
 
     def answering(self, name: str) -> Answering:
         """Who answers for the view of that name: these stores, or those of the edition that it was switched to.
@@ -193,8 +222,8 @@ class Stores:
         if pointer is None:
             return Answering(self, view_named(name), self._untold, away)
         if opened is None:
-            edition = in_edition(self._settings, pointer.edition)
-            opened = pointer, Stores(edition, (pointer.view,), lambda: self._session, self._clock, self._history_s)
+            edition = in_edition(self.settings, pointer.edition)
+            opened = pointer, Stores(edition, (pointer.view,), lambda: self._session, self._clock, self._history_s, self.through)
             self._others[name] = opened
         return Answering(opened[1], pointer.view, pointer.note, away)
 
@@ -204,7 +233,7 @@ class Stores:
         if self._looked_s is not None and now_s - self._looked_s < POINTERS_S:
             return away
         try:
-            self._pointers, self._untold = self._rows.all(), ""
+            self._pointers, self._untold = self._pointer_rows.all(), ""
         except ServerAway as error:
             away = str(error)
             if self._looked_s is None:
@@ -242,7 +271,7 @@ class Stores:
         return Known(
             cached=cached,
             stored=stored,
-            live_topics=self._settings.kafka.topics,
+            live_topics=self.settings.kafka.topics,
             lacking=frozenset(behind | unfinished),
             redis_away=redis_away,
             away=away,
@@ -255,27 +284,27 @@ class Stores:
         now_s = self._clock()
         if self._history is not None and now_s - self._history[0] < self._history_s:
             return self._history[1]
-        stored = self._cassandra.statuses()
+        stored = self.rows.statuses()
         ended, done = frozenset(self._notes.ended()), finished(stored, self._notes.finished())
-        self._history = now_s, History(stored, ended, done, self._cassandra.counted())
+        self._history = now_s, History(stored, ended, done, self.rows.counted())
         return self._history[1]
 
     def checkpoints(self, sources: Iterable[str]) -> dict[str, int]:
         """The offset of the newest checkpoint of each of these sources that has one. Raises ServerAway or StoreError."""
-        return offsets_of(self._session, self._settings.cassandra, sources)
+        return offsets_of(self._session, self.settings.cassandra, sources)
 
     @cached_property
     def _notes(self) -> SourceNotes:
-        return SourceNotes(self._session, self._settings.cassandra)
+        return SourceNotes(self._session, self.settings.cassandra)
 
     def spans(self, view: View, window: str) -> set[int]:
         """Starts of the pack spans in which any source has ever had a cell. Raises ServerAway or StoreError."""
-        return set(self._cassandra.pack_spans(view, window))
+        return set(self.rows.pack_spans(view, window))
 
     @cached_property
     def finals(self) -> FinalRows:
         """Cassandra's final rows."""
-        return FinalRows(self._session, self._settings.cassandra)
+        return FinalRows(self._session, self.settings.cassandra)
 
     def totals(self, view: View, window: str, start_ms: int, grouping: int, keys: Sequence[Key] | None) -> Totals:
         """Redis' sums over sources; of these keys, or of all."""
@@ -284,12 +313,3 @@ class Stores:
     def best(self, view: View, window: str, start_ms: int, grouping: int, count: int) -> list[Key]:
         """The first keys of Redis' leaderboard."""
         return [key for key, _ in self._redis.top(view, window, start_ms, grouping, count)]
-
-    def packs(self, plan: Plan, starts_ms: Collection[int], without: Collection[str] = ()) -> Iterator[bytes]:
-        """Cassandra's packs that hold cells of these windows, of all sources but `without`. Raises ServerAway or StoreError."""
-        pinned = plan.view.groupings[plan.grouping] == () or 0 in plan.fixed
-        bucket = bucket_of((plan.fixed[0],) if plan.fixed else ()) if pinned else None
-        for pack_ms in sorted({plan.stored.pack_of(start_ms) for start_ms in starts_ms}):
-            for pack in self._cassandra.packs(plan.view, plan.stored.name, pack_ms, bucket):
-                if pack.source not in without:
-                    yield pack.blob

@@ -59,7 +59,7 @@ def impatient(settings: Settings) -> Settings:
 
 @pytest.fixture(scope="session")
 def cluster(bare_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    """Kafka, Cassandra and Redis on free ports, in a directory of their own; fails where one is missing."""
+    """Kafka, Cassandra, Redis and Memcached on free ports, in a directory of their own; fails where one is missing."""
     running = LocalCluster(
         tmp_path_factory.mktemp("cluster"),
         bare_settings,

@@ -11,7 +11,6 @@ whoever reads compares bases, and nobody has to say that a final row is one no l
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,11 +23,10 @@ from topologies.packs import PackColumns, PackedCell, decode_columns, encode_col
 from topologies.sketch_packs import PackedSketch, decode_sketches, encode_sketches
 from topologies.sketches import Coupons, union
 from topologies.sources import ALL_COUNTED, LATENESS_MS, Counted, SourceStatus
-from topologies.view import KEY_SEPARATOR, MOST, View, Window
+from topologies.view import MOST, View, Window
 
 BEST: Final = 100
 """So many cells of a window and grouping stand in a top list; for more, all are read."""
-_BEHIND_SEPARATOR: Final = bytes([ord(KEY_SEPARATOR) + 1])
 PASSED: Final = -1
 _OFFSETS: Final = 2**44
 """More than a partition has records. An offset counts for less than having passed, and half a million sources that have fit 63 bits."""
@@ -68,6 +66,8 @@ class Bases:
         self._counted = counted
         known = sorted(statuses.items())
         self._known = [(text, status.watermark_ms, status.offset, text in over) for text, status in known]
+        self._least_ms = min((watermark_ms for _, watermark_ms, _, _ in self._known), default=-1)
+        self._all = Basis(tuple((text, PASSED) for text, *_ in self._known))
         self._whole: dict[str, bool] = {}
         self._made: dict[tuple[tuple[str, int], ...], Basis] = {}
 
@@ -78,6 +78,8 @@ class Bases:
         if not self._whole[view.table]:
             return None
         passed_ms = pack_ms + window.pack_ms + LATENESS_MS
+        if window.length_ms and self._known and self._least_ms >= passed_ms:
+            return self._all
         sources: list[tuple[str, int]] = []
         for text, watermark_ms, offset, over in self._known:
             if watermark_ms < passed_ms and not over:
@@ -157,22 +159,6 @@ def _summed(values: NDArray[np.int64], firsts: NDArray[np.intp]) -> NDArray[np.i
 def _firsts(major: NDArray[np.int64], minor: NDArray[np.int64]) -> NDArray[np.intp]:
     """Where a run of equal pairs begins."""
     return np.flatnonzero(np.append(True, (major[1:] != major[:-1]) | (minor[1:] != minor[:-1])))
-
-
-def cells_of(pack: bytes, grouping: int, first: str | None) -> list[PackedCell]:
-    """The cells of a grouping in a final pack, those of one first dimension value if it is given. The others are not even decoded: a month
-    of a title's hours is a handful of cells in each of 720 packs. Raises StoreError for a pack that cannot be read."""
-    if not pack:
-        return []
-    columns = decode_columns(pack)
-    begin, end = np.searchsorted(columns.groupings, [grouping, grouping + 1]).tolist()
-    if first is not None:
-        text = first.encode()
-        begin = bisect_left(columns.keys, text, begin, end)
-        end = bisect_left(columns.keys, text + _BEHIND_SEPARATOR, begin, end)
-    bounds = np.searchsorted(columns.index, [begin, end])
-    cells = _cells(columns, np.arange(*bounds))
-    return cells if first is None else [cell for cell in cells if cell.key[0] == first]
 
 
 # -- top lists -----------------------------------------------------------------------------------------------------------

@@ -87,18 +87,19 @@ def decode_pack(pack: bytes) -> list[PackedCell]:
     """The cells of a pack. Raises StoreError if the bytes are no whole pack."""
     if not pack:
         return []
-    with _reading(pack):
+    with reading(pack):
         return _decode(pack)
 
 
 def decode_columns(pack: bytes) -> PackColumns:
     """The cells of a pack that is not empty, as columns. Raises StoreError if the bytes are no whole pack."""
-    with _reading(pack):
+    with reading(pack):
         return _columns(pack)
 
 
 @contextmanager
-def _reading(pack: bytes) -> Iterator[None]:
+def reading(pack: bytes) -> Iterator[None]:
+    """Turns what goes wrong in a pack's bytes into StoreError."""
     try:
         yield
     except (struct.error, ValueError, IndexError, KeyError) as error:

@@ -29,6 +29,8 @@ TABLES: Final = Form(r"[a-z][a-z0-9_]{0,47}", "at most 48 small letters, digits 
 GIVEN: Final = Form(r"(?s).*\S.*", "not empty")
 CODECS: Final = Form(r"none|gzip|snappy|lz4|zstd", "none, gzip, snappy, lz4 or zstd")
 LOG_FORMS: Final = Form(r"text|json", "text or json")
+ADDRESS: Final = Form(r"(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+):[0-9]{1,5}", "host:port")
+KEYS: Final = Form(r"[!-~]{1,60}", "1 to 60 characters of ASCII without a space")
 REDIS_URL: Final = Form(r"rediss?://\S*|unix://\S+", "redis://host:port/database, rediss:// for TLS, or unix:// with a socket's path")
 
 
@@ -94,6 +96,17 @@ class CassandraSettings:
 
 
 @dataclass(frozen=True)
+class MemcachedSettings:
+    servers: tuple[str, ...] = setting(
+        (), "where what history's readers got out of Cassandra is remembered for the next ones; nowhere when empty", form=ADDRESS
+    )
+    prefix: str = setting("mq:", "every key starts so", form=KEYS)
+    timeout_s: float = setting(0.1, "a call gives up after, seconds; then the server is left alone for five", least=0.001, most=60)
+    finals_ttl_s: int = setting(86_400, "what is final is remembered for at most, seconds", least=1, most=2_592_000)
+    provisional_ttl_s: int = setting(1, "what can still change is remembered for at most, seconds", least=1, most=60)
+
+
+@dataclass(frozen=True)
 class WorkerSettings:
     region: str = setting("local", "the region that this worker's sources belong to", form=NAME)
     name: str = setting("", "this worker's name; host and process id when empty", form=NAME_OR_NONE)
@@ -147,6 +160,7 @@ class Settings:
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
     redis: RedisSettings = field(default_factory=RedisSettings)
     cassandra: CassandraSettings = field(default_factory=CassandraSettings)
+    memcached: MemcachedSettings = field(default_factory=MemcachedSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
     local: LocalSettings = field(default_factory=LocalSettings)

@@ -15,7 +15,7 @@ from marquee.output import emit, json_option, say, table
 from topologies.errors import ServerAway, SetupError, StoreError
 from topologies.settings import RedisSettings
 
-ADDRESSES = {"kafka": "kafka.bootstrap", "redis": "redis.url", "cassandra": "cassandra.hosts"}
+ADDRESSES = {"kafka": "kafka.bootstrap", "redis": "redis.url", "cassandra": "cassandra.hosts", "memcached": "memcached.servers"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Check:
 @json_option
 @pass_invocation
 def doctor(invocation: Invocation, as_json: bool) -> int:
-    """Check Java, Maven, redis-server, the servers' jars, and whether the servers answer.
+    """Check Java, Maven, redis-server, memcached, the servers' jars, and whether the servers answer.
 
     Exit 1 when something is missing that the local cluster needs, when a server does not answer at an address that was set, or when a
     Redis that answers refuses the shelves' database.
@@ -70,6 +70,9 @@ def _tools(jars: Path) -> list[Check]:
     # Maven only fetches the jars.
     checks.append(_program("maven", "mvn", "--version", needed=not have_jars, package="Maven (Debian: apt install maven)"))
     checks.append(_program("redis-server", "redis-server", "--version", needed=True, package="Redis 7 (Debian: apt install redis-server)"))
+    checks.append(
+        _program("memcached server", "memcached", "--version", needed=True, package="Memcached 1.6 (Debian: apt install memcached)")
+    )
     return checks
 
 

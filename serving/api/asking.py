@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from connectors.cassandra import KeptSession
+from connectors.memcached import Memcached
+from connectors.read_through import ReadThrough
 from serving.answers import Answer, ask, ask_accounting
 from serving.api.metrics import READINGS
 from serving.api.problems import Busy
@@ -55,6 +57,8 @@ class Asker:
         self._fresh_s = api.fresh_s
         self._clock = clock
         self._session = KeptSession(self._settings.cassandra)
+        self._memcached = Memcached(self._settings.memcached)
+        self._through = ReadThrough(self._memcached)
         self._pool = ThreadPoolExecutor(api.threads, thread_name_prefix="asking")
         self._own = threading.local()
         self._opened: list[Stores | Shelves] = []
@@ -96,6 +100,7 @@ class Asker:
         await asyncio.to_thread(self._pool.shutdown)
         while self._opened:
             self._opened.pop().close()
+        self._memcached.close()
         self._session.close()
 
     async def _once(self, key: object, fresh_s: float, read: Callable[[], _T]) -> _T:
@@ -135,7 +140,7 @@ class Asker:
     def _stores(self) -> Stores:
         found: Stores | None = getattr(self._own, "stores", None)
         if found is None:
-            found = self._own.stores = Stores(self._settings, lent=self._session, history_s=HISTORY_S)
+            found = self._own.stores = Stores(self._settings, lent=self._session, history_s=HISTORY_S, through=self._through)
             self._opened.append(found)
         return found
 

@@ -12,8 +12,9 @@ import redis
 import yaml
 from confluent_kafka.admin import AdminClient, ConfigResource
 
-from cluster import cassandra, kafka
+from cluster import cassandra, kafka, memcached
 from cluster.local import SERVERS, LocalCluster
+from connectors.memcached import version_of
 from tests.cluster.conftest import one_node
 from topologies.settings import Settings
 
@@ -53,6 +54,8 @@ def test_the_same_versions(services: dict[str, Any], cluster: LocalCluster) -> N
     assert services["cassandra"]["image"] == f"cassandra:{version_in_pom(cassandra.HERE / 'pom.xml', 'cassandra-all')}"
     with redis.Redis.from_url(cluster.settings.redis.url) as client:
         assert services["redis"]["image"] == f"redis:{client.info('server')['redis_version'].split('.')[0]}"
+    version = version_of(cluster.settings.memcached.servers[0], 10.0)
+    assert services["memcached"]["image"] == f"memcached:{'.'.join(version.split('.')[:2])}"
 
 
 def test_the_default_ports(services: dict[str, Any]) -> None:
@@ -88,6 +91,11 @@ def test_the_same_redis_settings(services: dict[str, Any], cluster: LocalCluster
     given = {words[at].removeprefix("--"): words[at + 1] for at in range(0, len(words), 2)}
     with redis.Redis.from_url(cluster.settings.redis.url) as client:
         assert {name: client.config_get(name)[name] for name in given} == given
+
+
+def test_the_same_memcached_settings(services: dict[str, Any]) -> None:
+    words = services["memcached"]["command"][1:]
+    assert dict(zip(words[::2], words[1::2], strict=True)) == memcached.SETTINGS
 
 
 def test_the_same_heaps(services: dict[str, Any]) -> None:

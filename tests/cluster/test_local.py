@@ -15,6 +15,7 @@ from confluent_kafka.cimpl import NewTopic
 from cluster.local import SERVICES, LocalCluster
 from cluster.ports import is_free, pick
 from cluster.process import wait_until
+from connectors.memcached import version_of
 from tests.cluster.conftest import one_node
 from topologies.errors import ServerAway, SetupError, UsageError
 from topologies.settings import Settings
@@ -22,10 +23,9 @@ from topologies.settings import Settings
 
 @pytest.fixture(scope="module")
 def small(bare_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    """A cluster of Kafka and Redis that tests may break."""
-    with LocalCluster(
-        tmp_path_factory.mktemp("small"), bare_settings, services=("kafka", "redis"), preferred={"kafka": 0, "redis": 0}
-    ) as it:
+    """A cluster of Kafka, Redis and Memcached that tests may break."""
+    services = ("kafka", "redis", "memcached")
+    with LocalCluster(tmp_path_factory.mktemp("small"), bare_settings, services=services, preferred=dict.fromkeys(services, 0)) as it:
         yield it
 
 
@@ -34,12 +34,13 @@ def topics(settings: Settings) -> set[str]:
     return set(AdminClient({"bootstrap.servers": settings.kafka.bootstrap, "log_level": 0}).list_topics(timeout=60).topics)
 
 
-def test_all_three_answer_at_the_addresses_of_the_settings(cluster: LocalCluster) -> None:
+def test_all_answer_at_the_addresses_of_the_settings(cluster: LocalCluster) -> None:
     settings = cluster.settings
     assert cluster.watch() == []
     topics(settings)
     with redis.Redis.from_url(settings.redis.url) as client:
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+    assert version_of(settings.memcached.servers[0], 10.0).startswith("1.6.")
     node = one_node(cluster.settings)
     try:
         row = node.connect().execute("SELECT release_version, data_center FROM system.local").one()
@@ -49,7 +50,7 @@ def test_all_three_answer_at_the_addresses_of_the_settings(cluster: LocalCluster
 
 
 def test_a_second_cluster_runs_beside_the_first(cluster: LocalCluster, small: LocalCluster) -> None:
-    assert LocalCluster.attach(small.directory).state.ports.keys() == {"kafka", "kafka_controller", "redis"}
+    assert LocalCluster.attach(small.directory).state.ports.keys() == {"kafka", "kafka_controller", "redis", "memcached"}
     ours, others = (set(LocalCluster.attach(it.directory).state.ports.values()) for it in (cluster, small))
     assert not ours & others
 
@@ -75,12 +76,13 @@ def test_a_server_that_dies_is_noticed(small: LocalCluster) -> None:
     assert small.watch() == []
 
 
-def test_a_paused_server_is_alive_and_silent_until_it_is_resumed(small: LocalCluster) -> None:
-    small.pause("redis")
-    assert small.alive("redis")
-    assert not small.server("redis").ready()
-    small.resume("redis")
-    assert wait_until(small.server("redis").ready, 60)
+@pytest.mark.parametrize("service", ["redis", "memcached"])
+def test_a_paused_server_is_alive_and_silent_until_it_is_resumed(small: LocalCluster, service: str) -> None:
+    small.pause(service)
+    assert small.alive(service)
+    assert not small.server(service).ready()
+    small.resume(service)
+    assert wait_until(small.server(service).ready, 60)
 
 
 def test_cpu_and_memory_are_those_of_the_server(small: LocalCluster) -> None:
@@ -93,6 +95,7 @@ def test_another_process_finds_the_addresses(small: LocalCluster) -> None:
     found = LocalCluster.attach(small.directory).settings(defaults)
     assert found.kafka.bootstrap == small.settings.kafka.bootstrap
     assert found.redis.url == small.settings.redis.url
+    assert found.memcached.servers == small.settings.memcached.servers
     assert found.cassandra == defaults.cassandra
 
 

@@ -7,14 +7,15 @@ import random
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from serving.cells import Found, Row, Values, ordered
+from serving.cells import Found, Key, Place, Row, Values, ordered
 from serving.columns import Integers, Kept, Quantiles, columns_of, joined
 from serving.questions import Plan, Question, plan
 from topologies.bins import RELATIVE_ERROR, bin_of
 from topologies.quality import QUALITY
-from topologies.view import HOUR, MINUTE, Extreme, Histogram, Measure, Rate, View
+from topologies.view import HOUR, MINUTE, MOST, Extreme, Histogram, Measure, Rate, View
 
 MINUTE_MS = 60_000
 PLACE = ("cdn1", "eu", "tv", "app1")
@@ -159,3 +160,35 @@ def test_a_rate_may_count_a_measure_in_both_its_sums() -> None:
     view = View("v", "", ((),), (HOUR,), (Measure("a", "", count_of="stall"),), rates=(Rate("r", "", of=("a",), over=("a", "a")),))
     shown = Integers(Plan(view, 0, (), {}, HOUR, HOUR, None, ())).shown({(0, ()): (3,)})
     assert ordered(shown, 0, None) == [Row(0, (), (3, 0.5))]
+
+
+@pytest.mark.parametrize(
+    ("by", "keys"),
+    [
+        ({"title": "a"}, [("a",)]),
+        ({"region": None}, [("eu",), ("",)]),
+        ({"title": None, "region": None}, [("a", "eu"), ("b", ""), ("", "")]),
+    ],
+)
+def test_cells_that_are_remembered_are_as_they_were(by: dict[str, str | None], keys: list[Key]) -> None:
+    """Integers and extremes, and sketches, each in a pack as Cassandra has them, with what the answer keeps of their keys."""
+    places: list[Place] = [(start_ms, key) for start_ms in (0, 7) for key in keys]
+    integers = columns_of(plan(Question("watch_time", by)))[0]
+    sums = {place: (MOST, 0, place[0]) for place in places}
+    payload = integers.packed(sums)
+    assert payload is not None
+    assert integers.unpacked(payload) == sums
+    assert integers.unpacked(integers.packed({}) or b"") == {}
+    assert integers.packed(sums | {places[0]: (MOST + 1, 0, 0)}) is None, "a sum of cells, which answers show in full"
+    estimates = columns_of(plan(Question("audience", by)))[-1]
+    coupons = [np.arange(64, 64 * (2 + number), 64, dtype=np.uint32) + 1 for number in range(len(places))]
+    payload = estimates.packed({place: (held, held[:1]) for place, held in zip(places, coupons, strict=True)})
+    assert payload is not None
+    read = {place: held.tolist() for place, (held,) in estimates.unpacked(payload).items()}
+    assert read == dict(zip(places, [held.tolist() for held in coupons], strict=True))
+    assert estimates.unpacked(estimates.packed({}) or b"") == {}
+
+
+def test_what_has_no_dimension_is_remembered_without_one() -> None:
+    total = columns_of(plan(Question("concurrents", window="minute")))[0]
+    assert total.unpacked(total.packed({(0, ()): (5,)}) or b"") == {(0, ()): (5,)}

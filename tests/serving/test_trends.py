@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
+from connectors.memcached import Memcached
+from connectors.read_through import ReadThrough
 from serving.answers import ask
 from serving.cells import Key, Place, Row, Values
 from serving.questions import Question, plan
 from serving.stores import Answering, Known, Stores
 from serving.trends import Past, ranked
 from topologies.decay import decay
+from topologies.settings import Settings
 from topologies.sources import Source, SourceStatus
 from topologies.trending import TRENDING
 
@@ -156,7 +158,10 @@ class CatchingUp:
 
     def __init__(self) -> None:
         self.from_redis: list[tuple[str, int]] = []
+        self.settings = Settings()
         self.finals = SimpleNamespace(marks=lambda *_: {}, packs=lambda *_: ())
+        self.rows = SimpleNamespace(packs=lambda *_: ())
+        self.through = ReadThrough(Memcached(self.settings.memcached))
 
     def answering(self, _name: str) -> Answering:
         return Answering(cast(Stores, self), TRENDING)
@@ -170,8 +175,8 @@ class CatchingUp:
         self.from_redis.append((window, start_ms))
         return {}
 
-    def packs(self, _plan: object, _starts_ms: Collection[int], _without: Collection[str] = ()) -> Iterator[bytes]:
-        return iter(())
+    def key_of(self, *asked: object) -> str:
+        return repr(asked)
 
     def spans(self, *_: object) -> set[int]:
         return set()

@@ -16,7 +16,8 @@ from tests.topologies.packed import encode_pack
 from topologies.audience import AUDIENCE
 from topologies.concurrents import CONCURRENTS
 from topologies.errors import StoreError
-from topologies.finals import BEST, PASSED, Bases, Basis, cells_of, merge, top_packs
+from topologies.finals import BEST, PASSED, Bases, Basis, merge, top_packs
+from topologies.pack_search import cells_of
 from topologies.packs import PackedCell, decode_pack
 from topologies.sketch_packs import PackedSketch, encode_sketches
 from topologies.sketches import RANK_BITS, Coupons

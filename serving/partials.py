@@ -1,0 +1,104 @@
+"""Partials as an answer reads them: the packs of each source, which are merged where they are read.
+
+They are read through Memcached, a bucket of a span a key. An answer is as of the statuses with which it was begun, and packs are written
+before the status that covers them. So a key holds the digest of all statuses: what is found was read by somebody who had seen the same ones
+before, and is as of them or newer, as it is when it is read in Cassandra now. It is kept for a second, for nobody asks with old statuses.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from connectors.cassandra_reader import StoredPack
+from connectors.read_through import Store
+from serving.questions import Plan
+from serving.stores import Known, Stores
+from topologies.errors import StoreError
+from topologies.packs import BUCKETS, bucket_of
+
+MOST_KEYS: Final = 64
+"""A question for more is not read through Memcached."""
+Held = Sequence[tuple[str, bytes]]
+"""What stands in a bucket of a span: sources, with their packs."""
+_HEAD: Final = struct.Struct("<HI")
+
+
+@dataclass(frozen=True)
+class Partials:
+    """Packs, and the spans all of which Memcached had."""
+
+    packs: Sequence[bytes]
+    remembered: frozenset[int]
+
+
+def read_partials(stores: Stores, known: Known, plan: Plan, starts_ms: Collection[int]) -> Partials:
+    """The packs that hold cells of these windows: of all sources, but not of those that have ended when the window is the live one. Raises
+    ServerAway or StoreError."""
+    without = frozenset() if plan.stored.length_ms else known.ended
+    spans_ms = sorted({plan.stored.pack_of(start_ms) for start_ms in starts_ms})
+    buckets = _buckets(plan)
+    if len(spans_ms) * len(buckets) > MOST_KEYS:
+        found = (pack for pack_ms in spans_ms for pack in _read(stores, plan, pack_ms, buckets))
+        return Partials([pack.blob for pack in found if pack.source not in without], frozenset())
+    view, window = plan.view.table, plan.stored.name
+    places = {stores.key_of(view, window, pack_ms, bucket, known.digest): (pack_ms, bucket) for pack_ms in spans_ms for bucket in buckets}
+
+    def load(keys: Sequence[str]) -> dict[str, Held]:
+        return _loaded(stores, plan, {key: places[key] for key in keys})
+
+    kept = Store(load, packed, unpacked, stores.settings.memcached.provisional_ttl_s)
+    got = stores.through.read(list(places), kept)
+    read_anew = {places[key][0] for key, (_, remembered) in got.items() if not remembered}
+    packs = [blob for held, _ in got.values() for source, blob in held if source not in without]
+    return Partials(packs, frozenset(spans_ms) - read_anew)
+
+
+def _loaded(stores: Stores, plan: Plan, places: Mapping[str, tuple[int, int]]) -> dict[str, Held]:
+    asked: dict[int, list[int]] = {}
+    for pack_ms, bucket in places.values():
+        asked.setdefault(pack_ms, []).append(bucket)
+    found: dict[tuple[int, int], list[tuple[str, bytes]]] = {}
+    for pack_ms, buckets in asked.items():
+        for pack in _read(stores, plan, pack_ms, buckets):
+            found.setdefault((pack_ms, pack.bucket), []).append((pack.source, pack.blob))
+    return {key: found.get(place, []) for key, place in places.items()}
+
+
+def _read(stores: Stores, plan: Plan, pack_ms: int, buckets: Sequence[int]) -> Iterable[StoredPack]:
+    """The packs of these buckets of a span, at least."""
+    return stores.rows.packs(plan.view, plan.stored.name, pack_ms, buckets[0] if len(buckets) == 1 else None)
+
+
+def _buckets(plan: Plan) -> list[int]:
+    """Those that may hold what is asked for."""
+    if plan.view.groupings[plan.grouping] and 0 not in plan.fixed:
+        return list(range(BUCKETS))
+    return [bucket_of((plan.fixed[0],) if plan.fixed else ())]
+
+
+def packed(held: Held) -> bytes:
+    """As bytes: of each source, the lengths of its text and of its pack, and both."""
+    parts: list[bytes] = []
+    for source, blob in held:
+        text = source.encode()
+        parts += [_HEAD.pack(len(text), len(blob)), text, blob]
+    return b"".join(parts)
+
+
+def unpacked(_key: str, payload: bytes) -> Held:
+    """What was packed so. Raises StoreError if the bytes are nothing whole."""
+    held, at = [], 0
+    while at < len(payload):
+        try:
+            text, blob = _HEAD.unpack_from(payload, at)
+            begin = at + _HEAD.size
+            at = begin + text + blob
+            held.append((payload[begin : begin + text].decode(), payload[begin + text : at]))
+        except (struct.error, UnicodeDecodeError) as error:
+            raise StoreError(f"remembered packs of {len(payload)} bytes cannot be read ({error})") from error
+    if at != len(payload):
+        raise StoreError(f"remembered packs of {len(payload)} bytes should have {at}")
+    return held
