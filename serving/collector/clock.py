@@ -53,12 +53,16 @@ def correction_of(sent_at_ms: int | None, receipt_ms: int, now_ms: int, settings
     return Correction(0 if within else shift, now_ms - int(settings.max_age_s * 1000))
 
 
-def moved(value: bytes, ts: int) -> bytes:
-    """A valid event with this ts instead of its own, else byte for byte as it came where that can be told.
+def moved(value: bytes, old: int, ts: int) -> bytes:
+    """A valid event, whose ts is `old`, with this one instead, else byte for byte as it came where that can be told.
 
     If its text has one `"ts"` and no backslash, that is the event's own key; else the event is written anew, without its unknown fields.
     """
     if b"\\" not in value and value.count(b'"ts"') == 1:
+        # there is one way to write the digits of an integer, so what begins with them ends with them
+        found = value.replace(b'"ts":%d' % old, b'"ts":%d' % ts)
+        if found != value:
+            return found
         found, count = _WRITTEN.subn(rb"\g<1>%d" % ts, value)
         if count == 1:
             return found

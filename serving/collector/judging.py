@@ -29,7 +29,7 @@ def judge(values: list[bytes], correction: Correction) -> Judged:
     sizes = np.fromiter(map(len, values), np.int64, len(values))
     ends = np.cumsum(sizes)
     columns = decode(np.frombuffer(b"".join(values) + bytes(PADDING), dtype=np.uint8), ends - sizes, ends)
-    texts = columns.buffer
+    texts = columns.buffer.tobytes()
     rejected = list(columns.reasons.items())
     rejected += [(row, "type") for row in np.flatnonzero(columns.kind == TICK_ROW).tolist()]
     good = np.flatnonzero(columns.kind == EVENT)
@@ -43,8 +43,8 @@ def judge(values: list[bytes], correction: Correction) -> Judged:
         if shift:
             values = values.copy()
             for row, ts in zip(good.tolist(), times.tolist(), strict=True):
-                values[row] = moved(values[row], ts)
+                values[row] = moved(values[row], ts - shift, ts)
     spans = columns.spans[good, TEXT["account"]].tolist()
-    keys = [texts[start : start + length].tobytes() for start, length in spans]
+    keys = [texts[start : start + length] for start, length in spans]
     chosen = values if len(good) == len(values) else [values[row] for row in good.tolist()]
     return Judged(chosen, keys, sorted(rejected))

@@ -121,11 +121,11 @@ def test_while_kafka_stands_still_what_is_in_flight_is_bounded_and_the_rest_is_s
     collector = start(**STEADY, ack_timeout_s=30.0, stalled_s=30.0, max_in_flight_mb=0.1)
     now = time.time_ns() // 1_000_000
     big = {"events": [event(seq, ts=now, session="big", more="x" * 2_000) for seq in range(60)]}
-    with httpx.Client(timeout=PATIENCE_S) as client, ThreadPoolExecutor(1) as pool:
+    with httpx.Client(timeout=PATIENCE_S) as client, httpx.Client(timeout=PATIENCE_S) as waiting, ThreadPoolExecutor(1) as pool:
         post_until_accepted(client, collector.url, {"events": [event(1, ts=now)]})
         cluster.pause("kafka")
         try:
-            held = pool.submit(post_until_accepted, httpx.Client(timeout=PATIENCE_S), collector.url, big)
+            held = pool.submit(post_until_accepted, waiting, collector.url, big)
             assert wait_until(lambda: sent_away(client, collector.url, now), PATIENCE_S)
         finally:
             cluster.resume("kafka")

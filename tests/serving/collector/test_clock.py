@@ -50,7 +50,7 @@ def test_a_clock_that_is_off_by_more_than_is_allowed_is_refused(off_ms: int, say
     ],
 )
 def test_a_moved_event_is_the_same_bytes_but_for_its_ts(value: bytes) -> None:
-    found = moved(value, 777)
+    found = moved(value, 5, 777)
     assert len(found) == len(value) + 2
     assert json.loads(found) == json.loads(value) | {"ts": 777}
 
@@ -68,7 +68,7 @@ def test_a_moved_event_is_the_same_bytes_but_for_its_ts(value: bytes) -> None:
     ],
 )
 def test_a_ts_that_is_written_in_a_strange_way_is_moved_too(value: bytes) -> None:
-    before, after = decode_event(value), decode_event(moved(value, 777))
+    before, after = decode_event(value), decode_event(moved(value, TS, 777))
     assert before is not None
     assert after == before | {"ts": 777}
 
