@@ -147,6 +147,38 @@ class ApiSettings:
 
 
 @dataclass(frozen=True)
+class CollectorSettings:
+    max_body_mb: float = setting(4.0, "a request's body has at most so much, as it was sent, MiB", least=0.001, most=1_024)
+    max_inflated_mb: float = setting(16.0, "and so much when it is not compressed any more, MiB", least=0.001, most=4_096)
+    max_events: int = setting(10_000, "events of one request at most", least=1)
+    max_in_flight_mb: float = setting(
+        64.0,
+        "events that Kafka has not acknowledged take at most so much; then requests are sent away for a second (503), MiB",
+        least=0.001,
+    )
+    ack_timeout_s: float = setting(
+        10.0, "a request whose events Kafka has not acknowledged after so long is answered 503, seconds", least=1, most=30
+    )
+    stalled_s: float = setting(
+        2.0, "while Kafka has owed an acknowledgement for so long, requests are sent away at once (503), seconds", least=0.01, most=30
+    )
+    linger_ms: float = setting(5.0, "events wait so long for others of their partition before they go to Kafka, ms", most=1_000)
+    events_per_s: float = setting(
+        100_000.0, "events a second that one client may send, on average; what is above is sent away (429); no limit when 0"
+    )
+    burst_s: float = setting(2.0, "a client that was silent may send what it may in so long at once, seconds", least=0.1, most=3_600)
+    clock_tolerance_s: float = setting(
+        1.0, "a player's clock that is off by no more than this is believed: its events go into the log as they came, seconds", most=60
+    )
+    max_clock_error_s: float = setting(
+        86_400.0, "a request whose sent_at is off by more than this is refused (400), seconds; see docs/collector.md before changing it"
+    )
+    max_age_s: float = setting(
+        600.0, "of a request with a sent_at, events that are older than this are refused: docs/collector.md says why, seconds", most=600
+    )
+
+
+@dataclass(frozen=True)
 class LocalSettings:
     directory: str = setting("var", "where local clusters, runs and logs are kept", form=GIVEN)
     traces: str = setting("../shared/data", "where the recorded playback traces are")
@@ -163,6 +195,7 @@ class Settings:
     memcached: MemcachedSettings = field(default_factory=MemcachedSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
+    collector: CollectorSettings = field(default_factory=CollectorSettings)
     local: LocalSettings = field(default_factory=LocalSettings)
 
     def environment(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`marquee serve`: one process of the API."""
+"""`marquee serve`: one process of the API and the collector."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from marquee.invocation import Invocation, pass_invocation
 
 
 @click.command()
+@click.option("--only", type=click.Choice(["api", "collector"]), help="Answer questions only, or take events only; both when not given.")
 @click.option("--ready-file", type=click.Path(path_type=Path, dir_okay=False), help="Create this file once it answers.")
 @pass_invocation
-def serve(invocation: Invocation, ready_file: Path | None) -> int:
-    """Answer over HTTP: every view, profiles' shelves, and how everything stands; /docs describes it. Ends on SIGTERM or Ctrl-C.
+def serve(invocation: Invocation, only: str | None, ready_file: Path | None) -> int:
+    """Answer over HTTP: every view, profiles' shelves, and how everything stands; and take events. /docs describes it. Ends on SIGTERM or
+    Ctrl-C.
 
     `marquee up` runs one already. Several may run at once, on ports of their own.
 
@@ -22,6 +24,7 @@ def serve(invocation: Invocation, ready_file: Path | None) -> int:
     Examples:
       marquee serve
       marquee -s api.http_port=0 serve
+      marquee serve --only collector
       MARQUEE_API__HTTP_HOST=0.0.0.0 marquee serve
       curl 'http://127.0.0.1:8080/v1/views/concurrents?top=10'
       curl 'http://127.0.0.1:8080/v1/views/watch_time?by=region&format=csv'
@@ -29,9 +32,10 @@ def serve(invocation: Invocation, ready_file: Path | None) -> int:
     settings = invocation.settings
     if ready_file is not None and not os.access(ready_file.absolute().parent, os.W_OK | os.X_OK):
         raise click.UsageError(f"--ready-file {ready_file}: its directory is not there or cannot be written")
+    from serving.api.app import DOORS
     from serving.api.server import run
 
-    return run(settings, ready_file)
+    return run(settings, ready_file, DOORS if only is None else (only,))
 
 
 COMMAND = serve

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +14,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.openapi.spec import Contact, License, Tag
 from litestar.static_files import create_static_files_router
+from litestar.types import ControllerRouterHandler
 
 from serving.api.answering import asker_of
 from serving.api.asking import Asker
@@ -22,16 +23,42 @@ from serving.api.problems import HANDLERS, problem
 from serving.api.push import Hub
 from serving.api.ranges import Renderings
 from serving.api.routes import view_routes
+from serving.collector.collector import open_collector
+from serving.collector.routes import handlers
 from topologies.errors import MarqueeError
 from topologies.settings import Settings
 
 ASSETS: Final = Path(__file__).parents[1] / "assets"
+DOORS: Final = ("api", "collector")
+"""What one process can be: who answers questions, and who takes events."""
+Lifetime = Callable[[Litestar], AbstractAsyncContextManager[None]]
 SWAGGER: Final = "/assets/vendor/swagger-ui-dist"
 
 
-def application(settings: Settings) -> Litestar:
-    """The API of these settings. It opens the stores when they are first asked, so that it starts, and says so, while they are away."""
+def application(settings: Settings, doors: Sequence[str] = DOORS) -> Litestar:
+    """These doors, some of DOORS, of these settings. Servers may be away: it starts, and says so to who asks for what needs them."""
+    routes: list[ControllerRouterHandler] = [healthz, readyz, metrics, openapi]
+    routes.append(create_static_files_router("/assets", [ASSETS], include_in_schema=False))
+    lifetimes = []
+    if "api" in doors:
+        routes.append(view_routes())
+        lifetimes.append(_asking(settings))
+    if "collector" in doors:
+        routes += handlers(lambda request: request.app.state.collector)
+        lifetimes.append(_collecting(settings))
+    return Litestar(
+        routes,
+        lifespan=lifetimes,
+        middleware=[measured],
+        state=State({"renderings": Renderings()}),
+        exception_handlers=HANDLERS,
+        openapi_config=_described(),
+        logging_config=None,
+        debug=False,
+    )
 
+
+def _asking(settings: Settings) -> Lifetime:
     @asynccontextmanager
     async def lifetime(app: Litestar) -> AsyncIterator[None]:
         asker = app.state.asker = Asker(settings)
@@ -41,16 +68,16 @@ def application(settings: Settings) -> Litestar:
         finally:
             await asker.close()
 
-    return Litestar(
-        [view_routes(), healthz, readyz, metrics, openapi, create_static_files_router("/assets", [ASSETS], include_in_schema=False)],
-        lifespan=[lifetime],
-        middleware=[measured],
-        state=State({"renderings": Renderings()}),
-        exception_handlers=HANDLERS,
-        openapi_config=_described(),
-        logging_config=None,
-        debug=False,
-    )
+    return lifetime
+
+
+def _collecting(settings: Settings) -> Lifetime:
+    @asynccontextmanager
+    async def lifetime(app: Litestar) -> AsyncIterator[None]:
+        async with open_collector(settings) as app.state.collector:
+            yield
+
+    return lifetime
 
 
 @get("/healthz", include_in_schema=False)
@@ -61,9 +88,13 @@ async def healthz() -> dict[str, str]:
 
 @get("/readyz", include_in_schema=False)
 async def readyz(request: Request[Any, Any, Any]) -> Response[Any]:
-    """Whether a question would be answered: a store answers."""
+    """Whether a question would be answered and an event taken: a store answers, and Kafka is there."""
+    state = request.app.state
     try:
-        await asker_of(request).ready()
+        if "asker" in state:
+            await asker_of(request).ready()
+        if "collector" in state:
+            await state.collector.ready()
     except MarqueeError as error:
         return problem(503, str(error))
     return Response({"status": "ready"})
@@ -86,7 +117,12 @@ def _described() -> OpenAPIConfig:
         ),
         contact=Contact(name="Marquee"),
         license=License(name="Apache-2.0", identifier="Apache-2.0"),
-        tags=[Tag("views", "what is counted"), Tag("profiles", "what one profile has watched"), Tag("operation", "how it runs")],
+        tags=[
+            Tag("views", "what is counted"),
+            Tag("profiles", "what one profile has watched"),
+            Tag("events", "what players tell"),
+            Tag("operation", "how it runs"),
+        ],
         use_handler_docstrings=True,
         path="/docs",
         render_plugins=[

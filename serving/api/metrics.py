@@ -60,7 +60,9 @@ def measured(app: ASGIApp) -> ASGIApp:
 @get("/metrics", include_in_schema=False)
 async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     """All of them, as Prometheus reads them."""
-    UNDER_WAY.set(request.app.state.asker.under_way)
-    SUBSCRIBERS.set(request.app.state.hub.subscribers)
+    state = request.app.state
+    if "asker" in state:
+        UNDER_WAY.set(state.asker.under_way)
+        SUBSCRIBERS.set(state.hub.subscribers)
     encode, kind = choose_encoder(request.headers.get("accept", ""))
     return Response(encode(REGISTRY), media_type=kind, headers={"Cache-Control": "no-store"})

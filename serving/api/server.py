@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
 import signal
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvicorn
+import uvloop
 from litestar import Litestar
 
 from connectors.logs import set_up
 from connectors.sockets import listen
-from serving.api.app import application
+from serving.api.app import DOORS, application
 from topologies.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -52,23 +53,24 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answers what was begun; streams would go on for ever, so they end."""
-        self._app.state.hub.end()
+        if (hub := self._app.state.get("hub")) is not None:
+            hub.end()
         await super().shutdown(sockets)
 
 
-def run(settings: Settings, ready_file: Path | None) -> int:
-    """Answers until SIGTERM or SIGINT; returns the exit code. Raises UsageError when its port cannot be had."""
+def run(settings: Settings, ready_file: Path | None, doors: Sequence[str] = DOORS) -> int:
+    """Answers until SIGTERM or SIGINT; returns the exit code. Raises UsageError when its port cannot be had. doors: some of DOORS."""
     api = settings.api
     set_up(api.log_format, "api")
     opened, address = listen(api.http_host, api.http_port, "api", "API")
-    server = Server(application(settings), address, ready_file, api.drain_s)
+    server = Server(application(settings, doors), address, ready_file, api.drain_s)
 
     def on_signal(_number: int, _frame: object) -> None:
         """uvicorn stops by itself and then raises the signal again, which is not to end the process on its way out."""
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        asyncio.run(server.serve(sockets=[opened]))
+        uvloop.run(server.serve(sockets=[opened]))
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

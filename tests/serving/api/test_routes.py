@@ -219,7 +219,9 @@ def test_the_catalogue_health_and_a_description_of_every_view(api: httpx.Client)
 
 def test_how_everything_stands_and_an_empty_shelf(api: httpx.Client) -> None:
     status = api.get("/v1/status").json()
-    assert {server["name"]: server["ok"] for server in status["servers"]} == dict.fromkeys(("kafka", "redis", "cassandra", "memcached"), True)
+    assert {server["name"]: server["ok"] for server in status["servers"]} == dict.fromkeys(
+        ("kafka", "redis", "cassandra", "memcached"), True
+    )
     shelf = api.get("/v1/profiles/a1/p1/continue-watching")
     assert (shelf.json()["titles"], shelf.headers["cache-control"]) == ([], "private, no-store")
 

@@ -1,0 +1,34 @@
+"""A collector in a process of its own, on the shared Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from marquee.collecting import CollectorProcess
+from topologies.settings import Settings
+
+Start = Callable[..., CollectorProcess]
+
+
+@pytest.fixture
+def start(settings: Settings, tmp_path: Path) -> Iterator[Start]:
+    """Starts a collector with these settings of its section; it ends with the test."""
+    with ExitStack() as stack:
+
+        def started(**own: Any) -> CollectorProcess:
+            changed = replace(settings, collector=replace(settings.collector, **own))
+            return stack.enter_context(CollectorProcess(changed, tmp_path))
+
+        yield started
+
+
+@pytest.fixture
+def collector(start: Start) -> CollectorProcess:
+    """One with the settings as they are."""
+    return start()
