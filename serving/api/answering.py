@@ -60,10 +60,10 @@ async def push(request: Requested, view: str) -> Stream:
     wanted = asked(view, pairs)
     if wanted.form not in (None, "json") or wanted.cursor is not None:
         raise UsageError("a stream is one page of JSON: it takes no format and no cursor")
-    form, zone = FORMS["json"], wanted.zone
+    form, zone, asker = FORMS["json"], wanted.zone, asker_of(request)
 
     async def ask() -> Event:
-        answer = await asker_of(request).anew(wanted.question)
+        answer = await asker.anew(wanted.question)
         answer = page(answer, wanted.limit or form.rows, None, ranked=_ranked(wanted, answer)).answer
         return Event.of(tag_of(answer, f"{form.name} {zone}", None), form.encode(answer, zone, None))
 

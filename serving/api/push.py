@@ -76,6 +76,7 @@ class Hub:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._subjects: dict[object, Subject] = {}
+        self._firsts: dict[object, asyncio.Future[Event]] = {}
         self._flushed = asyncio.Event()
         self._listening: asyncio.Task[None] | None = None
         self._ended = False
@@ -110,8 +111,16 @@ class Hub:
                 f"{self.subscribers:,} streams are open, as many as api.most_streams allows; ask again later, or ask another process"
             )
         subject = self._subjects.get(key)
-        first = await ask() if subject is None else subject.event
+        first = await self._first(key, ask) if subject is None else subject.event
         return self._events(key, ask, first, seen)
+
+    async def _first(self, key: object, ask: Callable[[], Awaitable[Event]]) -> Event:
+        """The first answer, asked once for all who come at the same time."""
+        flight = self._firsts.get(key)
+        if flight is None:
+            flight = self._firsts[key] = asyncio.ensure_future(ask())
+            flight.add_done_callback(lambda _: self._firsts.pop(key))
+        return await asyncio.shield(flight)
 
     async def _events(self, key: object, ask: Callable[[], Awaitable[Event]], first: Event, seen: str | None) -> AsyncIterator[bytes]:
         subject = self._joined(key, ask, first)
