@@ -43,6 +43,7 @@ def bare_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         redis=dataclasses.replace(settings.redis, timeout_s=60.0),
         cassandra=dataclasses.replace(settings.cassandra, timeout_s=60.0),
         worker=dataclasses.replace(settings.worker, views=FEW_VIEWS),
+        api=dataclasses.replace(settings.api, http_port=0, timeout_s=60.0),
     )
 
 

@@ -107,11 +107,10 @@ def asked(settings: Settings, directory: Path, *arguments: str) -> Any:
 
 def assert_the_api_answers(settings: Settings, directory: Path, run: Run) -> None:
     """As the command line does, in a process of its own, which describes the view too."""
-    anywhere = replace(settings, api=replace(settings.api, http_port=0))
     hours_s = {event["ts"] // 3_600_000 * 3_600 for event in events_of(settings, run.topic)}
     start, end = min(hours_s), max(hours_s) + 3_600
     told = asked(settings, directory, "query", "stalling", "--by", "cdn", "--from", str(start), "--to", str(end))["cells"]
-    with Workers(anywhere, 1, directory, command=SERVE, role="api") as doors:
+    with Workers(settings, 1, directory, command=SERVE, role="api") as doors:
         doors.wait_ready()
         with httpx.Client(base_url=(doors.ready(0) or {})["http"], timeout=60) as client:
             answer = client.get("/v1/views/stalling", params={"by": "cdn", "from": start, "to": end}).json()
