@@ -64,6 +64,10 @@ TABLES: Final = {
         scope text, view_name text, edition text, logic int, declaration text, at_ms bigint, by_whom text,
         PRIMARY KEY ((scope), view_name)
     ) WITH""",
+    "tokens": """(
+        scope text, id text, name text, scopes text, digest blob, made_ms bigint, revoked_ms bigint, requests_per_s double,
+        PRIMARY KEY ((scope), id)
+    ) WITH""",
     "checkpoints": f"""(
         source text, upto bigint, writer text, stamp text, pieces int, size bigint,
         PRIMARY KEY ((source), upto, writer)

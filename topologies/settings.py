@@ -28,6 +28,7 @@ NAME_OR_NONE: Final = Form(r"[A-Za-z0-9._-]{0,200}", "letters, digits, '.', '_' 
 TABLES: Final = Form(r"[a-z][a-z0-9_]{0,47}", "at most 48 small letters, digits and '_', a letter first")
 GIVEN: Final = Form(r"(?s).*\S.*", "not empty")
 CODECS: Final = Form(r"none|gzip|snappy|lz4|zstd", "none, gzip, snappy, lz4 or zstd")
+ACCESS: Final = Form(r"loopback|tokens|open", "loopback, tokens or open")
 LOG_FORMS: Final = Form(r"text|json", "text or json")
 ADDRESS: Final = Form(r"(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+):[0-9]{1,5}", "host:port")
 KEYS: Final = Form(r"[!-~]{1,60}", "1 to 60 characters of ASCII without a space")
@@ -137,6 +138,15 @@ class WorkerSettings:
 class ApiSettings:
     http_host: str = setting("127.0.0.1", "address that the API listens on", form=GIVEN)
     http_port: int = setting(8080, "port that it listens on; 0 for any free one, which the log and the ready file tell", most=65_535)
+    access: str = setting(
+        "loopback",
+        "who needs a token: tokens, everybody; open, nobody; loopback, nobody while the API listens on a loopback address, else everybody",
+        form=ACCESS,
+    )
+    requests_per_s: float = setting(
+        0.0, "requests a second that one token, or without tokens one address, may make on average; no limit when 0", least=0
+    )
+    cors_origins: tuple[str, ...] = setting((), "origins whose pages may ask, https://example.org; none when empty", form=GIVEN)
     threads: int = setting(8, "so many questions are answered at the same time by one process", least=1, most=256)
     most_waiting: int = setting(1_000, "so many more may wait; then it answers 503", least=1)
     most_streams: int = setting(5_000, "so many subscribers of live pushes may be connected to one process", least=1)

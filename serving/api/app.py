@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from litestar import Litestar, Request, Response, get
+from litestar import Litestar, Request, Response, Router, get
+from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import SwaggerRenderPlugin
@@ -16,6 +20,8 @@ from litestar.openapi.spec import Contact, License, Tag
 from litestar.static_files import create_static_files_router
 from litestar.types import ControllerRouterHandler
 
+from connectors.cassandra import KeptSession
+from serving.api.access import Gate, client_of, guard
 from serving.api.answering import asker_of
 from serving.api.asking import Asker
 from serving.api.metrics import measured, metrics
@@ -29,6 +35,7 @@ from topologies.errors import MarqueeError
 from topologies.settings import Settings
 
 ASSETS: Final = Path(__file__).parents[1] / "assets"
+log = logging.getLogger(__name__)
 DOORS: Final = ("api", "collector")
 """What one process can be: who answers questions, and who takes events."""
 Lifetime = Callable[[Litestar], AbstractAsyncContextManager[None]]
@@ -39,17 +46,20 @@ def application(settings: Settings, doors: Sequence[str] = DOORS) -> Litestar:
     """These doors, some of DOORS, of these settings. Servers may be away: it starts, and says so to who asks for what needs them."""
     routes: list[ControllerRouterHandler] = [healthz, readyz, metrics, openapi]
     routes.append(create_static_files_router("/assets", [ASSETS], include_in_schema=False))
-    lifetimes = []
+    lifetimes = [_guarding(settings)]
     if "api" in doors:
         routes.append(view_routes())
         lifetimes.append(_asking(settings))
     if "collector" in doors:
-        routes += handlers(lambda request: request.app.state.collector)
+        events = handlers(lambda request: request.app.state.collector, client_of)
+        routes.append(Router("/", route_handlers=events, opt={"scope": "write"}))
         lifetimes.append(_collecting(settings))
     return Litestar(
         routes,
         lifespan=lifetimes,
+        guards=[guard],
         middleware=[measured],
+        cors_config=CORSConfig(allow_origins=list(settings.api.cors_origins)) if settings.api.cors_origins else None,
         state=State({"renderings": Renderings()}),
         exception_handlers=HANDLERS,
         openapi_config=_described(),
@@ -58,10 +68,25 @@ def application(settings: Settings, doors: Sequence[str] = DOORS) -> Litestar:
     )
 
 
+def _guarding(settings: Settings) -> Lifetime:
+    @asynccontextmanager
+    async def lifetime(app: Litestar) -> AsyncIterator[None]:
+        timeout_s = min(settings.api.timeout_s, settings.cassandra.timeout_s)
+        app.state.session = KeptSession(replace(settings.cassandra, timeout_s=timeout_s))
+        gate = app.state.gate = Gate(settings, app.state.session)
+        log.info("access: %s", "by token (`marquee token`)" if gate.needed else f"no token is needed (api.access = {settings.api.access})")
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(app.state.session.close)
+
+    return lifetime
+
+
 def _asking(settings: Settings) -> Lifetime:
     @asynccontextmanager
     async def lifetime(app: Litestar) -> AsyncIterator[None]:
-        asker = app.state.asker = Asker(settings)
+        asker = app.state.asker = Asker(settings, app.state.session)
         try:
             async with Hub(settings) as app.state.hub:
                 yield

@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
-from connectors.cassandra import KeptSession
+from cassandra.cluster import Session
+
 from connectors.memcached import Memcached
 from connectors.read_through import ReadThrough
 from serving.answers import Answer, ask, ask_accounting
@@ -46,7 +47,8 @@ class _Kept:
 class Asker:
     """What the API knows, from asyncio. Its methods raise as serving's functions do, and Busy when too many wait."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, settings: Settings, session: Callable[[], Session], clock: Callable[[], float] = time.monotonic) -> None:
+        """session: with Cassandra, which stays its owner's; asked for on a thread. clock: seconds."""
         api = settings.api
         self._settings = replace(
             settings,
@@ -56,7 +58,7 @@ class Asker:
         self._most = api.threads + api.most_waiting
         self._fresh_s = api.fresh_s
         self._clock = clock
-        self._session = KeptSession(self._settings.cassandra)
+        self._session = session
         self._memcached = Memcached(self._settings.memcached)
         self._through = ReadThrough(self._memcached)
         self._pool = ThreadPoolExecutor(api.threads, thread_name_prefix="asking")
@@ -101,7 +103,6 @@ class Asker:
         while self._opened:
             self._opened.pop().close()
         self._memcached.close()
-        self._session.close()
 
     async def _once(self, key: object, fresh_s: float, read: Callable[[], _T]) -> _T:
         kept = self._kept.get(key)

@@ -30,6 +30,22 @@ class Busy(MarqueeError):
     """More is asked than can be answered."""
 
 
+class Unauthorized(MarqueeError):
+    """Who asks has to say who they are."""
+
+
+class Forbidden(MarqueeError):
+    """Who asks may not ask this."""
+
+
+class Limited(MarqueeError):
+    """Who asks has asked too much; wait_s: whole seconds until more may be asked."""
+
+    def __init__(self, sentence: str, wait_s: int) -> None:
+        super().__init__(sentence)
+        self.wait_s = wait_s
+
+
 def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response[bytes]:
     """A response of that status with its problem."""
     document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
@@ -38,24 +54,19 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> 
 
 
 def of_ours(_request: Request[Any, Any, Any], error: MarqueeError) -> Response[bytes]:
-    """The problem of an error of ours."""
-    status = status_of(error)
-    if status < HTTPStatus.INTERNAL_SERVER_ERROR:
-        return problem(status, str(error))
-    return problem(status, str(error), {"Retry-After": str(AGAIN_S)})
-
-
-def status_of(error: MarqueeError) -> int:
-    """Which status it is answered with: what was asked wrongly is 4xx, what a store cannot tell now is 503."""
-    if isinstance(error, NotThere):
-        return HTTPStatus.NOT_FOUND
-    if isinstance(error, NotAcceptable):
-        return HTTPStatus.NOT_ACCEPTABLE
-    if isinstance(error, UsageError):
-        return HTTPStatus.BAD_REQUEST
+    """The problem of an error of ours: what was asked wrongly is 4xx, what a store cannot tell now is 503."""
+    for kind, status in _STATUSES.items():
+        if isinstance(error, kind):
+            return problem(status, str(error), _headers(error))
     if not isinstance(error, ServerAway | Busy):
         log.warning("a question could not be answered: %s", error)
-    return HTTPStatus.SERVICE_UNAVAILABLE
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": str(AGAIN_S)})
+
+
+def _headers(error: MarqueeError) -> dict[str, str]:
+    if isinstance(error, Limited):
+        return {"Retry-After": str(error.wait_s)}
+    return {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else {}
 
 
 def of_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
@@ -78,4 +89,13 @@ def of_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "this failed for a reason that only its log tells; the fault is the server's")
 
 
+_STATUSES: Final[dict[type[MarqueeError], HTTPStatus]] = {
+    Unauthorized: HTTPStatus.UNAUTHORIZED,
+    Forbidden: HTTPStatus.FORBIDDEN,
+    Limited: HTTPStatus.TOO_MANY_REQUESTS,
+    NotThere: HTTPStatus.NOT_FOUND,
+    NotAcceptable: HTTPStatus.NOT_ACCEPTABLE,
+    UsageError: HTTPStatus.BAD_REQUEST,
+}
+"""Of what is a kind of another the narrower comes first."""
 HANDLERS: Final[dict[Any, Any]] = {MarqueeError: of_ours, HTTPException: of_http, Exception: of_bug}

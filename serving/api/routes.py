@@ -146,6 +146,7 @@ class AsksShelf(Operation):
     operation_id=_named("continue_watching"),
     summary=continue_watching.SUMMARY,
     tags=["profiles"],
+    opt={"scope": "profile"},
 )
 async def continue_watching_of(request: Requested, account: FromPath[str], profile: FromPath[str]) -> Response[bytes]:
     """Where a profile stopped in which titles."""
@@ -155,7 +156,14 @@ async def continue_watching_of(request: Requested, account: FromPath[str], profi
     return _json(shelf.document(), "private, no-store")
 
 
-@route("/status", http_method=READ, operation_class=Lists, summary="How servers, workers and partitions stand", tags=["operation"])
+@route(
+    "/status",
+    http_method=READ,
+    operation_class=Lists,
+    summary="How servers, workers and partitions stand",
+    tags=["operation"],
+    opt={"scope": "operate"},
+)
 async def status(request: Requested) -> Response[bytes]:
     """What `marquee status --json` says."""
     return _json((await asker_of(request).overview()).document(), "no-store")

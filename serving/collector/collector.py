@@ -17,8 +17,8 @@ from serving.collector.bodies import MIB, inflated, media_type, read_body
 from serving.collector.clock import AS_SENT, correction_of
 from serving.collector.cmcd import Given
 from serving.collector.judging import judge
-from serving.collector.limits import Buckets
 from serving.collector.refusals import limited, too_large, unavailable
+from serving.limits import Buckets
 from topologies.errors import MarqueeError, ServerAway
 from topologies.events import TICK_VALUE
 from topologies.settings import Settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serving.collector.limits import Buckets
+from serving.limits import Buckets
 
 
 class Clock:
