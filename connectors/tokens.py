@@ -1,8 +1,8 @@
 """API tokens: who may ask what. Made and revoked by `marquee token`, read by every process of the doors; table `tokens` of
 connectors/cassandra.py.
 
-A token is `mq_ID_SECRET`. Of the secret, 256 bits of the system's random source, only the SHA-256 is kept: it cannot be guessed, so it needs
-no slow hash, and a stolen table opens nothing.
+A token is `mq_ID_SECRET`. Of the secret, 256 bits of the system's random source, only the SHA-256 is kept: it cannot be guessed, so it
+needs no slow hash, and a stolen table opens nothing.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 `api.access` says who needs a token: `tokens` everybody, `open` nobody, `loopback` nobody while the process listens on a loopback address
 and everybody otherwise. A route names its scope by `opt`; one without is for all.
 
-The tokens are read from Cassandra again after FRESH_S, so a revoked one is refused within that. While Cassandra is away those that were known
-go on being known for STALE_S; then nobody is let in.
+The tokens are read from Cassandra again after FRESH_S, so a revoked one is refused within that. While Cassandra is away those that were
+known go on being known for STALE_S; then nobody is let in.
 """
 
 from __future__ import annotations

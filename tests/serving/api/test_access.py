@@ -21,7 +21,8 @@ QUESTION = "/v1/views/concurrents"
 SHELF = "/v1/profiles/a1/p1/continue-watching"
 DOORS = {"read": QUESTION, "profile": SHELF, "operate": "/v1/status"}
 EVENT = {
-    "v": 1, "type": "play_start", "session": "s1", "seq": 1, "account": "a1", "profile": "p1", "title": "t1", "region": "eu", "device": "tv",
+    "v": 1, "type": "play_start", "session": "s1", "seq": 1,
+    "account": "a1", "profile": "p1", "title": "t1", "region": "eu", "device": "tv",
 }  # fmt: skip
 
 
@@ -70,7 +71,7 @@ def test_who_has_none_or_a_wrong_one_is_told_to_say_who_they_are(world: World, t
         assert (without.status_code, without.headers["www-authenticate"]) == (401, "Bearer")
         assert "marquee token make" in without.json()["detail"]
         for text in wrong:
-            answer = api.get(QUESTION, headers={"Authorization": f"Bearer {text}".encode()})
+            answer = api.get(QUESTION, headers={b"Authorization": f"Bearer {text}".encode()})
             assert answer.status_code == 401, text
         for address in ("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"):
             assert api.get(address).status_code == 200, address
