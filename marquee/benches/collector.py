@@ -92,7 +92,7 @@ def _document(course: Course, events: int, wall_s: float, cpu_s: float) -> dict[
     p50, p99, most = np.percentile(times, (50, 99, 100)) if len(times) else (0.0, 0.0, 0.0)
     return {
         "events": events,
-        "events_per_core_second": round(events / cpu_s),
+        "events_per_core_second": round(events / max(cpu_s, 0.01)),
         "events_per_s": round(events / wall_s),
         "requests_per_s": round(len(times) / wall_s),
         "p50_ms": round(float(p50), 2),

@@ -14,6 +14,7 @@ from marquee.benches.rebalance import Span, paused
 from marquee.benches.stock import run_stock, watch_time_below
 from marquee.benches.views import folded, made
 from marquee.sustaining import STEP_S, gave_out, lag_mid_and_end_s
+from tests.marquee.running import document, marquee
 from topologies.errors import MarqueeError, ServerAway
 from topologies.fold import PartitionState
 from topologies.settings import Settings
@@ -128,6 +129,13 @@ def test_a_watch_that_died_fails_the_bench_and_one_whose_server_was_away_for_a_m
     gone.join()
     with pytest.raises(ServerAway):
         gone.end()
+
+
+def test_the_collector_is_measured_on_servers_that_are_given(settings: Settings, tmp_path: Path) -> None:
+    run = ("bench", "collector", "--cluster", "--duration", "1", "--connections", "2", "--batch", "10", "--json")
+    found = document(marquee(tmp_path, *run, environment=settings.environment(), timeout_s=300))
+    assert found.keys() >= {"events", "events_per_core_second", "requests_per_s", "p50_ms", "p99_ms", "errors", "cpu_s", "exact"}
+    assert found["events"] % 10 == 0
 
 
 def test_stock_faust_does_the_work_that_marquee_is_compared_with(settings: Settings, tmp_path: Path) -> None:

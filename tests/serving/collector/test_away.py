@@ -13,7 +13,6 @@ import pytest
 
 from cluster.local import LocalCluster
 from cluster.process import wait_until
-from connectors.kafka import partition_offsets
 from marquee.collecting import CollectorProcess
 from tests.serving.collector.conftest import Start
 from tests.serving.collector.log import Logged, admitted, event, log_of, written
@@ -120,25 +119,23 @@ def test_while_kafka_stands_still_what_is_in_flight_is_bounded_and_the_rest_is_s
 ) -> None:
     collector = start(**STEADY, ack_timeout_s=30.0, stalled_s=30.0, max_in_flight_mb=0.1)
     now = time.time_ns() // 1_000_000
-    big = {"events": [event(seq, ts=now, session="big", more="x" * 2_000) for seq in range(60)]}
-    with httpx.Client(timeout=PATIENCE_S) as client, httpx.Client(timeout=PATIENCE_S) as waiting, ThreadPoolExecutor(1) as pool:
+    with httpx.Client(timeout=PATIENCE_S) as client:
         post_until_accepted(client, collector.url, {"events": [event(1, ts=now)]})
         cluster.pause("kafka")
         try:
-            held = pool.submit(post_until_accepted, waiting, collector.url, big)
             assert wait_until(lambda: sent_away(client, collector.url, now), PATIENCE_S)
         finally:
             cluster.resume("kafka")
-        held.result()
         post_until_accepted(client, collector.url, {"events": [event(2, ts=now)]})
-    log = [record for record in log_of(settings) if record.event["seq"] != 3 or record.event["session"] == "big"]
-    assert_once(log, {("big", seq) for seq in range(60)} | {("s-1", 1), ("s-1", 2)})
+    log = [record for record in log_of(settings) if record.event["session"] != "held"]
+    assert_once(log, {("s-1", 1), ("s-1", 2)})
 
 
 def sent_away(client: httpx.Client, url: str, now: int) -> bool:
-    """Whether a request is not even tried. A short time-out: one that is tried waits for Kafka."""
+    """Whether 60 KB more are not even tried. A short time-out: what is tried waits for Kafka."""
+    body = written([event(seq, ts=now, session="held", more="x" * 20_000) for seq in range(3)])
     try:
-        answer = client.post(url, content=written(event(3, ts=now)), headers=JSON, timeout=2.0)
+        answer = client.post(url, content=body, headers=JSON, timeout=1.0)
     except httpx.TimeoutException:
         return False
     return answer.status_code == 503 and "wait for Kafka already" in answer.json()["detail"]
@@ -147,7 +144,7 @@ def sent_away(client: httpx.Client, url: str, now: int) -> bool:
 def test_a_collector_that_starts_without_kafka_takes_events_when_it_comes(start: Start, cluster: LocalCluster, settings: Settings) -> None:
     cluster.halt("kafka")
     try:
-        collector = start()
+        collector = start(**STEADY)
         answer = httpx.post(collector.url, content=written(event(1)), headers=JSON, timeout=PATIENCE_S)
         assert answer.status_code == 503
         assert "kafka.bootstrap" in answer.json()["detail"]
@@ -155,7 +152,7 @@ def test_a_collector_that_starts_without_kafka_takes_events_when_it_comes(start:
         cluster.restart("kafka")
     with httpx.Client(timeout=PATIENCE_S) as client:
         post_until_accepted(client, collector.url, {"events": [event(1, ts=time.time_ns() // 1_000_000)]})
-    assert sum(end for _, end in partition_offsets(settings, settings.kafka.topics[0]).values()) == 1
+    assert_once(log_of(settings), {("s-1", 1)})
 
 
 @pytest.mark.parametrize("status", [400, 415])
