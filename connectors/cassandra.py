@@ -39,7 +39,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -164,6 +164,18 @@ def connect(settings: CassandraSettings) -> Session:
 def close(session: Session) -> None:
     """Ends the session and its connections. Calling again does nothing."""
     session.cluster.shutdown()
+
+
+def asked(session: Session, settings: CassandraSettings, statement: Any, *values: Any) -> Callable[[], list[Any]]:
+    """Sends a statement; what is returned waits for its rows, and raises our errors. So several are waited for side by side."""
+    with cassandra_errors(settings):
+        answer = session.execute_async(statement, values)
+
+    def rows() -> list[Any]:
+        with cassandra_errors(settings):
+            return list(answer.result())
+
+    return rows
 
 
 def unlogged_batch() -> BatchStatement:

@@ -246,8 +246,10 @@ class Stores:
         try:
             if not away:
                 stored = self.rows.statuses()
-                ended |= set(self._notes.ended())
-                done, counted = finished(stored, self._notes.finished()), Counted(stored, self.rows.counted(), ended)
+                over, count = self._notes.over(), self.rows.count()  # after the statuses, and side by side
+                ends, finishes = over()
+                ended |= set(ends)
+                done, counted = finished(stored, finishes), Counted(stored, count(), ended)
         except ServerAway as error:
             away = str(error)
         if redis_away and away:
