@@ -130,6 +130,15 @@ def test_what_is_asked_of_a_final_pack_is_what_it_holds(sources: list[list[Packe
         assert cells_of(merged, grouping, key[0]) == [cell for cell in cells if cell.grouping == grouping and cell.key[0] == key[0]]
 
 
+def test_a_final_pack_that_is_cut_is_not_searched() -> None:
+    pack = merge(SUMS, [encode_pack([PackedCell(start, 1, (title,), (1, 300)) for start in (0, HOUR_MS) for title in ("a", "b")])])
+    for size in range(1, len(pack)):
+        with pytest.raises(StoreError, match="cannot be read"):
+            cells_of(pack[:size], 1, "a")
+    with pytest.raises(StoreError, match="cannot be read"):
+        cells_of(b"MQP2" + pack[4:], 1, "a")
+
+
 def test_a_top_list_has_the_best_of_each_window_in_order_ties_by_key() -> None:
     rng = random.Random(3)
     spread = [PackedCell(start, 1, (f"t{title:03}",), (rng.randrange(40), 1)) for start in (0, HOUR_MS) for title in range(300)]
