@@ -86,7 +86,7 @@ class Numbers(Columns[Values]):
         return map(_found, decode_pack(pack))
 
     def decoded_final(self, pack: bytes) -> Iterator[Found[Values]]:
-        return map(_found, cells_of(pack, self.plan.grouping, self.plan.fixed.get(0)))
+        return iter(cells_of(pack, self.plan.grouping, self.plan.fixed.get(0)))
 
     def packed(self, cells: Mapping[Place, Values]) -> bytes | None:
         if any(max(values) > MOST for values in cells.values()):  # a sum of cells

@@ -126,8 +126,12 @@ def test_what_is_asked_of_a_final_pack_is_what_it_holds(sources: list[list[Packe
     merged = merge(SUMS, [encode_pack(cells) for cells in sources if cells])
     cells = decode_pack(merged)
     for grouping in (0, 1, 2):
-        assert cells_of(merged, grouping, None) == [cell for cell in cells if cell.grouping == grouping]
-        assert cells_of(merged, grouping, key[0]) == [cell for cell in cells if cell.grouping == grouping and cell.key[0] == key[0]]
+        assert searched(merged, grouping, None) == [cell for cell in cells if cell.grouping == grouping]
+        assert searched(merged, grouping, key[0]) == [cell for cell in cells if cell.grouping == grouping and cell.key[0] == key[0]]
+
+
+def searched(pack: bytes, grouping: int, first: str | None) -> list[PackedCell]:
+    return [PackedCell(*cell) for cell in cells_of(pack, grouping, first)]
 
 
 def test_a_final_pack_that_is_cut_is_not_searched() -> None:
