@@ -208,6 +208,18 @@ class KeptSession:
             close(session)
 
 
+def asked(session: Session, settings: CassandraSettings, statement: Any, *values: Any) -> Callable[[], list[Any]]:
+    """Sends a statement; what is returned waits for its rows, and raises our errors. So several are waited for side by side."""
+    with cassandra_errors(settings):
+        answer = session.execute_async(statement, values)
+
+    def rows() -> list[Any]:
+        with cassandra_errors(settings):
+            return list(answer.result())
+
+    return rows
+
+
 def unlogged_batch() -> BatchStatement:
     """An empty batch of idempotent statements, each of which may be applied without the others."""
     batch = BatchStatement(BatchType.UNLOGGED)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from cassandra.cluster import Session
 from cassandra.concurrent import execute_concurrent
 
-from connectors.cassandra import cassandra_errors
+from connectors.cassandra import asked, cassandra_errors
 from connectors.cassandra_store import SCOPE, STATUS_COLUMNS
 from connectors.cell_id import CellId
 from topologies.errors import StoreError
@@ -98,11 +98,18 @@ class CellRows:
 
     def counted(self) -> dict[str, dict[str, int]]:
         """By source and table, below which offset its cells are there. To be read after the statuses that it is compared with."""
-        with cassandra_errors(self._settings):
-            rows = list(self._session.execute(self._counted, (SCOPE,)))
-        found: dict[str, dict[str, int]] = {}
-        for source, table, upto in rows:
-            found.setdefault(source, {})[table] = upto
+        return self.count()()
+
+    def count(self) -> Callable[[], dict[str, dict[str, int]]]:
+        """Asks for that; what is returned waits for it."""
+        rows = asked(self._session, self._settings, self._counted, SCOPE)
+
+        def found() -> dict[str, dict[str, int]]:
+            uptos: dict[str, dict[str, int]] = {}
+            for source, table, upto in rows():
+                uptos.setdefault(source, {})[table] = upto
+            return uptos
+
         return found
 
     def pack_spans(self, view: View, window: str) -> list[int]:

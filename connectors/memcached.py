@@ -56,7 +56,7 @@ class Look(Enum):
 
     READ = "read it, and put it there"
     WAIT = "somebody is reading it"
-    PASS = "read it; it is not kept, or the server is away"
+    PASS = "read it; the server is away, or full"
 
 
 class NotMemcached(OSError):
@@ -79,14 +79,14 @@ def framed(key: str, payload: bytes | None) -> bytes:
 
 
 def opened(key: str, value: bytes) -> bytes | Look:
-    """The payload of a stored value; PASS when it is not kept, READ when it is nothing that `framed` made for this key."""
+    """The payload of a stored value; READ when it is not kept, or nothing that `framed` made for this key."""
     if len(value) < _HEAD.size:
         return Look.READ
     magic, version, kept, length, check = _HEAD.unpack_from(value)
     body = value[_HEAD.size :]
     if (magic, version, length) != (_MAGIC, _VERSION, len(body)) or check != zlib.crc32(body, zlib.crc32(key.encode())):
         return Look.READ
-    return body if kept else Look.PASS
+    return body if kept else Look.READ
 
 
 class Connection:
@@ -234,7 +234,8 @@ class Memcached:
         return found
 
     def put(self, payloads: Mapping[str, bytes | None], ttl_s: int) -> None:
-        """Keeps these for at most so long, and ends their leases. None, and what is too large: that it is not kept, for LEASE_S."""
+        """Keeps these for at most so long, and ends their leases. None, and what is too large: that it is not kept, for LEASE_S, so that
+        nobody waits for it."""
         for server, part in self._parts(payloads):
             server.call(_tell, [_kept(key, payloads[key], ttl_s) for key in part])
 

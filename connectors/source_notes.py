@@ -6,12 +6,13 @@ The tables are drawn in connectors/cassandra.py. Methods block and raise ServerA
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from cassandra.cluster import Session
 
-from connectors.cassandra import BASE_US, cassandra_errors
+from connectors.cassandra import BASE_US, asked, cassandra_errors
 from connectors.cassandra_store import SCOPE
 from topologies.settings import CassandraSettings
 from topologies.sources import Finish, Source
@@ -94,6 +95,11 @@ class SourceNotes:
     def ended(self) -> dict[str, int]:
         """Of every source that has ended, when that was found (epoch ms), by its text."""
         return dict(self._rows(self._ended, SCOPE))
+
+    def over(self) -> Callable[[], tuple[dict[str, int], dict[str, Finish]]]:
+        """Asks for both; what is returned waits for them: what `ended` gives, and `finished`."""
+        ended, finished = (asked(self._session, self._settings, statement, SCOPE) for statement in (self._ended, self._finished))
+        return lambda: (dict(ended()), {text: Finish(upto, at_ms) for text, upto, at_ms in finished()})
 
     def finish(self, source: Source, finish: Finish) -> None:
         """The source's log has ended there, and its cells are stored up to there. Of two notes the one that is further stands."""

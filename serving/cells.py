@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import add
 from typing import Generic, TypeVar
 
 from serving.questions import Plan
@@ -31,7 +32,7 @@ class Row:
 
 def added(first: Values, second: Values) -> Values:
     """Two cells of integers as one."""
-    return tuple(map(int.__add__, first, second))
+    return tuple(map(add, first, second))
 
 
 def greatest(first: Values, second: Values) -> Values:

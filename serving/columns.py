@@ -88,7 +88,7 @@ class Numbers(Columns[Values]):
         return map(_found, decode_pack(pack))
 
     def decoded_final(self, pack: bytes) -> Iterator[Found[Values]]:
-        return map(_found, cells_of(pack, self.plan.grouping, self.plan.fixed.get(0)))
+        return iter(cells_of(pack, self.plan.grouping, self.plan.fixed.get(0)))
 
     def packed(self, cells: Mapping[Place, Values]) -> bytes | None:
         if any(max(values) > MOST for values in cells.values()):  # a sum of cells
@@ -112,11 +112,14 @@ class Integers(Numbers):
         self.units = {each.name: each.unit for each in declared if each.unit}
         self.fractions = frozenset(rate.name for rate in plan.view.rates)
         self.absent = self._shown((0,) * len(measures))
+        self._as_they_are = not self._rates and len(self._visible) == len(measures)
 
     def over(self, first: Values, second: Values) -> Values:
         return added(first, second) if additive(self.plan.view) else greatest(first, second)
 
     def shown(self, cells: Mapping[Place, Values]) -> dict[Place, Shown]:
+        if self._as_they_are:
+            return {place: values for place, values in cells.items() if any(values)}
         return {place: self._shown(values) for place, values in cells.items() if any(values)}
 
     def _shown(self, values: Values) -> Shown:
@@ -207,6 +210,8 @@ def _columns(plan: Plan, part: View) -> Columns[Any]:
 
 def joined(columns: Sequence[Columns[Any]], shown: Sequence[Mapping[Place, Shown]]) -> dict[Place, Shown]:
     """The rows that any part has, with what each part shows of them."""
+    if len(shown) == 1:
+        return dict(shown[0])
     places = dict.fromkeys(place for found in shown for place in found)
     both = list(zip(columns, shown, strict=True))
     return {place: tuple(value for one, found in both for value in found.get(place, one.absent)) for place in places}

@@ -285,8 +285,9 @@ class Stores:
         if self._history is not None and now_s - self._history[0] < self._history_s:
             return self._history[1]
         stored = self.rows.statuses()
-        ended, done = frozenset(self._notes.ended()), finished(stored, self._notes.finished())
-        self._history = now_s, History(stored, ended, done, self.rows.counted())
+        over, count = self._notes.over(), self.rows.count()  # after the statuses, and side by side
+        ends, finishes = over()
+        self._history = now_s, History(stored, frozenset(ends), finished(stored, finishes), count())
         return self._history[1]
 
     def checkpoints(self, sources: Iterable[str]) -> dict[str, int]:

@@ -73,9 +73,10 @@ class Bases:
 
     def of(self, view: View, window: Window, pack_ms: int) -> Basis | None:
         """The basis of a part's final rows of that span; None while it is not final."""
-        if view.table not in self._whole:
-            self._whole[view.table] = self._counted.whole(view.table)
-        if not self._whole[view.table]:
+        whole = self._whole.get(view.name)
+        if whole is None:
+            whole = self._whole[view.name] = self._counted.whole(view.table)
+        if not whole:
             return None
         passed_ms = pack_ms + window.pack_ms + LATENESS_MS
         if window.length_ms and self._known and self._least_ms >= passed_ms:

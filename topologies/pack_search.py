@@ -12,13 +12,17 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from topologies.packs import HEAD, INTEGERS, KEY_HEAD, MAGIC, PackedCell, reading, split
+from topologies.packs import HEAD, INTEGERS, KEY_HEAD, MAGIC, reading, split
 from topologies.view import KEY_SEPARATOR
 
 _BEHIND_SEPARATOR: Final = bytes([ord(KEY_SEPARATOR) + 1])
 
 
-def cells_of(pack: bytes, grouping: int, first: str | None) -> list[PackedCell]:
+Cell = tuple[int, int, tuple[str, ...], tuple[int, ...]]
+"""What a PackedCell has, in its order: of thousands, a tuple each is made in a fifth of the time."""
+
+
+def cells_of(pack: bytes, grouping: int, first: str | None) -> list[Cell]:
     """The cells of a grouping in a final pack; those of one first dimension value if it is given. Raises StoreError for a pack that cannot
     be read."""
     if not pack:
@@ -27,7 +31,7 @@ def cells_of(pack: bytes, grouping: int, first: str | None) -> list[PackedCell]:
         return _cells_of(pack, grouping, first)
 
 
-def _cells_of(pack: bytes, grouping: int, first: str | None) -> list[PackedCell]:
+def _cells_of(pack: bytes, grouping: int, first: str | None) -> list[Cell]:
     magic, measures, count, distinct = HEAD.unpack_from(pack)
     if magic != MAGIC:
         raise ValueError(f"it starts with {magic!r}")
@@ -52,7 +56,7 @@ def _cells_of(pack: bytes, grouping: int, first: str | None) -> list[PackedCell]
     if begin == end:
         return []
     cells = _cells(pack, bounds, grouping, widths, count, begin, end)
-    return cells if first is None else [cell for cell in cells if cell.key[0] == first]
+    return cells if first is None else [cell for cell in cells if cell[2][0] == first]
 
 
 def _place(pack: bytes, bounds: NDArray[np.int64], text: bytes, low: int, high: int) -> int:
@@ -67,7 +71,7 @@ def _place(pack: bytes, bounds: NDArray[np.int64], text: bytes, low: int, high: 
     return low
 
 
-def _cells(pack: bytes, bounds: NDArray[np.int64], grouping: int, widths: bytes, count: int, begin: int, end: int) -> list[PackedCell]:
+def _cells(pack: bytes, bounds: NDArray[np.int64], grouping: int, widths: bytes, count: int, begin: int, end: int) -> list[Cell]:
     """The cells of the keys from `begin` to `end`, which is greater."""
     ends = bounds[begin : end + 1].tolist()
     keys = [split(pack[low:high]) for low, high in pairwise(ends)]
@@ -84,6 +88,4 @@ def _cells(pack: bytes, bounds: NDArray[np.int64], grouping: int, widths: bytes,
     for width in widths:
         columns.append(np.frombuffer(pack, dtype=INTEGERS[width], count=held, offset=at + width * low).tolist())
         at += width * count
-    return [
-        PackedCell(start_ms, grouping, key, values) for key, start_ms, values in zip(keys, starts, zip(*columns, strict=True), strict=True)
-    ]
+    return [(start_ms, grouping, key, values) for key, start_ms, values in zip(keys, starts, zip(*columns, strict=True), strict=True)]

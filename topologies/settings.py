@@ -30,7 +30,8 @@ GIVEN: Final = Form(r"(?s).*\S.*", "not empty")
 CODECS: Final = Form(r"none|gzip|snappy|lz4|zstd", "none, gzip, snappy, lz4 or zstd")
 ACCESS: Final = Form(r"loopback|tokens|open", "loopback, tokens or open")
 LOG_FORMS: Final = Form(r"text|json", "text or json")
-ADDRESS: Final = Form(r"(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+):[0-9]{1,5}", "host:port")
+PORT: Final = r"([1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])"
+ADDRESS: Final = Form(rf"(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+):{PORT}", "host:port")
 KEYS: Final = Form(r"[!-~]{1,60}", "1 to 60 characters of ASCII without a space")
 REDIS_URL: Final = Form(r"rediss?://\S*|unix://\S+", "redis://host:port/database, rediss:// for TLS, or unix:// with a socket's path")
 
@@ -103,7 +104,7 @@ class MemcachedSettings:
     )
     prefix: str = setting("mq:", "every key starts so", form=KEYS)
     timeout_s: float = setting(0.1, "a call gives up after, seconds; then the server is left alone for five", least=0.001, most=60)
-    finals_ttl_s: int = setting(86_400, "what is final is remembered for at most, seconds", least=1, most=2_592_000)
+    finals_ttl_s: int = setting(86_400, "what is final is remembered for at most, seconds", least=1, most=604_800)
     provisional_ttl_s: int = setting(1, "what can still change is remembered for at most, seconds", least=1, most=60)
 
 

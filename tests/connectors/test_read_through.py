@@ -26,6 +26,12 @@ def servers(bare_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -
         yield MemcachedSettings(servers=running.settings.memcached.servers, timeout_s=30.0)
 
 
+@pytest.fixture(autouse=True)
+def long_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test may stand still for longer than a lease lasts."""
+    monkeypatch.setattr("connectors.memcached.LEASE_S", 60)
+
+
 @pytest.fixture
 def clients(servers: MemcachedSettings) -> Iterator[Callable[[], Memcached]]:
     """Makes clients, each as another process has one; they find nothing that an earlier test left."""
@@ -128,7 +134,10 @@ def test_only_what_is_missing_is_read_and_all_of_it_in_one_go(clients: Callable[
     clients().drop([third])
 
 
-def test_a_reader_that_died_is_waited_for_no_longer_than_its_lease(clients: Callable[[], Memcached]) -> None:
+def test_a_reader_that_died_is_waited_for_no_longer_than_its_lease(
+    clients: Callable[[], Memcached], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connectors.memcached.LEASE_S", 1)
     assert clients().look([KEY]) == {KEY: Look.READ}
     slow = quick()
     assert ReadThrough(clients(), never).read([KEY], slow.store) == {KEY: Found(b"value", False)}

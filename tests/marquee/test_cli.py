@@ -24,6 +24,7 @@ AWAY = {
     "MARQUEE_REDIS__URL": "redis://127.0.0.1:1/0",
     "MARQUEE_CASSANDRA__PORT": "1",
     "MARQUEE_CASSANDRA__TIMEOUT_S": "3",
+    "MARQUEE_MEMCACHED__SERVERS": "127.0.0.1:1",
 }
 """Servers where none listens: port 1 refuses at once."""
 
@@ -116,7 +117,8 @@ def test_status_works_with_all_servers_away_and_says_which(tmp_path: Path) -> No
     assert ran.returncode == 1
     assert "Traceback" not in ran.stderr
     servers = {server["name"]: server for server in json.loads(ran.stdout)["servers"]}
-    assert {name: server["ok"] for name, server in servers.items()} == {"kafka": False, "redis": False, "cassandra": False}
+    assert {name: server["ok"] for name, server in servers.items()} == dict.fromkeys(("kafka", "redis", "cassandra", "memcached"), False)
+    assert "history is read from Cassandra" in servers["memcached"]["detail"]
     assert "127.0.0.1:1" in servers["redis"]["address"]
 
 
