@@ -33,9 +33,8 @@ def _named(stem: str) -> OperationIDCreator:
 def view_routes() -> Router:
     """Everything under /v1."""
     handlers: list[HTTPRouteHandler] = [made(view) for view in VIEWS.values() for made in (_asking, _streaming)]
-    return Router(
-        "/v1", route_handlers=[list_views, ask_accounting, stream_accounting, *handlers, no_view, no_stream, continue_watching_of, status]
-    )
+    others = (ask_accounting, stream_accounting, no_view, no_stream, continue_watching_of, status)
+    return Router("/v1", route_handlers=[list_views, *handlers, *others], opt={"scope": "read"})
 
 
 @dataclass
