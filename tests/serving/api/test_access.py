@@ -55,6 +55,7 @@ def test_a_token_opens_what_it_is_for_and_nothing_else(world: World, tokens: Tok
             for door, address in DOORS.items():
                 answer = api.get(address, headers=with_token(text))
                 assert answer.status_code == (200 if scope == door else 403), (scope, door, answer.text)
+                assert api.head(address, headers=with_token(text)).status_code == answer.status_code
             sent = api.post("/v1/events", json=event, headers=with_token(text))
             assert sent.status_code == (202 if scope == "write" else 403), sent.text
         refused = api.get(QUESTION, headers=with_token(texts["write"])).json()
