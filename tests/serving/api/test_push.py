@@ -112,7 +112,7 @@ def test_who_comes_back_is_told_what_is_new_and_nothing_twice(world: World, api:
             assert tag not in again.tags
     late = Listener(api, {"Last-Event-ID": again.tags[0]})
     with listening(world, [late]):
-        late.until({"bye": 1})
+        late.until({"a": 5, "bye": 1})
 
 
 def test_a_stream_takes_no_cursor_and_needs_a_view(api: httpx.Client) -> None:
