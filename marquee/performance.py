@@ -62,13 +62,26 @@ BARS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "checkpoint": ("checkpoints, by live sessions", ("by_live_sessions",)),
     "sessions": ("CPU an event, 1 M live sessions against 10 k", ("cpu_us_an_event", "ratio", "same_cells", "exact")),
     "chaos": ("ten seeds of `marquee chaos --faults 20`, each audited", ("seeds", "faults_struck", "exact", "passed")),
+    "shelves": ("a million profiles' shelves: in Redis, lost and out of Cassandra, and again", ("redis", "lost", "again", "write_s")),
+    "collector": (
+        "events by HTTP, in batches of 100, until Kafka has acknowledged",
+        ("events_per_core_second", "requests_per_s", "p50_ms", "p99_ms", "errors", "exact"),
+    ),
+    "query": (
+        "questions over HTTP while 20,000 events/s flow",
+        ("redis", "cassandra", "top", "series_cold", "series_warm", "throughput", "cells", "errors"),
+    ),
+    "push": ("a change seen by 1,000 subscribers", ("p50_ms", "p99_ms", "max_ms", "answers_per_subscriber", "errors", "cpu_s")),
     "memory-rate-50000-minutes-30-format-arrow-no-audit": (
         "memory over 30 minutes at 50,000 events/s",
         ("rss_mb", "max_mb", "end_mb", "slope_mb_per_hour", "flat", "late_sends"),
     ),
 }
 _STORED: Final = {"bytes_a_cell": "bytes a cell", "cassandra_cells_per_s": "cells/s, Cassandra", "redis_cells_per_s": "cells/s, Redis"}
-_INNER: Final = ("write_s", "restore_s", "bytes", "pause_ms", "cpu_s")
+_INNER: Final = (
+    "write_s", "restore_s", "bytes", "pause_ms", "cpu_s", "p50_ms", "p99_ms", "at_store_p50_ms", "at_store_p99_ms", "requests_per_core_second"
+)  # fmt: skip
+"""What is shown of a figure that is several."""
 
 
 def newest(results: Path = RESULTS) -> dict[str, Mapping[str, Any]]:
