@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cluster.local import SERVICES, LocalCluster
-from cluster.supervisor import Workers
+from cluster.supervisor import SERVE, Workers
 from connectors.kafka import ensure_topics
 from loadgen.audit import audit
 from loadgen.audit_report import AuditResult
@@ -85,26 +85,45 @@ class Demo:
         """All of it. Raises MarqueeError when a step fails, KeyboardInterrupt when stopped; everything started is stopped then too."""
         load = self.options.load()
         cluster = LocalCluster(self.directory, self.settings, preferred=dict.fromkeys(SERVICES, 0), short_lived=True)
-        workers: Workers | None = None
+        groups: list[Workers] = []
         with interruptible():
             try:
                 with self._step("cluster"):
                     cluster.start(self.screen.say)
                 with self._step("workers"):
                     ensure_topics(cluster.settings)
-                    workers = Workers(cluster.settings, self.options.workers, self.directory)
-                    workers.start()
-                    workers.wait_ready(progress=self.screen.say)
+                    groups = self._started(cluster.settings)
+                workers = groups[0]
                 self.run = self._drive(cluster.settings, workers, load)
                 with self._step("audit"):
                     self.result = audit(cluster.settings, self.run.name, self.screen.say)
             finally:
                 with undisturbed(), self._step("stop"):
-                    if workers is not None:
-                        workers.stop_all()
+                    for group in reversed(groups):
+                        group.stop_all()
                     cluster.stop()
                 self._tidy()
         return self.result
+
+    def _started(self, settings: Settings) -> list[Workers]:
+        """The workers, and behind them the API; all are ready."""
+        anywhere = replace(settings, api=replace(settings.api, http_port=0))
+        groups = [
+            Workers(settings, self.options.workers, self.directory),
+            Workers(anywhere, 1, self.directory, command=SERVE, role="api"),
+        ]
+        try:
+            for group in groups:
+                group.start()
+            for group in groups:
+                group.wait_ready(progress=self.screen.say)
+        except BaseException:
+            with undisturbed():
+                for group in groups:
+                    group.stop_all()
+            raise
+        self.screen.say(f"the same over HTTP while it lasts: {(groups[1].ready(0) or {})['http']}")
+        return groups
 
     def _step(self, name: str) -> AbstractContextManager[None]:
         return self.steps.timed(name, self.screen.say)

@@ -79,7 +79,8 @@ BARS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
 }
 _STORED: Final = {"bytes_a_cell": "bytes a cell", "cassandra_cells_per_s": "cells/s, Cassandra", "redis_cells_per_s": "cells/s, Redis"}
 _INNER: Final = (
-    "write_s", "restore_s", "bytes", "pause_ms", "cpu_s", "p50_ms", "p99_ms", "at_store_p50_ms", "at_store_p99_ms", "requests_per_core_second"
+    "write_s", "restore_s", "bytes", "pause_ms", "cpu_s", "p50_ms", "p99_ms", "at_store_p50_ms", "at_store_p99_ms",
+    "requests_per_core_second",
 )  # fmt: skip
 """What is shown of a figure that is several."""
 
