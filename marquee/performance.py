@@ -46,7 +46,7 @@ BARS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ),
     f"drain-format-arrow-views-{_TWO}-runs-3": ("the same in Arrow", _DRAIN),
     "drain-format-json-runs-3": ("JSON into all views", _DRAIN),
-    "drain-format-arrow-runs-3": ("the same in Arrow", _DRAIN),
+    "drain-format-arrow-runs-5": ("the same in Arrow, the median of five", _DRAIN),
     "stock": ("a stock Faust agent beside it", ("events_per_core_second", "marquee_events_per_core_second", "ratio", "exact")),
     f"scale-workers-2-views-{_TWO}-runs-5": (
         "two workers against one, the median of five pairs",
