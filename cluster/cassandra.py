@@ -58,7 +58,7 @@ class CassandraServer(Server):
         agent = sorted(jars.glob("jamm-*.jar"))
         options = [line for line in (HERE / "jvm.options").read_text().splitlines() if line.startswith("-")]
         options += [f"-javaagent:{jar}" for jar in agent]
-        options += SHORT_LIVED if self.short_lived else ()
+        options += [*(SHORT_LIVED if self.short_lived else ()), *self.options]
         options += [f"-Dcassandra.settings.{name}={value}" for name, value in SETTINGS.items()]
         options += [
             "-Dcassandra.config.allow_system_properties=true",

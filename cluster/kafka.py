@@ -67,7 +67,7 @@ class KafkaServer(Server):
         options += [f"-Djava.io.tmpdir={self.folder('tmp')}", f"-Dlog4j2.configurationFile={HERE / 'log4j2.properties'}", "-cp", path]
         if not (self.directory / "data" / "meta.properties").exists():
             self._format([*options, "-Xmx128m", "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool"], config)
-        options += SHORT_LIVED if self.short_lived else ()
+        options += [*(SHORT_LIVED if self.short_lived else ()), *self.options]
         return [*options, "-Xms256m", f"-Xmx{self.heap_mb}m", "kafka.Kafka", str(config)]
 
     def _write_config(self) -> Path:

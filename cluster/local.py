@@ -55,11 +55,12 @@ class LocalCluster:
         preferred: Mapping[str, int] | None = None,
         heap_mb: Mapping[str, int] | None = None,
         short_lived: bool = False,
+        options: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
         """Starts nothing yet. `preferred` ports by service are those of the settings unless given; 0 prefers none.
 
         `heap_mb`: greatest Java heap by service, MiB (kafka 768, cassandra 1024). `short_lived`: for servers that are started often and
-        do little: Java compiles less (cluster/java.py).
+        do little: Java compiles less (cluster/java.py). `options`: more of Java's, by service.
         """
         if unknown := set(services) - set(SERVICES):
             raise UsageError(f"unknown service {', '.join(sorted(unknown))}: there are {', '.join(SERVICES)}.")
@@ -69,6 +70,7 @@ class LocalCluster:
         self._preferred = dict(preferred or {})
         self._heap_mb = dict(heap_mb or {})
         self._short_lived = short_lived
+        self._options = dict(options or {})
         self._servers: dict[str, Server] = {}
         self._meant_down: set[str] = set()
         self._saving = threading.Lock()
@@ -122,6 +124,7 @@ class LocalCluster:
             if preferred and own[name] != preferred:
                 progress(f"{name}: port {preferred} is taken, using {own[name]}")
             chosen[name] = kind(self.directory, self._settings, own, self._heap_mb.get(name), self._short_lived)
+            chosen[name].options = self._options.get(name, ())
         return chosen
 
     def _wait_ready(

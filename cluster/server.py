@@ -35,6 +35,8 @@ class Server(abc.ABC):
         self.ports = ports
         self.heap_mb = heap_mb or self.default_heap_mb
         self.short_lived = short_lived
+        self.options: tuple[str, ...] = ()
+        """More of Java's, where it runs in Java."""
         self.process: Guarded | None = None
 
     @staticmethod
