@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Final
 
 from litestar import Litestar, Request, Response, get
@@ -13,11 +12,11 @@ from litestar.datastructures import State
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.openapi.spec import Contact, License, Tag
-from litestar.static_files import create_static_files_router
 
 from serving.api.answering import asker_of
 from serving.api.asking import Asker
 from serving.api.metrics import measured, metrics
+from serving.api.pages import assets, dashboard
 from serving.api.problems import HANDLERS, problem
 from serving.api.push import Hub
 from serving.api.ranges import Renderings
@@ -25,7 +24,6 @@ from serving.api.routes import view_routes
 from topologies.errors import MarqueeError
 from topologies.settings import Settings
 
-ASSETS: Final = Path(__file__).parents[1] / "assets"
 SWAGGER: Final = "/assets/vendor/swagger-ui-dist"
 
 
@@ -42,7 +40,7 @@ def application(settings: Settings) -> Litestar:
             await asker.close()
 
     return Litestar(
-        [view_routes(), healthz, readyz, metrics, openapi, create_static_files_router("/assets", [ASSETS], include_in_schema=False)],
+        [dashboard, assets, view_routes(), healthz, readyz, metrics, openapi],
         lifespan=[lifetime],
         middleware=[measured],
         state=State({"renderings": Renderings()}),
