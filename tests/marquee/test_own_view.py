@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from typing import Any
 import confluent_kafka as ck
 import httpx
 import pytest
+from playwright.async_api import expect
 
 from cluster.supervisor import SERVE, Workers
 from connectors.kafka import ensure_topics, partition_offsets
@@ -22,6 +24,7 @@ from loadgen.load import LoadOptions, run_load
 from marquee.catching_up import catch_up
 from tests.distributions import install
 from tests.marquee.running import ROOT, document, marquee
+from tests.serving.api.browser import visiting
 from topologies.settings import Settings
 
 EVENTS = 6_000
@@ -117,10 +120,23 @@ def assert_the_api_answers(settings: Settings, directory: Path, run: Run) -> Non
         with httpx.Client(base_url=(doors.ready(0) or {})["http"], timeout=60) as client:
             answer = client.get("/v1/views/stalling", params={"by": "cdn", "from": start, "to": end}).json()
             described = client.get("/openapi.json").json()["paths"]["/v1/views/stalling"]["get"]
+        asyncio.run(_the_dashboard_has_it((doors.ready(0) or {})["http"], start, end, len(answer["cells"])))
     assert answer["measures"] == COLUMNS
     assert sorted(answer["cells"], key=str) == sorted(told, key=str)
     assert answer["cells"]
     assert {"device", "app", "cdn"} <= {parameter["name"] for parameter in described["parameters"]}
+
+
+async def _the_dashboard_has_it(address: str, start_s: int, end_s: int, rows: int) -> None:
+    """Explore lists it, and its form follows from its declaration."""
+    async with visiting(address) as visitor:
+        page = await visitor.open("/explore")
+        await page.get_by_role("navigation", name="Views").get_by_role("link", name="stalling").click()
+        for dimension in ("device", "app", "cdn"):
+            await expect(page.get_by_role("group", name=dimension, exact=True)).to_be_visible()
+        await page.goto(f"/explore?view=stalling&by=cdn&from={start_s}&to={end_s}")
+        await expect(page.get_by_role("region", name="stalling").locator("tbody tr")).to_have_count(rows)
+        assert (visitor.strangers, visitor.complaints) == ([], [])
 
 
 def assert_answers(settings: Settings, directory: Path, run: Run) -> None:

@@ -10,6 +10,7 @@
 const STREAMS = 4;
 const STREAMS_ALONE = 2;
 const PATIENCE_MS = 20_000;
+const CUT_S = 2; // who is not reached is tried again so soon
 
 const feeds = new Set();
 const watchers = new Set();
@@ -144,7 +145,8 @@ export class Feed {
         this.tell("cut");
       }
     }
-    if (round === this.round) this.timer = setTimeout(() => this.begin(), this.everyS * 1000);
+    const waitS = this.state === "cut" ? Math.min(CUT_S, this.everyS) : this.everyS;
+    if (round === this.round) this.timer = setTimeout(() => this.begin(), waitS * 1000);
   }
 
   take(state, document) {

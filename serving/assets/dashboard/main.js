@@ -18,11 +18,13 @@ watchConnection((cut) => {
   if (connection.textContent !== words) connection.textContent = words;
 });
 
+const name = PAGES[location.pathname] ?? "now";
 try {
-  const page = await import(`./pages/${PAGES[location.pathname] ?? "now"}.js`);
+  const page = await import(`./pages/${name}.js`);
   document.title = `${page.TITLE} · Marquee`;
   main.append(el("h1", {}, page.TITLE));
   await page.open(main);
+  main.dataset.open = name;
 } catch (error) {
   main.append(el("p", { class: "problem", role: "alert" }, `This page could not be opened (${error.message}). Load it again; if that does not help, see the server's log.`));
   throw error;

@@ -129,5 +129,5 @@ setInterval(() => standings.forEach((standing) => standing.tick()), 1000);
 
 /** A region that may be wider than the page, and is then moved by itself, with the keyboard too. */
 export function scrolled(label, ...children) {
-  return el("div", { class: "scroll", role: "region", "aria-label": label, tabindex: "0" }, ...children);
+  return el("div", { class: "scroll", role: "group", "aria-label": label, tabindex: "0" }, ...children);
 }

@@ -110,8 +110,9 @@ class Workers {
     this.seen = new Map();
     this.list = el("ul", { class: "workers" });
     this.none = el("p", { class: "empty" }, "No worker has a partition. Start one: ", el("code", {}, "marquee worker"));
-    this.news = el("ol", { class: "news", role: "log", "aria-label": "What happened since this page was opened" });
-    this.element = el("div", {}, this.none, this.list, this.news);
+    this.news = el("ol", { class: "news" });
+    const log = el("div", { role: "log", "aria-label": "What happened since this page was opened" }, this.news);
+    this.element = el("div", {}, this.none, this.list, log);
     this.first = true;
   }
 
