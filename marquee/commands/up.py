@@ -31,7 +31,7 @@ RESTARTS_WITHIN_S: Final = 600.0
 @click.option("--workers", "count", type=click.IntRange(0, 256), default=1, show_default=True, help="Worker processes.")
 @pass_invocation
 def up(invocation: Invocation, count: int) -> int:
-    """Start Kafka, Cassandra, Redis, workers and the API with its dashboard on this machine, and keep them up until Ctrl-C or `marquee down`.
+    """Start Kafka, Cassandra, Redis, workers and the API with its dashboard, and keep them up until Ctrl-C or `marquee down`.
 
     Data and logs stay in var/clusters/local. A port that is taken is replaced by a free one, and said; the other commands find the
     running cluster by themselves.
