@@ -13,6 +13,7 @@ export const TITLE = "Explore";
 
 const MOST_SHOWN = 200;
 const MOST_BARS = 30;
+const MOST_ASKED = 5000;
 
 /** Puts the page into `main`: the views, and of the one that the address names the form and its answer. */
 export async function open(main) {
@@ -78,7 +79,7 @@ class Result {
     this.drawn = el("div", {});
     const made = panel({
       title: view.view,
-      question,
+      question: () => (view.asked_in.length ? withParameter(question(), "limit", MOST_ASKED) : question()),
       push: form.live,
       everyS: 10,
       wide: true,
@@ -156,7 +157,7 @@ class Result {
 }
 
 function links(question) {
-  const formed = (form) => () => `${question()}${question().includes("?") ? "&" : "?"}format=${form}`;
+  const formed = (form) => () => withParameter(question(), "format", form);
   const kinds = question().startsWith("/v1/views/") ? [["JSON", question], ["CSV", formed("csv")], ["Arrow", formed("feather")]] : [["JSON", question]];
   const made = kinds.map(([name, addressOf]) => {
     const link = el("a", { href: addressOf(), download: name === "JSON" ? null : "" }, name);
@@ -166,6 +167,10 @@ function links(question) {
   const copied = el("span", { role: "status" });
   const copy = el("button", { type: "button", onclick: () => copyAddress(copied) }, "Copy the link of this page");
   return el("div", { class: "links-of" }, el("ul", { class: "spans" }, ...made), copy, copied);
+}
+
+function withParameter(address, name, value) {
+  return `${address}${address.includes("?") ? "&" : "?"}${name}=${value}`;
 }
 
 async function copyAddress(told) {

@@ -11,6 +11,7 @@ export const TITLE = "Title";
 
 const SPANS = { "1h": 3_600_000, "6h": 21_600_000, "24h": 86_400_000 };
 const DAY_MS = 86_400_000;
+const MOST_ROWS = 2000; // a day has 1,440 minutes
 const NOTHING = "Nothing of this title in these hours.";
 
 /** Puts the page's panels into `main`: of the title that the address names, else a way to name one. */
@@ -108,7 +109,7 @@ function minutes(title, span) {
   });
   const made = panel({
     title: "Viewers by the minute",
-    question: () => about("concurrents", title, { window: "minute" }, SPANS[span]),
+    question: () => about("concurrents", title, { window: "minute", limit: MOST_ROWS }, SPANS[span]),
     everyS: 15,
     wide: true,
     empty: "No viewer in any whole minute of this span.",

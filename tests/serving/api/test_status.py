@@ -5,11 +5,9 @@ from __future__ import annotations
 import dataclasses
 import time
 
+from serving.answers import iso
 from serving.overview import look
-from tests.serving.test_answers import NOW, World, iso, live, without_redis, world
-
-__all__ = ("world",)
-"""The fixture."""
+from tests.serving.test_answers import NOW, World, live, without_redis
 
 
 async def test_each_source_has_its_watermark_and_what_became_of_its_events_by_the_store_that_is_further(world: World) -> None:
