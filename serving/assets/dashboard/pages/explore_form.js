@@ -28,7 +28,7 @@ export class Form {
 
   /** Whether the answer is pushed: one without a span follows the clock by itself. */
   get live() {
-    return this.view.asked_in.length > 0 && !this.last && !this.from && !this.to;
+    return this.placed.length === 0 && !this.last && !this.from && !this.to;
   }
 
   ranks() {

@@ -149,8 +149,7 @@ function trending() {
   return panel({
     title: "Trending",
     lead: "plays in the last five minutes against what a title's own past leads to expect (the mark)",
-    question: () => "/v1/views/trending?top=10",
-    push: true,
+    question: () => "/v1/views/trending?top=10", // of all titles, which is much to read: not pushed
     empty: "Nothing was played in the last five minutes.",
     draw(document, body) {
       if (!shown.element.isConnected) body.append(span, scrolled("Trending", shown.element));
