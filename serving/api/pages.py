@@ -70,7 +70,7 @@ async def dashboard(request: Request[Any, Any, Any]) -> Response[bytes]:
 @route("/assets/{path:path}", http_method=(HttpMethod.GET, HttpMethod.HEAD), include_in_schema=False)
 async def assets(request: Request[Any, Any, Any], path: FromPath[Path]) -> Response[bytes]:
     """A file of a page."""
-    return _given(request, asset(str(path).lstrip("/")), GUARDS)
+    return _given(request, asset(path.as_posix().lstrip("/")), GUARDS)
 
 
 def _given(request: Request[Any, Any, Any], found: Asset, guards: dict[str, str]) -> Response[bytes]:

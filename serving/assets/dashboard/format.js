@@ -1,6 +1,6 @@
 // Numbers with their units, and instants as the viewer's clock shows them.
 
-import { el } from "./dom.js";
+import { el, mark, say } from "./dom.js";
 
 const LOCALE = "en-GB"; // that of the page's words; the zone is the viewer's
 const WHOLE = new Intl.NumberFormat(LOCALE, { maximumFractionDigits: 0 });
@@ -71,8 +71,17 @@ export function tick(ms, everyS) {
 
 /** An instant, with UTC behind it. */
 export function time(ms, options) {
-  const utc = new Date(ms).toISOString();
-  return el("time", { datetime: utc, title: `${utc.slice(0, 19).replace("T", " ")} UTC` }, clock(ms, options));
+  const made = el("time");
+  setTime(made, ms, options);
+  return made;
+}
+
+/** Brings such an element to another instant; null is none. */
+export function setTime(made, ms, options) {
+  const utc = ms === null ? null : new Date(ms).toISOString();
+  mark(made, "datetime", utc);
+  mark(made, "title", utc && `${utc.slice(0, 19).replace("T", " ")} UTC`);
+  say(made, utc === null ? NONE : clock(ms, options));
 }
 
 /** watched_ms → watched, startup_p95 → startup p95: a column's words. Its unit stands with its numbers. */

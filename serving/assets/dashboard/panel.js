@@ -2,7 +2,7 @@
 
 import { el, mark, newId, say } from "./dom.js";
 import { Feed } from "./feed.js";
-import { age, time } from "./format.js";
+import { age, setTime } from "./format.js";
 
 const STALE_S = 10; // live partitions move their clocks every second
 const STATES = {
@@ -80,11 +80,16 @@ function put(message, kind, text, command = null) {
 export class Standing {
   constructor() {
     this.chip = el("span", { class: "chip" });
-    this.words = el("span", {});
+    this.asOf = el("time", {});
+    this.age = el("span", {});
+    this.sources = el("span", {});
+    this.final = el("span", {});
+    this.worth = el("span", { hidden: true }, " as of ", this.asOf, this.age, " · ", this.sources, " · ", this.final);
+    this.none = el("span", { hidden: true }, " no event yet");
     this.notes = el("ul", {});
     this.summary = el("summary", {});
     this.details = el("details", { class: "notes", hidden: true }, this.summary, this.notes);
-    this.element = el("div", { class: "standing" }, el("p", {}, this.chip, " ", this.words), this.details);
+    this.element = el("div", { class: "standing" }, el("p", {}, this.chip, this.worth, this.none), this.details);
     this.told = null;
     standings.add(this);
   }
@@ -112,16 +117,19 @@ export class Standing {
     const shown = going && !document?.final && behindS !== null && behindS > STALE_S ? "stale" : state;
     mark(this.chip, "data-state", shown);
     say(this.chip, STATES[shown]);
-    this.words.replaceChildren(...worth(document, behindS));
+    const answer = document?.complete === undefined ? null : document; // a status is worth what its sources are
+    this.none.hidden = answer === null || answer.as_of_ms !== null;
+    this.worth.hidden = answer === null || answer.as_of_ms === null;
+    if (!this.worth.hidden) this.say(answer, behindS);
   }
-}
 
-function worth(document, behindS) {
-  if (document === null || document.complete === undefined) return [];
-  if (document.as_of_ms === null) return ["no event yet"];
-  const { heard, known } = document.sources;
-  const sources = el("span", { class: heard < known ? "lacking" : null }, `${heard} of ${known} sources`);
-  return ["as of ", time(document.as_of_ms), `, ${age(behindS)} ago · `, sources, ` · ${document.final ? "final" : "provisional"}`];
+  say({ as_of_ms: asOfMs, sources: { heard, known }, final }, behindS) {
+    setTime(this.asOf, asOfMs);
+    say(this.age, `, ${age(behindS)} ago`);
+    say(this.sources, `${heard} of ${known} sources`);
+    mark(this.sources, "class", heard < known ? "lacking" : null);
+    say(this.final, final ? "final" : "provisional");
+  }
 }
 
 const standings = new Set();

@@ -2,7 +2,7 @@
 
 import { Chart } from "../chart.js";
 import { el, keyed, mark, say } from "../dom.js";
-import { age, clock, NONE, time, whole } from "../format.js";
+import { age, clock, NONE, setTime, time, whole } from "../format.js";
 import { panel, scrolled } from "../panel.js";
 import { sum } from "../series.js";
 import { table } from "../table.js";
@@ -164,7 +164,7 @@ function refresh(made, { state, since, worker }) {
 }
 
 function partitionsTable() {
-  const instant = (name) => ({ node: () => el("span", {}), refresh: (made, row) => made.replaceChildren(row[name] === null ? NONE : time(row[name])) });
+  const instant = (name) => ({ node: () => el("time", {}), refresh: (made, row) => setTime(made, row[name]) });
   const counted = ["received", ...CLASSES].map((name) => ({ label: name, numeric: true, value: (row) => whole(row[name]) }));
   const columns = [
     { label: "partition", heading: true, value: (row) => `${row.topic || row.source}/${row.partition}` },
