@@ -133,7 +133,7 @@ export class Standing {
 }
 
 const standings = new Set();
-setInterval(() => standings.forEach((standing) => standing.tick()), 1000);
+setInterval(() => standings.forEach((one) => (one.element.isConnected ? one.tick() : standings.delete(one))), 1000);
 
 /** A region that may be wider than the page, and is then moved by itself, with the keyboard too. */
 export function scrolled(label, ...children) {
