@@ -8,6 +8,7 @@ import { table } from "./table.js";
 
 const COLOURS = 8; // --series-1 … in style.css, told apart by the colour-blind; from the fifth on by dashes too
 const DASHES = [[], [], [], [], [6, 3], [2, 3], [8, 3, 2, 3], [1, 4]];
+const STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800];
 const FONT = "12px system-ui, sans-serif";
 
 /** A chart: put `element` on the page, then bring it up to date with `update`. */
@@ -19,7 +20,7 @@ export class Chart {
     this.legend = el("ul", { class: "legend", "aria-hidden": "true" });
     this.readout = el("p", { class: "readout" });
     this.held = el("div", {});
-    this.rows = el("details", { class: "rows" }, el("summary", {}, `${label} as a table`), this.held);
+    this.rows = el("details", { class: "rows" }, el("summary", {}, `Table: ${label.toLowerCase()}`), this.held);
     this.element = el("figure", { class: "chart" }, this.plotted, this.legend, this.readout, this.rows);
     this.data = null;
     this.plot = null;
@@ -77,7 +78,7 @@ export class Chart {
       cursor: { drag: { x: false, y: false } },
       scales: { x: { range: (_, from, to) => this.span(from, to) }, y: { range: (_, from, to) => [Math.min(0, from ?? 0), to > 0 ? to * 1.05 : 1] } },
       axes: [
-        { ...lined, values: (_, splits, __, ___, everyS) => splits.map((s) => tick(s * 1000, everyS)) },
+        { ...lined, incrs: STEPS_S, space: 70, values: (_, splits, __, ___, everyS) => splits.map((s) => tick(s * 1000, everyS)) },
         { ...lined, size: 64, values: (_, splits) => splits.map(axis(this.unit, greatest(splits))) },
       ],
       series: [{}, ...this.data.series.map((one, at) => this.drawn(at, few))],
