@@ -13,6 +13,8 @@ from playwright.async_api import Page, expect
 
 from tests.serving.api.browser import PHONE, drawn, visiting
 
+WATCHED_MS: Final = 20_000
+"""A page is looked at for so long before its picture is taken: what it draws while it is open has come about."""
 STARTUP: Final = "/explore?view=quality&by=cdn&window=minute&last=1h&show=chart&measure=startup_p95"
 
 
@@ -49,6 +51,7 @@ async def take(address: str, directory: Path) -> None:
 
 async def _complete(page: Page) -> None:
     await drawn(page)
+    await page.wait_for_timeout(WATCHED_MS)
     await expect(page.locator(".plot canvas").first).to_be_visible()
     await expect(page.locator('.spark[aria-label^="not known"]')).to_have_count(0)
 

@@ -1,7 +1,7 @@
 // A chart of lines or bars over time, drawn by uPlot; with what it shows in a sentence, and in a table for who asks for it.
 
 import { el, keyed, mark, say, svg } from "./dom.js";
-import { axis, clock, measured, tick, words } from "./format.js";
+import { axis, clock, measured, steps, tick, words } from "./format.js";
 import { scrolled } from "./panel.js";
 import { greatest } from "./series.js";
 import { table } from "./table.js";
@@ -79,7 +79,7 @@ export class Chart {
       scales: { x: { range: (_, from, to) => this.span(from, to) }, y: { range: (_, from, to) => [Math.min(0, from ?? 0), to > 0 ? to * 1.05 : 1] } },
       axes: [
         { ...lined, incrs: STEPS_S, space: 70, values: (_, splits, __, ___, everyS) => splits.map((s) => tick(s * 1000, everyS)) },
-        { ...lined, size: 64, values: (_, splits) => splits.map(axis(this.unit, greatest(splits))) },
+        { ...lined, size: 64, incrs: steps(this.unit), values: (_, splits) => splits.map(axis(this.unit, greatest(splits))) },
       ],
       series: [{}, ...this.data.series.map((one, at) => this.drawn(at, few))],
       hooks: { setCursor: [(plot) => this.read(plot.cursor.idx)] },

@@ -6,6 +6,7 @@ const LOCALE = "en-GB"; // that of the page's words; the zone is the viewer's
 const WHOLE = new Intl.NumberFormat(LOCALE, { maximumFractionDigits: 0 });
 const SHORT = new Intl.NumberFormat(LOCALE, { notation: "compact", maximumFractionDigits: 1 });
 const FINE = new Intl.NumberFormat(LOCALE, { maximumFractionDigits: 2 });
+const PERCENT = new Intl.NumberFormat(LOCALE, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const CLOCK = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 const MINUTES = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit", hour12: false });
 const DAYS = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short" });
@@ -29,6 +30,7 @@ export function measured(value, unit = "") {
   if (typeof value !== "number") return String(value);
   if (unit === "ms") return duration(value);
   if (unit === "s") return duration(value * 1000);
+  if (unit === "%") return `${PERCENT.format(value)} %`;
   const text = Number.isInteger(value) || Math.abs(value) >= 1000 ? WHOLE.format(value) : FINE.format(value);
   return unit ? `${text} ${unit}` : text;
 }
@@ -47,6 +49,15 @@ export function axis(unit, greatest) {
   const inMs = unit === "ms" ? 1 : 1000;
   const [name, length] = [["h", 3_600_000], ["min", 60_000], ["s", 1000], ["ms", 1]].find(([, ms]) => greatest * inMs >= ms) ?? ["ms", 1];
   return (value) => `${short((value * inMs) / length)} ${name}`;
+}
+
+/** Steps of an axis of this unit: of durations such as are whole in their own unit; of others those that the chart has. */
+export function steps(unit) {
+  if (unit !== "ms" && unit !== "s") return undefined;
+  const tens = [1, 10, 100, 1000, 10_000, 100_000].flatMap((ten) => [ten, 2 * ten, 5 * ten]);
+  const clocks = [1000, 60_000].flatMap((length) => [1, 2, 5, 10, 15, 30].map((count) => count * length));
+  const all = [...tens.slice(0, 9), ...clocks, ...tens.map((count) => count * 3_600_000)];
+  return unit === "ms" ? all : all.filter((ms) => ms >= 1000).map((ms) => ms / 1000);
 }
 
 /** How long ago: 0.6 s, 34 s, 5 min */

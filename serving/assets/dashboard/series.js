@@ -29,11 +29,10 @@ export function lines(document, measures, { fixed = [], gaps = false, most = 8 }
   return { x: x.map((startMs) => startMs / 1000), series: series.slice(0, most), more: Math.max(0, series.length - most) };
 }
 
-/** Starts of its windows, up to the one that the sources are in, or the last one that has a row. */
+/** Starts of its windows, up to the one that every source is in: of a later one some sources have told nothing yet. */
 function starts(document) {
   const length = LENGTH_MS[document.window] ?? LENGTH_MS.minute;
-  const last = Math.max(document.as_of_ms ?? 0, ...document.cells.map((cell) => cell.start_ms));
-  const end = Math.min(Date.parse(document.to), last + 1);
+  const end = Math.min(Date.parse(document.to), (document.as_of_ms ?? 0) + 1);
   const found = [];
   for (let startMs = Date.parse(document.from); startMs < end; startMs += length) found.push(startMs);
   return found;
