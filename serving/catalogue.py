@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, Final
 
-from serving.questions import span_name
+from serving.questions import additive, span_name
 from topologies import accounting, continue_watching
 from topologies.measures import quantile_name
-from topologies.view import View
+from topologies.view import DAY, HOUR, MINUTE, View
 from topologies.views import VIEWS
 
 
@@ -20,6 +20,12 @@ def catalogue() -> list[dict[str, Any]]:
 def spans_of(view: View) -> list[str]:
     """How the spans of its trend are asked for; none when it has no trend."""
     return [span_name(span_s) for span_s in view.trend.spans_s] if view.trend is not None else []
+
+
+def windows_of(view: View) -> list[str]:
+    """Every window and span that it can be asked in, the first one first."""
+    peaks = [HOUR.name, DAY.name] if not additive(view) and any(window.name == MINUTE.name for window in view.windows) else []
+    return list(dict.fromkeys([*spans_of(view), *(window.name for window in view.windows), *peaks]))
 
 
 def shown_of(view: View) -> list[str]:
@@ -46,9 +52,13 @@ def _document(view: View) -> dict[str, Any]:
         "of": view.of,
         "leaderboard": view.leaderboard,
         "logic_version": view.logic_version,
+        "address": f"/v1/views/{view.name}",
+        "dimensions": list(view.dimensions),
+        "asked_in": windows_of(view),
     }
 
 
+# address: where it is asked, {…} what has to be said in it; dimensions: what may be named in the question; asked_in: its windows and spans
 _BOOKMARKS: Final[dict[str, Any]] = {
     "view": continue_watching.NAME,
     "summary": continue_watching.SUMMARY,
@@ -57,6 +67,9 @@ _BOOKMARKS: Final[dict[str, Any]] = {
     "measures": [{"name": name, "summary": f"{name} of a bookmark", "unit": ""} for name in continue_watching.COLUMNS],
     "leaderboard": None,
     "logic_version": 1,
+    "address": "/v1/profiles/{account}/{profile}/continue-watching",
+    "dimensions": list(continue_watching.DIMENSIONS),
+    "asked_in": [],
 }
 _ACCOUNTING: Final[dict[str, Any]] = {
     "view": accounting.NAME,
@@ -66,4 +79,7 @@ _ACCOUNTING: Final[dict[str, Any]] = {
     "measures": [{"name": name, "summary": f"{name} events", "unit": ""} for name in accounting.MEASURES],
     "leaderboard": None,
     "logic_version": 1,
+    "address": f"/v1/views/{accounting.NAME}",
+    "dimensions": [],
+    "asked_in": [],
 }

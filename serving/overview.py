@@ -18,6 +18,7 @@ from connectors.pointers import Pointer, Pointers
 from connectors.redis_reader import CachedStatus, CellReader
 from connectors.source_notes import SourceNotes
 from serving.answers import iso
+from topologies import accounting
 from topologies.errors import MarqueeError
 from topologies.settings import Settings
 from topologies.sources import Source, SourceStatus
@@ -43,6 +44,8 @@ class SourceStanding:
     """Its topic is no more: nobody works on it, and nothing of it is awaited."""
     http: str = ""
     """Where its worker serves metrics, health and readiness."""
+    furthest: SourceStatus | None = None
+    """What that one of the stores says which is further, None when neither knows it."""
 
     @property
     def lag(self) -> int | None:
@@ -54,10 +57,14 @@ class SourceStanding:
     def document(self) -> dict[str, Any]:
         """It as JSON has it; what is not known is null."""
         clocked = self.clock_ms >= 0
+        status = self.furthest
+        watermark_ms = status.watermark_ms if status is not None and status.watermark_ms >= 0 else None
         return {
             "source": str(self.source), "topic": self.source.topic, "partition": self.source.partition, "worker": self.worker or None,
             "redis_offset": self.redis, "cassandra_offset": self.cassandra, "end_offset": self.end, "lag": self.lag,
             "as_of": iso(self.clock_ms) if clocked else None, "as_of_ms": self.clock_ms if clocked else None,
+            "watermark": iso(watermark_ms) if watermark_ms is not None else None, "watermark_ms": watermark_ms,
+            **{name: getattr(status, name, None) for name in accounting.MEASURES},
             "heard_s": self.heard_s, "ended": self.ended,
         }  # fmt: skip
 
@@ -108,6 +115,7 @@ class Overview:
                     "http": next((one.http for one in owned if one.http), None),
                     "partitions": [{"topic": one.source.topic, "partition": one.source.partition} for one in owned],
                     "alive": any(one.heard_s is not None and one.heard_s <= SILENT_S for one in owned),
+                    "heard_s": min((one.heard_s for one in owned if one.heard_s is not None), default=None),
                 }
                 for name, owned in self.workers().items()
             ],
@@ -177,6 +185,7 @@ def _standing(
         clock_ms=max((status.clock_ms for status in known), default=-1),
         http=cached.http if cached else "",
         ended=ended or (cached is not None and cached.ended),
+        furthest=max(known, key=lambda status: status.offset, default=None),
     )
 
 

@@ -15,8 +15,8 @@ from marquee.invocation import Invocation, pass_invocation
 @click.option("--ready-file", type=click.Path(path_type=Path, dir_okay=False), help="Create this file once it answers.")
 @pass_invocation
 def serve(invocation: Invocation, only: str | None, ready_file: Path | None) -> int:
-    """Answer over HTTP: every view, profiles' shelves, and how everything stands; and take events. /docs describes it. Ends on SIGTERM or
-    Ctrl-C.
+    """Answer over HTTP: every view, profiles' shelves, and how everything stands; and take events. /docs describes it, the dashboard is
+    at /. Ends on SIGTERM or Ctrl-C.
 
     `marquee up` runs one already. Several may run at once, on ports of their own.
 

@@ -31,7 +31,7 @@ RESTARTS_WITHIN_S: Final = 600.0
 @click.option("--workers", "count", type=click.IntRange(0, 256), default=1, show_default=True, help="Worker processes.")
 @pass_invocation
 def up(invocation: Invocation, count: int) -> int:
-    """Start Kafka, Cassandra, Redis, workers and the API on this machine, and keep them up until Ctrl-C or `marquee down`.
+    """Start Kafka, Cassandra, Redis, workers and the API with its dashboard, and keep them up until Ctrl-C or `marquee down`.
 
     Data and logs stay in var/clusters/local. A port that is taken is replaced by a free one, and said; the other commands find the
     running cluster by themselves.
@@ -89,7 +89,9 @@ def _announce(cluster: LocalCluster, count: int, api: Workers) -> None:
     say(f"kafka      {settings.kafka.bootstrap}")
     say(f"redis      {settings.redis.url}")
     say(f"cassandra  {','.join(settings.cassandra.hosts)}:{settings.cassandra.port}")
-    say(f"api        {(api.ready(0) or {})['http']}, described at /docs")
+    address = (api.ready(0) or {})["http"]
+    say(f"dashboard  {address}/")
+    say(f"api        {address}/v1/views, described at {address}/docs")
     say(f"logs       {cluster.directory / 'logs'}")
     say(f"up with {count} worker{'' if count == 1 else 's'}; Ctrl-C or `marquee down` stops")
 

@@ -6,4 +6,5 @@ parameters.py   a query string → a question                     forms.py    an
 paging.py       pages of an answer, cursors                     tags.py     ETag and Cache-Control
 described.py    what OpenAPI says of a view                     problems.py errors as problem+json
     metrics.py      what /metrics says                             push.py     answers that go on being told, as they change
+    ranges.py       parts of an answer's bytes                     pages.py    the dashboard, and the files of serving/assets
 """

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Final
 
 from litestar import Litestar, Request, Response, Router, get
@@ -17,7 +16,6 @@ from litestar.datastructures import State
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.openapi.spec import Contact, License, Tag
-from litestar.static_files import create_static_files_router
 from litestar.types import ControllerRouterHandler
 
 from connectors.cassandra import KeptSession
@@ -25,6 +23,7 @@ from serving.api.access import Gate, client_of, guard
 from serving.api.answering import asker_of
 from serving.api.asking import Asker
 from serving.api.metrics import measured, metrics
+from serving.api.pages import assets, dashboard
 from serving.api.problems import HANDLERS, problem
 from serving.api.push import Hub
 from serving.api.ranges import Renderings
@@ -34,7 +33,6 @@ from serving.collector.routes import handlers
 from topologies.errors import MarqueeError
 from topologies.settings import Settings
 
-ASSETS: Final = Path(__file__).parents[1] / "assets"
 log = logging.getLogger(__name__)
 DOORS: Final = ("api", "collector")
 """What one process can be: who answers questions, and who takes events."""
@@ -44,11 +42,10 @@ SWAGGER: Final = "/assets/vendor/swagger-ui-dist"
 
 def application(settings: Settings, doors: Sequence[str] = DOORS) -> Litestar:
     """These doors, some of DOORS, of these settings. Servers may be away: it starts, and says so to who asks for what needs them."""
-    routes: list[ControllerRouterHandler] = [healthz, readyz, metrics, openapi]
-    routes.append(create_static_files_router("/assets", [ASSETS], include_in_schema=False))
+    routes: list[ControllerRouterHandler] = [healthz, readyz, metrics, openapi, assets]
     lifetimes = [_guarding(settings)]
     if "api" in doors:
-        routes.append(view_routes())
+        routes += [dashboard, view_routes()]
         lifetimes.append(_asking(settings))
     if "collector" in doors:
         events = handlers(lambda request: request.app.state.collector, client_of)

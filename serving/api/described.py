@@ -11,9 +11,8 @@ from litestar.openapi.spec.enums import OpenAPIType
 from serving.api.forms import FORMS
 from serving.api.parameters import MOST_ROWS, MOST_TOP
 from serving.api.problems import MEDIA_TYPE
-from serving.catalogue import spans_of
-from serving.questions import additive
-from topologies.view import DAY, HOUR, MINUTE, View
+from serving.catalogue import windows_of
+from topologies.view import View
 
 _TEXT: Final = Schema(type=OpenAPIType.STRING)
 _VALUE: Final = Schema(type=[OpenAPIType.STRING, OpenAPIType.NUMBER, OpenAPIType.NULL])
@@ -130,12 +129,6 @@ def streaming_of(view: View) -> type[Operation]:
             self.responses = streamed()
 
     return StreamsView
-
-
-def windows_of(view: View) -> list[str]:
-    """Every window and span that it can be asked in."""
-    peaks = [HOUR.name, DAY.name] if not additive(view) and any(window.name == MINUTE.name for window in view.windows) else []
-    return list(dict.fromkeys([*spans_of(view), *(window.name for window in view.windows), *peaks]))
 
 
 def _parameters(view: View) -> list[Parameter]:

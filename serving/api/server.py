@@ -45,7 +45,7 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if not self.started or self.should_exit:
             return
-        log.info("ready: %s, which /docs describes", self._address)
+        log.info("ready: the dashboard is at %s/, the API is described at /docs", self._address)
         if self._ready_file is not None:
             partial = self._ready_file.with_suffix(".partial")
             partial.write_text(json.dumps({"pid": os.getpid(), "http": self._address}))

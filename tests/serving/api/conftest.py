@@ -8,23 +8,23 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-import uvicorn
 
 from cluster.process import wait_until
 from connectors.cassandra import close, connect
 from connectors.cassandra_schema import ensure_schema
 from connectors.sockets import listen
 from serving.api.app import application
+from serving.api.server import Server
 from tests.serving.test_answers import World
 from topologies.settings import Settings
 from topologies.views import every_part
 
 
 @contextmanager
-def served(settings: Settings) -> Iterator[httpx.Client]:
+def served(settings: Settings, port: int = 0) -> Iterator[httpx.Client]:
     """A client of an API that runs in a thread of this process."""
-    server = uvicorn.Server(uvicorn.Config(application(settings), log_config=None, access_log=False, lifespan="on"))
-    opened, address = listen("127.0.0.1", 0, "api", "API")
+    opened, address = listen("127.0.0.1", port, "api", "API")
+    server = Server(application(settings), address, None, settings.api.drain_s)
     thread = threading.Thread(target=server.run, args=([opened],))
     thread.start()
     try:

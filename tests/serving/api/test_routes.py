@@ -203,6 +203,10 @@ def test_what_is_not_there_and_what_is_not_taken(api: httpx.Client) -> None:
 def test_the_catalogue_health_and_a_description_of_every_view(api: httpx.Client) -> None:
     views = {view["view"] for view in api.get("/v1/views").json()["views"]}
     assert {"concurrents", "trending", "continue_watching", "accounting"} < views
+    asked = [(view["address"], window) for view in api.get("/v1/views").json()["views"] for window in view["asked_in"]]
+    assert {window for address, window in asked if address.endswith("/concurrents")} == {"live", "minute", "hour", "day"}
+    assert {window for address, window in asked if address.endswith("/trending")} == {"5m", "1h", "minute", "day"}
+    assert {api.get(address, params={"window": window}).status_code for address, window in asked} == {200}
     assert api.get("/healthz").json() == {"status": "ok"}
     assert api.get("/readyz").status_code == 200
     described = api.get("/openapi.json").json()["paths"]

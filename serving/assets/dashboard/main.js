@@ -1,0 +1,31 @@
+// Opens the page that the address names. Each page is a module with TITLE and open(main).
+
+import { el } from "./dom.js";
+import { watchConnection } from "./feed.js";
+
+const PAGES = { "/": "now", "/title": "title", "/quality": "quality", "/pipeline": "pipeline", "/explore": "explore" };
+
+const main = document.getElementById("content");
+const connection = document.getElementById("connection");
+
+for (const link of document.querySelectorAll("nav a")) {
+  if (new URL(link.href).pathname === location.pathname) link.setAttribute("aria-current", "page");
+}
+
+watchConnection((cut) => {
+  connection.classList.toggle("cut", cut);
+  const words = cut ? "Cut off from the server; trying again. What is shown is as of when it says." : "";
+  if (connection.textContent !== words) connection.textContent = words;
+});
+
+const name = PAGES[location.pathname] ?? "now";
+try {
+  const page = await import(`./pages/${name}.js`);
+  document.title = `${page.TITLE} · Marquee`;
+  main.append(el("h1", {}, page.TITLE));
+  await page.open(main);
+  main.dataset.open = name;
+} catch (error) {
+  main.append(el("p", { class: "problem", role: "alert" }, `This page could not be opened (${error.message}). Load it again; if that does not help, see the server's log.`));
+  throw error;
+}

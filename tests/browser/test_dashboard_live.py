@@ -1,0 +1,171 @@
+"""The dashboard over workers and a load: every page has its numbers, for everybody, and shows a killed worker before one's eyes."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, quote, urlsplit
+
+import httpx
+import pytest
+from playwright.async_api import expect
+
+from cluster.supervisor import Workers
+from connectors.kafka import ensure_topics
+from loadgen.crew import LoadProgress
+from loadgen.load import LoadOptions, run_load
+from tests.browser.browser import PATIENCE_MS, PHONE, Visitor, drawn, grave_findings, panel, too_wide_px, visiting
+from tests.serving.api.conftest import served
+from topologies.settings import Settings
+
+
+@dataclasses.dataclass
+class Running:
+    """Workers under a load that goes on, and the API beside them."""
+
+    workers: Workers
+    address: str
+    title: str
+
+
+@pytest.fixture
+def running(all_views: Settings, tmp_path: Path) -> Iterator[Running]:
+    kafka = dataclasses.replace(all_views.kafka, partitions=2)
+    settings = dataclasses.replace(all_views, kafka=kafka, worker=dataclasses.replace(all_views.worker, cassandra_flush_s=0.5))
+    ensure_topics(settings)
+    enough = threading.Event()
+    failures: list[Exception] = []
+    sending = threading.Event()
+
+    def heard(progress: LoadProgress) -> None:
+        if progress.phase == "sending" and progress.sent > 0:
+            sending.set()
+
+    def load() -> None:
+        options = LoadOptions(duration_s=900, rate=150, titles=12, run="tour", faults="duplicates,late,malformed", processes=1)
+        try:
+            run_load(settings, options, heard, enough.is_set)
+        except Exception as error:  # noqa: BLE001  # told by the thread that waits for it
+            failures.append(error)
+
+    with Workers(settings, 1, tmp_path) as workers:
+        workers.wait_ready()
+        driving = threading.Thread(target=load)
+        driving.start()
+        try:
+            with served(settings) as api:
+                assert sending.wait(120)
+                titles = _until_titles(api)
+                yield Running(workers, str(api.base_url), titles[0])
+        finally:
+            enough.set()
+            driving.join(120)
+        assert failures == []
+
+
+def _until_titles(api: httpx.Client) -> list[str]:
+    """The titles that are watched, from the first event on."""
+    with api.stream("GET", "/v1/views/concurrents/stream?top=10") as answer:
+        for line in answer.iter_lines():
+            titles = re.findall(r'"title":"([^"]+)"', line)
+            if titles:
+                return titles
+    raise AssertionError("the stream ended before anybody watched anything")
+
+
+@pytest.mark.timeout(600)
+async def test_every_page_shows_a_load_to_everybody_and_a_killed_worker_before_ones_eyes(running: Running) -> None:
+    async with visiting(running.address) as visitor:
+        await _numbers_are_there(visitor, running.title)
+        named = f"/title?title={quote(running.title)}"
+        for path in ("/", named, "/quality", "/pipeline", "/explore", "/explore?view=sessions", "/explore?view=quality&by=cdn&show=chart"):
+            await _everybody_can_use(visitor, path)
+        await _equation_holds(visitor)
+        await _every_view_can_be_explored(visitor)
+        await _a_worker_goes_and_another_comes(visitor, running.workers)
+        assert (visitor.strangers, visitor.complaints) == ([], [])
+
+
+async def _numbers_are_there(visitor: Visitor, title: str) -> None:
+    page = await visitor.open("/")
+    await expect(panel(page, "Watching now").locator(".big")).to_have_text(re.compile(r"^[1-9][0-9,]*$"))
+    await expect(panel(page, "By region").locator("tbody tr")).not_to_have_count(0)
+    await expect(panel(page, "Trending").locator("tbody tr")).not_to_have_count(0)
+    said = re.compile("^Viewers in the last hour, .* last [0-9,]+$")  # from the first whole minute on
+    await expect(panel(page, "The last hour").get_by_role("img")).to_have_attribute("aria-label", said, timeout=3 * PATIENCE_MS)
+    await panel(page, "Top 10").get_by_role("link").first.click()
+    await expect(page).to_have_title(re.compile(".+ · Marquee"))
+    await page.goto(f"/title?title={quote(title)}")
+    await expect(page.locator("h1")).to_have_text(title)
+    for heading in ("Viewers by the minute", "Watched, last 24 hours", "Audience, last 24 hours"):
+        await expect(panel(page, heading).get_by_role("img").first).to_have_attribute("aria-label", re.compile(" to .*last "))
+    await expect(panel(page, "Where, today (UTC)").locator("tbody tr")).not_to_have_count(0)
+    await page.goto("/quality")
+    field = panel(page, "CDN × region").get_by_role("button").first
+    await expect(field).to_have_text(re.compile("%$|^–$"))
+    await page.get_by_label("Show").select_option("startup_p95")
+    await expect(panel(page, "CDN × region").get_by_role("button", name=re.compile("s$")).first).to_be_visible()
+    await field.click()
+    await expect(field).to_have_attribute("aria-pressed", "true")
+    asked = parse_qs(urlsplit(page.url).query)
+    assert (asked["measure"], set(asked)) == (["startup_p95"], {"span", "measure", "cdn", "region"})
+    await expect(page.get_by_role("img", name=re.compile("^Startup by the minute"))).to_be_visible()
+    await page.context.close()
+
+
+async def _everybody_can_use(visitor: Visitor, path: str) -> None:
+    """By day and by night, at a desk and on a phone."""
+    for dark, viewport in ((False, None), (True, None), (True, PHONE)):
+        page = await visitor.open(path, dark=dark, viewport=viewport)
+        await drawn(page)
+        for details in await page.locator(".rows > summary:visible").all():
+            await details.click()
+        assert await grave_findings(page) == [], path
+        assert await too_wide_px(page) <= 0, path
+        await page.context.close()
+
+
+async def _equation_holds(visitor: Visitor) -> None:
+    page = await visitor.open("/pipeline")
+    shown = panel(page, "What became of every event")
+    await expect(shown.locator(".verdict")).to_have_text("✓ it holds at every one of 2 partitions")
+    await expect(shown.locator(".term", has_text="dead").locator("strong")).not_to_have_text("0")
+    received, *classes = [int(text.replace(",", "")) for text in await shown.locator(".term strong").all_inner_texts()]
+    assert received == sum(classes) > 0
+    row = panel(page, "Workers and partitions").get_by_role("table").first.locator("tbody tr").first
+    await expect(row).to_contain_text("✓ yes")
+    await expect(row).to_contain_text("worker-0")
+    await page.context.close()
+
+
+async def _every_view_can_be_explored(visitor: Visitor) -> None:
+    page = await visitor.open("/explore")
+    await expect(page.locator(".views dt").first).to_be_visible()
+    names = await page.locator(".views dt").all_inner_texts()
+    assert {"concurrents", "trending", "accounting", "continue_watching"} < set(names)
+    for name in names:
+        await page.get_by_role("navigation", name="Views").get_by_role("link", name=name, exact=True).click()
+        await expect(page).to_have_url(re.compile(f"view={name}"))
+        await expect(page.get_by_role("button", name="Ask")).to_be_visible()
+        if name != "continue_watching":  # which is a profile's
+            await drawn(page)
+            await expect(page.locator(".problem")).to_have_count(0)
+    await page.context.close()
+
+
+async def _a_worker_goes_and_another_comes(visitor: Visitor, workers: Workers) -> None:
+    page = await visitor.open("/pipeline")
+    first, second = (page.locator(f'[data-worker="worker-{index}"]') for index in (0, 1))
+    await expect(first.locator(".chip")).to_have_text("alive")
+    await asyncio.to_thread(workers.kill, 0)
+    await expect(first.locator(".chip")).to_have_text("silent")
+    await asyncio.to_thread(workers.add)
+    await expect(second.locator(".chip")).to_have_text("alive")
+    await expect(first.locator(".chip")).to_have_text("gone")
+    await expect(page.get_by_role("log")).to_contain_text("worker-1 has come")
+    await expect(page.get_by_role("log")).to_contain_text("worker-0 is gone")
+    await page.context.close()
