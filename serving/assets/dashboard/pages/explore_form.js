@@ -17,8 +17,8 @@ export class Form {
     this.only = new Map(this.dimensions.map((name) => [name, asked.get(name) ?? ""]));
     this.window = view.asked_in.includes(asked.get("window")) ? asked.get("window") : "";
     this.last = Object.hasOwn(LASTS, asked.get("last") ?? "") ? asked.get("last") : "";
-    this.from = asked.get("from") ?? "";
-    this.to = asked.get("to") ?? "";
+    this.from = clockText(asked.get("from"));
+    this.to = clockText(asked.get("to"));
     const first = asked.size <= 1 && this.ranks(); // nothing but the view is said
     this.top = asked.get("top") ?? (first ? DEFAULT_TOP : "");
     this.show = asked.get("show") === "chart" ? "chart" : "table";
@@ -130,4 +130,12 @@ export class Form {
 function instant(text) {
   const ms = new Date(text).getTime();
   return Number.isNaN(ms) ? text : String(ms);
+}
+
+/** What an address says of an instant, ISO 8601 or epoch, as a field for it takes it: by a clock of the viewer's zone, to the minute. */
+function clockText(text) {
+  if (!text) return "";
+  const number = /^\d+$/.test(text) ? Number(text) : null;
+  const at = new Date(number === null ? text : number < 1e11 ? number * 1000 : number);
+  return Number.isNaN(at.getTime()) ? "" : new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
 }
