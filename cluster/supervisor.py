@@ -111,6 +111,11 @@ class Workers:
             return None
         return found
 
+    def http(self, index: int) -> str:
+        """Where it answers over HTTP, `http://host:port`. It has been ready."""
+        address: str = (self.ready(index) or {})["http"]
+        return address
+
     def up(self, index: int) -> bool:
         """Whether it runs and has had its partitions since it was started."""
         return self._workers[index].process.alive() and self.ready(index) is not None
@@ -179,3 +184,11 @@ class Workers:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop_all()
+
+
+def start_all(groups: Sequence[Workers], progress: Callable[[str], None] = quietly) -> None:
+    """Starts these side by side; returns when all are ready. Raises as `Workers.wait_ready`, with what runs left to its owner."""
+    for group in groups:
+        group.start()
+    for group in groups:
+        group.wait_ready(progress=progress)

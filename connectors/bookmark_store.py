@@ -12,7 +12,7 @@ from typing import Any, Final
 from cassandra.cluster import Session
 from cassandra.query import BoundStatement
 
-from connectors.cassandra import cassandra_errors, unlogged_batch
+from connectors.cassandra import cassandra_errors, prepared, unlogged_batch
 from connectors.flight import executed
 from topologies.marks import Mark, MarkBatch
 from topologies.settings import CassandraSettings
@@ -35,8 +35,7 @@ class BookmarkStore:
         self._settings = settings
         with cassandra_errors(settings):
             text = f"INSERT INTO {settings.keyspace}.bookmarks (account, profile, title, mark) VALUES (?, ?, ?, ?) USING TIMESTAMP ?"
-            self._mark = session.prepare(text)
-            self._mark.is_idempotent = True
+            self._mark = prepared(session, text)
 
     async def write(self, batch: MarkBatch) -> None:
         """Stores these bookmarks. Raises ServerAway or StoreError; then some may be stored, and writing them again is right."""
@@ -79,8 +78,7 @@ class BookmarkRows:
         self._session = session
         self._settings = settings
         with cassandra_errors(settings):
-            self._shelf = session.prepare(f"SELECT title, mark FROM {settings.keyspace}.bookmarks WHERE account = ? AND profile = ?")
-            self._shelf.is_idempotent = True
+            self._shelf = prepared(session, f"SELECT title, mark FROM {settings.keyspace}.bookmarks WHERE account = ? AND profile = ?")
 
     def shelf(self, account: str, profile: str) -> dict[str, Mark]:
         """The profile's bookmarks by title, finished ones too; all that are kept. Raises ServerAway or StoreError."""

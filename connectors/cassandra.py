@@ -220,6 +220,13 @@ def asked(session: Session, settings: CassandraSettings, statement: Any, *values
     return rows
 
 
+def prepared(session: Session, text: str) -> Any:
+    """The statement, which may be tried again: all of ours are idempotent. Raises the driver's errors."""
+    statement = session.prepare(text)
+    statement.is_idempotent = True
+    return statement
+
+
 def unlogged_batch() -> BatchStatement:
     """An empty batch of idempotent statements, each of which may be applied without the others."""
     batch = BatchStatement(BatchType.UNLOGGED)

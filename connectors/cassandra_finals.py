@@ -20,7 +20,7 @@ from typing import Any, Final
 from cassandra.cluster import Session
 from cassandra.concurrent import execute_concurrent
 
-from connectors.cassandra import BASE_US, cassandra_errors
+from connectors.cassandra import BASE_US, cassandra_errors, prepared
 from topologies.packs import BUCKETS
 from topologies.settings import CassandraSettings
 from topologies.view import View
@@ -65,14 +65,14 @@ class FinalRows:
         self._packs: dict[str, Any] = {}
         chosen = "WHERE view_name = ? AND logic = ? AND window = ? AND pack_ms >= ? AND pack_ms <= ?"
         with cassandra_errors(settings):
-            self._marks = _prepared(session, f"SELECT pack_ms, upto, basis, sources FROM {settings.keyspace}.finals {chosen}")
+            self._marks = prepared(session, f"SELECT pack_ms, upto, basis, sources FROM {settings.keyspace}.finals {chosen}")
 
     def _of(self, view: View) -> Any:
         """The statement that reads the view's packs."""
         if view.final_table not in self._packs:
             table = f"{self._settings.keyspace}.{view.final_table}"
             text = f"SELECT pack_ms, bucket, upto, pack FROM {table} WHERE window = ? AND pack_ms IN ? AND bucket IN ?"
-            self._packs[view.final_table] = _prepared(self._session, text)
+            self._packs[view.final_table] = prepared(self._session, text)
         return self._packs[view.final_table]
 
     def marks(self, view: View, window: str, first_ms: int = 0, last_ms: int = _MOST_MS) -> dict[int, Mark]:
@@ -104,9 +104,9 @@ class FinalStore:
         marked = "(view_name, logic, window, pack_ms, upto, basis, sources) VALUES (?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?"
         where = "WHERE window = ? AND pack_ms = ? AND bucket IN ?"
         with cassandra_errors(settings):
-            self._mark = _prepared(session, f"INSERT INTO {keyspace}.finals {marked}")
-            self._pack = {view.name: _prepared(session, f"INSERT INTO {keyspace}.{view.final_table} {columns}") for view in views}
-            self._held = {view.name: _prepared(session, f"SELECT bucket, source FROM {keyspace}.{view.table} {where}") for view in views}
+            self._mark = prepared(session, f"INSERT INTO {keyspace}.finals {marked}")
+            self._pack = {view.name: prepared(session, f"INSERT INTO {keyspace}.{view.final_table} {columns}") for view in views}
+            self._held = {view.name: prepared(session, f"SELECT bucket, source FROM {keyspace}.{view.table} {where}") for view in views}
 
     def holders(self, view: View, window: str, pack_ms: int) -> dict[int, set[str]]:
         """By bucket, the sources that have a pack in the span, emptied ones too."""
@@ -129,9 +129,3 @@ class FinalStore:
         name = (view.name, view.logic_version, window, pack_ms)
         with cassandra_errors(self._settings):
             self._session.execute(self._mark, (*name, mark.upto, mark.basis, mark.sources, BASE_US + mark.upto))
-
-
-def _prepared(session: Session, text: str) -> Any:
-    statement = session.prepare(text)
-    statement.is_idempotent = True
-    return statement

@@ -10,7 +10,7 @@ from typing import Any, Final
 from cassandra.cluster import Session
 from cassandra.concurrent import execute_concurrent
 
-from connectors.cassandra import asked, cassandra_errors
+from connectors.cassandra import asked, cassandra_errors, prepared
 from connectors.cassandra_store import SCOPE, STATUS_COLUMNS
 from connectors.cell_id import CellId
 from topologies.errors import StoreError
@@ -85,8 +85,7 @@ class CellRows:
         return self._of_tables[view.table, where]
 
     def _prepare(self, text: str) -> Any:
-        statement = self._session.prepare(text)
-        statement.is_idempotent = True
+        statement = prepared(self._session, text)
         statement.fetch_size = _ROWS_A_PAGE
         return statement
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from cassandra.cluster import Session
 
-from connectors.cassandra import BASE_US, cassandra_errors, unlogged_batch
+from connectors.cassandra import BASE_US, cassandra_errors, prepared, unlogged_batch
 from connectors.flight import executed
 from topologies.flushes import Pack
 from topologies.settings import CassandraSettings
@@ -49,9 +49,7 @@ class CellStore:
     def _prepare(self, table: str, columns: tuple[str, ...]) -> Any:
         places = ", ".join("?" * len(columns))
         text = f"INSERT INTO {self._settings.keyspace}.{table} ({', '.join(columns)}) VALUES ({places}) USING TIMESTAMP ?"
-        statement = self._session.prepare(text)
-        statement.is_idempotent = True
-        return statement
+        return prepared(self._session, text)
 
     async def write_packs(self, source: Source, version: int, packs: Sequence[Pack]) -> None:
         """Stores the packs as the source's at `version`, each whole; an emptied one with an empty blob."""

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 
 from cassandra.cluster import Session
 
-from connectors.cassandra import cassandra_errors
+from connectors.cassandra import cassandra_errors, prepared
 from connectors.flight import executed
 from topologies.errors import CheckpointError
 from topologies.settings import CassandraSettings
@@ -93,19 +93,16 @@ class CassandraCheckpoints:
         self._settings = settings
         manifests, pieces = f"{settings.keyspace}.checkpoints", f"{settings.keyspace}.checkpoint_pieces"
         with cassandra_errors(settings):
-            self._write = self._prepare(f"INSERT INTO {manifests} (source, upto, writer, stamp, pieces, size) VALUES (?, ?, ?, ?, ?, ?)")
+            self._write = prepared(
+                session, f"INSERT INTO {manifests} (source, upto, writer, stamp, pieces, size) VALUES (?, ?, ?, ?, ?, ?)"
+            )
             columns = "(source, shard, upto, writer, stamp, piece, checksum, data)"
-            self._write_piece = self._prepare(f"INSERT INTO {pieces} {columns} VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
-            self._list = self._prepare(f"SELECT upto, writer, stamp, pieces, size FROM {manifests} WHERE source = ?")
+            self._write_piece = prepared(session, f"INSERT INTO {pieces} {columns} VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+            self._list = prepared(session, f"SELECT upto, writer, stamp, pieces, size FROM {manifests} WHERE source = ?")
             where = "source = ? AND shard = ? AND upto = ? AND writer = ? AND stamp = ? AND piece = ?"
-            self._read_piece = self._prepare(f"SELECT checksum, data FROM {pieces} WHERE {where}")
-            self._forget = self._prepare(f"DELETE FROM {manifests} WHERE source = ? AND upto < ?")
-            self._forget_pieces = self._prepare(f"DELETE FROM {pieces} WHERE source = ? AND shard = ? AND upto < ?")
-
-    def _prepare(self, text: str) -> Any:
-        statement = self._session.prepare(text)
-        statement.is_idempotent = True
-        return statement
+            self._read_piece = prepared(session, f"SELECT checksum, data FROM {pieces} WHERE {where}")
+            self._forget = prepared(session, f"DELETE FROM {manifests} WHERE source = ? AND upto < ?")
+            self._forget_pieces = prepared(session, f"DELETE FROM {pieces} WHERE source = ? AND shard = ? AND upto < ?")
 
     async def write(self, source: Source, offset: int, writer: str, payload: bytes) -> None:
         """See CheckpointStore."""

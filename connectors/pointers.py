@@ -7,12 +7,11 @@ counts: a reader needs no newer code than its own to read it. A view without a r
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import msgspec
 from cassandra.cluster import Session
 
-from connectors.cassandra import cassandra_errors
+from connectors.cassandra import cassandra_errors, prepared
 from connectors.cassandra_store import SCOPE
 from topologies.errors import StoreError
 from topologies.settings import CassandraSettings
@@ -44,13 +43,8 @@ class Pointers:
         table = f"{settings.keyspace}.pointers"
         columns = "view_name, edition, logic, declaration, at_ms, by_whom"
         with cassandra_errors(settings):
-            self._all = self._prepare(f"SELECT {columns} FROM {table} WHERE scope = ?")
-            self._set = self._prepare(f"INSERT INTO {table} (scope, {columns}) VALUES (?, ?, ?, ?, ?, ?, ?)")
-
-    def _prepare(self, text: str) -> Any:
-        statement = self._session.prepare(text)
-        statement.is_idempotent = True
-        return statement
+            self._all = prepared(session, f"SELECT {columns} FROM {table} WHERE scope = ?")
+            self._set = prepared(session, f"INSERT INTO {table} (scope, {columns}) VALUES (?, ?, ?, ?, ?, ?, ?)")
 
     def all(self) -> dict[str, Pointer]:
         """By view, those that another edition than the live one answers for."""

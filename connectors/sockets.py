@@ -1,8 +1,11 @@
-"""Sockets that our own doors listen on."""
+"""Where our own doors listen, and how who started them is told that they answer."""
 
 from __future__ import annotations
 
+import json
 import socket
+from collections.abc import Mapping
+from pathlib import Path
 
 from topologies.errors import UsageError
 
@@ -23,3 +26,10 @@ def listen(host: str, port: int, section: str, what: str) -> tuple[socket.socket
         ) from error
     shown = f"[{host}]" if family == socket.AF_INET6 else host
     return opened, f"http://{shown}:{opened.getsockname()[1]}"
+
+
+def tell_ready(file: Path, about: Mapping[str, object]) -> None:
+    """Writes the ready file, JSON: who waits for it sees nothing or all of it."""
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps(about))
+    partial.rename(file)

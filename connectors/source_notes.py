@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from cassandra.cluster import Session
 
-from connectors.cassandra import BASE_US, asked, cassandra_errors
+from connectors.cassandra import BASE_US, asked, cassandra_errors, prepared
 from connectors.cassandra_store import SCOPE
 from topologies.settings import CassandraSettings
 from topologies.sources import Finish, Source
@@ -69,20 +69,15 @@ class SourceNotes:
         self._settings = settings
         ended, finished, gaps, sources = (f"{settings.keyspace}.{table}" for table in ("ended", "finished", "gaps", "sources"))
         with cassandra_errors(settings):
-            self._end = self._prepare(f"INSERT INTO {ended} (scope, source, at_ms) VALUES (?, ?, ?)")
-            self._ended = self._prepare(f"SELECT source, at_ms FROM {ended} WHERE scope = ?")
+            self._end = prepared(session, f"INSERT INTO {ended} (scope, source, at_ms) VALUES (?, ?, ?)")
+            self._ended = prepared(session, f"SELECT source, at_ms FROM {ended} WHERE scope = ?")
             columns = "(scope, source, upto, at_ms) VALUES (?, ?, ?, ?) USING TIMESTAMP ?"
-            self._finish = self._prepare(f"INSERT INTO {finished} {columns}")
-            self._finished = self._prepare(f"SELECT source, upto, at_ms FROM {finished} WHERE scope = ?")
-            self._note = self._prepare(f"INSERT INTO {gaps} (scope, source, first, upto, reason, at_ms) VALUES (?, ?, ?, ?, ?, ?)")
-            self._gaps = self._prepare(f"SELECT source, first, upto, reason, at_ms FROM {gaps} WHERE scope = ?")
-            self._sources = self._prepare(f"SELECT source, region, topic, topic_id, part FROM {sources} WHERE scope = ?")
-            self._stored = self._prepare(f"SELECT upto FROM {sources} WHERE scope = ? AND source = ?")
-
-    def _prepare(self, text: str) -> Any:
-        statement = self._session.prepare(text)
-        statement.is_idempotent = True
-        return statement
+            self._finish = prepared(session, f"INSERT INTO {finished} {columns}")
+            self._finished = prepared(session, f"SELECT source, upto, at_ms FROM {finished} WHERE scope = ?")
+            self._note = prepared(session, f"INSERT INTO {gaps} (scope, source, first, upto, reason, at_ms) VALUES (?, ?, ?, ?, ?, ?)")
+            self._gaps = prepared(session, f"SELECT source, first, upto, reason, at_ms FROM {gaps} WHERE scope = ?")
+            self._sources = prepared(session, f"SELECT source, region, topic, topic_id, part FROM {sources} WHERE scope = ?")
+            self._stored = prepared(session, f"SELECT upto FROM {sources} WHERE scope = ? AND source = ?")
 
     def _rows(self, statement: Any, *values: Any) -> list[Any]:
         with cassandra_errors(self._settings):

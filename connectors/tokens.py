@@ -13,21 +13,14 @@ import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from cassandra.cluster import Session
 
-from connectors.cassandra import cassandra_errors
+from connectors.cassandra import cassandra_errors, prepared
 from connectors.cassandra_store import SCOPE
 from topologies.settings import CassandraSettings
 
-SCOPES: Final = {
-    "read": "what is counted: every view, by cell, list and stream",
-    "profile": "what one profile has watched",
-    "write": "events into the log",
-    "operate": "how servers, workers and partitions stand, with their addresses",
-}
-"""What a token may be for."""
 _SECRET_BYTES: Final = 32
 _FORM: Final = re.compile(r"mq_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
@@ -76,14 +69,9 @@ class Tokens:
         table = f"{settings.keyspace}.tokens"
         columns = "id, name, scopes, digest, made_ms, revoked_ms, requests_per_s"
         with cassandra_errors(settings):
-            self._all = self._prepare(f"SELECT {columns} FROM {table} WHERE scope = ?")
-            self._put = self._prepare(f"INSERT INTO {table} (scope, {columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
-            self._revoke = self._prepare(f"UPDATE {table} SET revoked_ms = ? WHERE scope = ? AND id = ?")
-
-    def _prepare(self, text: str) -> Any:
-        statement = self._session.prepare(text)
-        statement.is_idempotent = True
-        return statement
+            self._all = prepared(session, f"SELECT {columns} FROM {table} WHERE scope = ?")
+            self._put = prepared(session, f"INSERT INTO {table} (scope, {columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+            self._revoke = prepared(session, f"UPDATE {table} SET revoked_ms = ? WHERE scope = ? AND id = ?")
 
     def all(self) -> dict[str, Token]:
         """By id, the revoked ones too."""

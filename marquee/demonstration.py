@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cluster.local import SERVICES, LocalCluster
-from cluster.supervisor import SERVE, Workers
+from cluster.supervisor import SERVE, Workers, start_all
 from connectors.kafka import ensure_topics
 from loadgen.audit import audit
 from loadgen.audit_report import AuditResult
@@ -92,8 +92,11 @@ class Demo:
                     cluster.start(self.screen.say)
                 with self._step("workers"):
                     ensure_topics(cluster.settings)
-                    groups = self._started(cluster.settings)
-                workers = groups[0]
+                    workers = Workers(cluster.settings, self.options.workers, self.directory)
+                    anywhere = replace(cluster.settings, api=replace(cluster.settings.api, http_port=0))
+                    groups += (workers, Workers(anywhere, 1, self.directory, command=SERVE, role="api"))
+                    start_all(groups, self.screen.say)
+                    self.screen.say(f"the same over HTTP while it lasts: {groups[1].http(0)}")
                 self.run = self._drive(cluster.settings, workers, load)
                 with self._step("audit"):
                     self.result = audit(cluster.settings, self.run.name, self.screen.say)
@@ -104,26 +107,6 @@ class Demo:
                     cluster.stop()
                 self._tidy()
         return self.result
-
-    def _started(self, settings: Settings) -> list[Workers]:
-        """The workers, and behind them the API; all are ready."""
-        anywhere = replace(settings, api=replace(settings.api, http_port=0))
-        groups = [
-            Workers(settings, self.options.workers, self.directory),
-            Workers(anywhere, 1, self.directory, command=SERVE, role="api"),
-        ]
-        try:
-            for group in groups:
-                group.start()
-            for group in groups:
-                group.wait_ready(progress=self.screen.say)
-        except BaseException:
-            with undisturbed():
-                for group in groups:
-                    group.stop_all()
-            raise
-        self.screen.say(f"the same over HTTP while it lasts: {(groups[1].ready(0) or {})['http']}")
-        return groups
 
     def _step(self, name: str) -> AbstractContextManager[None]:
         return self.steps.timed(name, self.screen.say)

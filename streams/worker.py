@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import logging
 import os
 import signal
@@ -17,6 +16,7 @@ from typing import Any, Final
 from connectors import cassandra, cell_names
 from connectors.kafka import ensure_topics, matching_topics, topic_ids
 from connectors.logs import at, set_up
+from connectors.sockets import tell_ready
 from streams import records
 from streams.allocator import keep_freed_memory
 from streams.app import App, make_app
@@ -252,10 +252,8 @@ class Worker:
         log.info("ready with %d partitions", len(names))
         self._health.partitions, self._health.stage = tuple(names), "working"
         if self._ready_file is not None:
-            partial = self._ready_file.with_suffix(".partial")
             about = {"pid": os.getpid(), "http": self._address, "cpu_s": begun_cpu_s}
-            partial.write_text(json.dumps({**about, "topics": self._topics, "partitions": names}))
-            partial.rename(self._ready_file)
+            tell_ready(self._ready_file, {**about, "topics": self._topics, "partitions": names})
 
 
 def _settling(*cycles: Cycle) -> Settle:

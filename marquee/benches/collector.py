@@ -12,7 +12,7 @@ import click
 from cluster.ports import LOOPBACK
 from connectors.kafka import partition_offsets
 from marquee.arena import arena, cluster_option, servers_cpu_s, show, worker_cores
-from marquee.collecting import CollectorProcess
+from marquee.door import Door
 from marquee.http_load import drive
 from marquee.invocation import Invocation, pass_invocation
 from marquee.numbers import FiniteRange
@@ -61,12 +61,12 @@ def collector(
     """
     with arena(invocation.settings, "collector", given, ("kafka",)) as (settings, directory, cluster):
         unlimited = replace(settings, collector=replace(settings.collector, events_per_s=0.0))
-        with CollectorProcess(unlimited, directory, worker_cores()[-1:]) as process:
-            requests = _requests(process.port, batch, skew_s)
-            asyncio.run(drive(process.port, requests, connections, WARM_UP_S, wanted=ACCEPTED))
-            before, cpu_s, servers_s = _logged(settings), _cpu_s(process), servers_cpu_s(cluster)
-            course = asyncio.run(drive(process.port, requests, connections, duration_s, rate and rate / batch, ACCEPTED))
-            cpu_s = _cpu_s(process) - cpu_s
+        with Door(unlimited, directory, "collector", worker_cores()[-1:]) as door:
+            requests = _requests(door.port, batch, skew_s)
+            asyncio.run(drive(door.port, requests, connections, WARM_UP_S, wanted=ACCEPTED))
+            before, cpu_s, servers_s = _logged(settings), door.cpu_s(), servers_cpu_s(cluster)
+            course = asyncio.run(drive(door.port, requests, connections, duration_s, rate and rate / batch, ACCEPTED))
+            cpu_s = door.cpu_s() - cpu_s
             events = len(course.latencies_ms) * batch
             show(course.document() | {
                 "events": events,
@@ -82,11 +82,6 @@ def collector(
                 "exact": _logged(settings) - before == events,
             }, as_json)  # fmt: skip
     return 0
-
-
-def _cpu_s(process: CollectorProcess) -> float:
-    assert process.process is not None
-    return process.process.cpu_seconds()
 
 
 def _logged(settings: Settings) -> int:

@@ -106,7 +106,7 @@ class Watch:
             say(f"{last.at_s:7.0f} s  {memory}, {last.sessions} live sessions, {progress.rate:,.0f} ev/s")
 
     def _state_mb(self) -> float:
-        with urllib.request.urlopen(f"{(self.workers.ready(0) or {})['http']}/metrics", timeout=ANSWER_S) as answer:
+        with urllib.request.urlopen(f"{self.workers.http(0)}/metrics", timeout=ANSWER_S) as answer:
             page = answer.read().decode()
         held = next(family for family in text_string_to_metric_families(page) if family.name == "marquee_held_bytes")
         return sum(sample.value for sample in held.samples if sample.labels["kind"] == "state") / 2**20

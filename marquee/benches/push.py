@@ -16,7 +16,8 @@ from cluster.ports import LOOPBACK
 from cluster.supervisor import Workers
 from loadgen.load import LoadOptions, run_load, shape_of
 from marquee.arena import arena, cluster_option, show
-from marquee.benches.query import SETTLE_S, api_of, port_of
+from marquee.benches.query import SETTLE_S
+from marquee.door import Door
 from marquee.invocation import Invocation, pass_invocation
 from marquee.numbers import FiniteRange
 from marquee.output import json_option, say
@@ -64,12 +65,12 @@ def push(invocation: Invocation, subscribers: int, rate: float, duration_s: floa
     shape_of(load)
     with arena(invocation.settings, "push", given) as (settings, directory, _), Workers(settings, 1, directory) as workers:
         workers.wait_ready(progress=say)
-        with api_of(settings, directory / "api") as api, ThreadPoolExecutor(1) as driver:
+        with Door(settings, directory / "api", "api") as api, ThreadPoolExecutor(1) as driver:
             driven = driver.submit(run_load, settings, load, lambda _: None)
             time.sleep(SETTLE_S)
-            before = api.cpu_seconds(0)
-            heard = asyncio.run(_listen(port_of(api), subscribers, duration_s))
-            cpu_s = api.cpu_seconds(0) - before
+            before = api.cpu_s()
+            heard = asyncio.run(_listen(api.port, subscribers, duration_s))
+            cpu_s = api.cpu_s() - before
             if driven.done():
                 raise MarqueeError("the load ended before the last answer; nothing was measured under load")
             late = driven.result().late_sends

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from cluster.process import wait_until
-from cluster.supervisor import SERVE, Workers
+from cluster.supervisor import Workers
 from connectors.cassandra import close, connect
 from connectors.cassandra_schema import ensure_schema
 from loadgen.load import LoadOptions, run_load, shape_of
 from marquee.arena import apart, arena, cluster_option, show
 from marquee.catching_up import catch_up
+from marquee.door import Door
 from marquee.http_load import Course, drive, get
 from marquee.invocation import Invocation, pass_invocation
 from marquee.numbers import FiniteRange
@@ -79,7 +78,11 @@ def query(invocation: Invocation, rate: float, load_rate: float, stored_events: 
         catch_up(settings, run.topic, lambda _: None)
         month = apart(settings, "month")
         end_ms = _stored_month(month)
-        with api_of(settings, directory / "api") as api, api_of(month, directory / "month") as history, ThreadPoolExecutor(1) as driver:
+        with (
+            Door(settings, directory / "api", "api") as api,
+            Door(month, directory / "month", "api") as history,
+            ThreadPoolExecutor(1) as driver,
+        ):
             driven = driver.submit(run_load, settings, live, lambda _: None)
             measured = _measured(settings, api, history, end_ms, rate)
             if driven.done():
@@ -87,21 +90,6 @@ def query(invocation: Invocation, rate: float, load_rate: float, stored_events: 
             late = driven.result().late_sends
         show({**measured, "rate": rate, "load_rate": load_rate, "late_sends": late, "cells": _cells(settings)}, as_json)
     return 0
-
-
-@contextmanager
-def api_of(settings: Settings, directory: Path) -> Iterator[Workers]:
-    """One API process of these settings, which answers."""
-    anywhere = replace(settings, api=replace(settings.api, http_port=0))
-    with Workers(anywhere, 1, directory, command=(*SERVE, "--only", "api"), role="api") as doors:
-        doors.wait_ready()
-        yield doors
-
-
-def port_of(doors: Workers) -> int:
-    """Where it listens."""
-    address: str = (doors.ready(0) or {})["http"]
-    return int(address.rpartition(":")[2])
 
 
 def _stored_month(settings: Settings) -> int:
@@ -116,25 +104,25 @@ def _stored_month(settings: Settings) -> int:
     return end_ms
 
 
-def _measured(settings: Settings, api: Workers, history: Workers, end_ms: int, rate: float) -> dict[str, Any]:
-    port, titles = port_of(api), _live_titles(settings)
+def _measured(settings: Settings, api: Door, history: Door, end_ms: int, rate: float) -> dict[str, Any]:
+    port, titles = api.port, _live_titles(settings)
     points = [get(port, f"/v1/views/concurrents?title={title}") for title in titles]
     hour = (int(time.time()) // 3600 - 2) * 3600
     past = [get(port, f"/v1/views/sessions?title={title}&from={hour}&to={hour + 3600}") for title in titles]
     top = [get(port, "/v1/views/concurrents?top=10")]
     span = f"from={end_ms - HOURS * HOUR_MS}&to={end_ms}"
-    series = [get(port_of(history), f"/v1/views/watch_time?title=t{title:05}&{span}") for title in range(SERIES_TITLES)]
+    series = [get(history.port, f"/v1/views/watch_time?title=t{title:05}&{span}") for title in range(SERIES_TITLES)]
     found: dict[str, Course] = {}
     for name, requests in (("redis", points), ("cassandra", past), ("top", top)):
         say(name)
         found[name] = asyncio.run(drive(port, requests, CONNECTIONS, EACH_S, rate))
     for name in ("series_cold", "series_warm"):
         say(name)
-        found[name] = asyncio.run(drive(port_of(history), series, CONNECTIONS, SERIES_TITLES / SERIES_RATE, SERIES_RATE))
+        found[name] = asyncio.run(drive(history.port, series, CONNECTIONS, SERIES_TITLES / SERIES_RATE, SERIES_RATE))
     say("throughput")
-    before = api.cpu_seconds(0)
+    before = api.cpu_s()
     most = asyncio.run(drive(port, points[:1], CONNECTIONS, EACH_S))
-    cpu_s = api.cpu_seconds(0) - before
+    cpu_s = api.cpu_s() - before
     return {
         **{name: course.document() for name, course in found.items()},
         "throughput": most.document() | {"requests_per_core_second": round(len(most.latencies_ms) / max(cpu_s, 0.01))},

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
 from marquee.invocation import Invocation, pass_invocation
+from marquee.ready_file import ready_file_option
 
 
 @click.command()
 @click.option("--only", type=click.Choice(["api", "collector"]), help="Answer questions only, or take events only; both when not given.")
-@click.option("--ready-file", type=click.Path(path_type=Path, dir_okay=False), help="Create this file once it answers.")
+@ready_file_option("it answers")
 @pass_invocation
 def serve(invocation: Invocation, only: str | None, ready_file: Path | None) -> int:
     """Answer over HTTP: every view, profiles' shelves, and how everything stands; and take events. /docs describes it, the dashboard is
@@ -30,8 +30,6 @@ def serve(invocation: Invocation, only: str | None, ready_file: Path | None) -> 
       curl 'http://127.0.0.1:8080/v1/views/watch_time?by=region&format=csv'
     """
     settings = invocation.settings
-    if ready_file is not None and not os.access(ready_file.absolute().parent, os.W_OK | os.X_OK):
-        raise click.UsageError(f"--ready-file {ready_file}: its directory is not there or cannot be written")
     from serving.api.app import DOORS
     from serving.api.server import run
 

@@ -13,12 +13,10 @@ from marquee.invocation import Invocation, pass_invocation
 from marquee.numbers import FiniteRange
 from marquee.output import emit, instant, json_option, say, table
 from topologies.errors import UsageError
+from topologies.scopes import SCOPES
 
 if TYPE_CHECKING:
     from connectors.tokens import Token, Tokens
-
-SCOPES = ("read", "profile", "write", "operate")
-"""connectors.tokens says what each is for."""
 
 
 @click.group()
@@ -36,7 +34,7 @@ def token() -> None:
 
 @token.command("make")
 @click.argument("name")
-@click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(SCOPES), help="What it is for. Repeatable.")
+@click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(list(SCOPES)), help="What it is for. Repeatable.")
 @click.option("--requests-per-s", type=FiniteRange(min=0), help="So many it may make; api.requests_per_s when not given, no limit when 0.")
 @json_option
 @pass_invocation

@@ -43,7 +43,7 @@ def up(invocation: Invocation, count: int) -> int:
       marquee -s kafka.bootstrap=127.0.0.1:19092 up --workers 0
     """
     from cluster.local import LocalCluster
-    from cluster.supervisor import SERVE, Workers
+    from cluster.supervisor import SERVE, Workers, start_all
     from connectors.kafka import ensure_topics
 
     settings = invocation.settings
@@ -56,10 +56,7 @@ def up(invocation: Invocation, count: int) -> int:
             ensure_topics(cluster.settings)
             groups.append(Workers(cluster.settings, count, directory))
             groups.append(Workers(_at_free_port(cluster.settings), 1, directory, command=SERVE, role="api"))
-            for group in groups:
-                group.start()
-            for group in groups:
-                group.wait_ready(progress=say)
+            start_all(groups, say)
             _announce(cluster, count, groups[1])
             _watch(cluster, groups)
         except KeyboardInterrupt:
@@ -89,7 +86,7 @@ def _announce(cluster: LocalCluster, count: int, api: Workers) -> None:
     say(f"kafka      {settings.kafka.bootstrap}")
     say(f"redis      {settings.redis.url}")
     say(f"cassandra  {','.join(settings.cassandra.hosts)}:{settings.cassandra.port}")
-    address = (api.ready(0) or {})["http"]
+    address = api.http(0)
     say(f"dashboard  {address}/")
     say(f"api        {address}/v1/views, described at {address}/docs")
     say(f"logs       {cluster.directory / 'logs'}")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
 from marquee.invocation import Invocation, pass_invocation
+from marquee.ready_file import ready_file_option
 
 
 @click.command()
-@click.option("--ready-file", type=click.Path(path_type=Path, dir_okay=False), help="Create this file once the worker computes.")
+@ready_file_option("the worker computes")
 @pass_invocation
 def worker(invocation: Invocation, ready_file: Path | None) -> int:
     """Run one worker: it joins the group, takes its share of the partitions, and drains on SIGTERM or Ctrl-C.
@@ -23,8 +23,6 @@ def worker(invocation: Invocation, ready_file: Path | None) -> int:
       MARQUEE_KAFKA__BOOTSTRAP=10.0.0.5:9092 marquee worker
     """
     settings = invocation.settings
-    if ready_file is not None and not os.access(ready_file.absolute().parent, os.W_OK | os.X_OK):
-        raise click.UsageError(f"--ready-file {ready_file}: its directory is not there or cannot be written")
     from streams.worker import run
 
     return run(settings, ready_file)

@@ -23,10 +23,11 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from connectors.cassandra_schema import require_schema
-from connectors.tokens import SCOPES, Token, Tokens, parsed
+from connectors.tokens import Token, Tokens, parsed
 from serving.api.problems import Forbidden, Limited, Unauthorized
 from serving.limits import Buckets
 from topologies.errors import MarqueeError, ServerAway
+from topologies.scopes import SCOPES
 from topologies.settings import ApiSettings, Settings
 
 log = logging.getLogger(__name__)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, Final
 
+import orjson
 from litestar import Litestar, Request, Response, Router, get
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
@@ -43,6 +44,7 @@ SWAGGER: Final = "/assets/vendor/swagger-ui-dist"
 def application(settings: Settings, doors: Sequence[str] = DOORS) -> Litestar:
     """These doors, some of DOORS, of these settings. Servers may be away: it starts, and says so to who asks for what needs them."""
     routes: list[ControllerRouterHandler] = [healthz, readyz, metrics, openapi, assets]
+    settings = _impatient(settings)
     lifetimes = [_guarding(settings)]
     if "api" in doors:
         routes += [dashboard, view_routes()]
@@ -65,11 +67,20 @@ def application(settings: Settings, doors: Sequence[str] = DOORS) -> Litestar:
     )
 
 
+def _impatient(settings: Settings) -> Settings:
+    """With the time-outs of a question, where the stores' own are longer."""
+    longest_s = settings.api.timeout_s
+    return replace(
+        settings,
+        cassandra=replace(settings.cassandra, timeout_s=min(longest_s, settings.cassandra.timeout_s)),
+        redis=replace(settings.redis, timeout_s=min(longest_s, settings.redis.timeout_s)),
+    )
+
+
 def _guarding(settings: Settings) -> Lifetime:
     @asynccontextmanager
     async def lifetime(app: Litestar) -> AsyncIterator[None]:
-        timeout_s = min(settings.api.timeout_s, settings.cassandra.timeout_s)
-        app.state.session = KeptSession(replace(settings.cassandra, timeout_s=timeout_s))
+        app.state.session = KeptSession(settings.cassandra)
         gate = app.state.gate = Gate(settings, app.state.session)
         log.info("access: %s", "by token (`marquee token`)" if gate.needed else f"no token is needed (api.access = {settings.api.access})")
         try:
@@ -123,9 +134,12 @@ async def readyz(request: Request[Any, Any, Any]) -> Response[Any]:
 
 
 @get("/openapi.json", include_in_schema=False)
-async def openapi(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
-    """What /docs shows, for programs."""
-    return Response(request.app.openapi_schema.to_schema())
+async def openapi(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """What /docs shows, for programs. Made when it is first asked for."""
+    state = request.app.state
+    if "described" not in state:
+        state.described = orjson.dumps(request.app.openapi_schema.to_schema())
+    return Response(state.described, media_type="application/json")
 
 
 def _described() -> OpenAPIConfig:

@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from cassandra.cluster import Session
@@ -50,11 +50,7 @@ class Asker:
     def __init__(self, settings: Settings, session: Callable[[], Session], clock: Callable[[], float] = time.monotonic) -> None:
         """session: with Cassandra, which stays its owner's; asked for on a thread. clock: seconds."""
         api = settings.api
-        self._settings = replace(
-            settings,
-            cassandra=replace(settings.cassandra, timeout_s=min(api.timeout_s, settings.cassandra.timeout_s)),
-            redis=replace(settings.redis, timeout_s=min(api.timeout_s, settings.redis.timeout_s)),
-        )
+        self._settings = settings
         self._most = api.threads + api.most_waiting
         self._fresh_s = api.fresh_s
         self._clock = clock

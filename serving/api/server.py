@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
@@ -15,7 +14,7 @@ import uvloop
 from litestar import Litestar
 
 from connectors.logs import set_up
-from connectors.sockets import listen
+from connectors.sockets import listen, tell_ready
 from serving.api.app import DOORS, application
 from topologies.settings import Settings
 
@@ -47,9 +46,7 @@ class Server(uvicorn.Server):
             return
         log.info("ready: the dashboard is at %s/, the API is described at /docs", self._address)
         if self._ready_file is not None:
-            partial = self._ready_file.with_suffix(".partial")
-            partial.write_text(json.dumps({"pid": os.getpid(), "http": self._address}))
-            partial.rename(self._ready_file)
+            tell_ready(self._ready_file, {"pid": os.getpid(), "http": self._address})
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answers what was begun; streams would go on for ever, so they end."""

@@ -112,7 +112,7 @@ def assert_the_api_answers(settings: Settings, directory: Path, run: Run) -> Non
     told = asked(settings, directory, "query", "stalling", "--by", "cdn", "--from", str(start), "--to", str(end))["cells"]
     with Workers(settings, 1, directory, command=SERVE, role="api") as doors:
         doors.wait_ready()
-        with httpx.Client(base_url=(doors.ready(0) or {})["http"], timeout=60) as client:
+        with httpx.Client(base_url=doors.http(0), timeout=60) as client:
             answer = client.get("/v1/views/stalling", params={"by": "cdn", "from": start, "to": end}).json()
             described = client.get("/openapi.json").json()["paths"]["/v1/views/stalling"]["get"]
     assert answer["measures"] == COLUMNS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -119,14 +120,21 @@ class World:
             return ask(stores, question, lambda: NOW + 1_500)
 
 
-@pytest.fixture
-def world(settings: Settings) -> Iterator[World]:
+@contextmanager
+def world_of(settings: Settings) -> Iterator[World]:
+    """A world of these settings, with all tables."""
     session = connect(settings.cassandra)
     try:
         ensure_schema(session, settings.cassandra, every_part())
         yield World(settings, session)
     finally:
         close(session)
+
+
+@pytest.fixture
+def world(settings: Settings) -> Iterator[World]:
+    with world_of(settings) as opened:
+        yield opened
 
 
 def without_redis(settings: Settings) -> Settings:

@@ -7,10 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from connectors.cassandra import close, connect
-from connectors.cassandra_schema import ensure_schema
 from serving.questions import Question
-from tests.serving.test_answers import NOW, Cell, World, without_cassandra, without_redis
+from tests.serving.test_answers import NOW, Cell, World, without_cassandra, without_redis, world_of
 from topologies.bins import bin_of
 from topologies.decay import decay
 from topologies.errors import ServerAway
@@ -18,7 +16,6 @@ from topologies.quality import QUALITY
 from topologies.settings import Settings
 from topologies.trending import TRENDING
 from topologies.view import DAY, MINUTE, RECENT_MINUTE
-from topologies.views import every_part
 
 MINUTE_MS = 60_000
 WEIGHTS = decay(6 * 3600)
@@ -27,12 +24,8 @@ SCORED = ("plays", "expected", "score")
 
 @pytest.fixture
 def world(settings: Settings) -> Iterator[World]:
-    session = connect(settings.cassandra)
-    try:
-        ensure_schema(session, settings.cassandra, every_part())
-        yield World(settings, session)
-    finally:
-        close(session)
+    with world_of(settings) as opened:
+        yield opened
 
 
 def quality(cdn: str, minute: int, stall_ms: int, watched_ms: int) -> Cell:

@@ -13,9 +13,7 @@ from typing import Any
 import pytest
 
 from cluster.local import LocalCluster
-from connectors.cassandra import close, connect
 from connectors.cassandra_finals import FinalPack, FinalRows
-from connectors.cassandra_schema import ensure_schema
 from connectors.memcached import Memcached
 from connectors.read_through import Found, ReadThrough, Store
 from serving import partials
@@ -23,7 +21,7 @@ from serving.answers import Answer, ask
 from serving.questions import Question
 from serving.stores import Stores
 from streams.historian import Historian, History
-from tests.serving.test_answers import HOUR_MS, NOON, NOW, World, at_minute, found, live, watched, without_redis
+from tests.serving.test_answers import HOUR_MS, NOON, NOW, World, at_minute, found, live, watched, without_redis, world_of
 from topologies.errors import StoreError
 from topologies.settings import MemcachedSettings, Settings
 from topologies.view import View
@@ -49,12 +47,8 @@ def world(settings: Settings, lone: LocalCluster) -> Iterator[World]:
     """What is remembered is so for long: whatever is wrong for being old is seen."""
     memcached = dataclasses.replace(lone.settings.memcached, timeout_s=PATIENT_S, provisional_ttl_s=60)
     settings = dataclasses.replace(settings, memcached=memcached)
-    session = connect(settings.cassandra)
-    try:
-        ensure_schema(session, settings.cassandra, every_part())
-        yield World(settings, session)
-    finally:
-        close(session)
+    with world_of(settings) as opened:
+        yield opened
 
 
 @pytest.fixture

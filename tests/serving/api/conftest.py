@@ -10,14 +10,11 @@ import httpx
 import pytest
 
 from cluster.process import wait_until
-from connectors.cassandra import close, connect
-from connectors.cassandra_schema import ensure_schema
 from connectors.sockets import listen
 from serving.api.app import application
 from serving.api.server import Server
-from tests.serving.test_answers import World
+from tests.serving.test_answers import World, world_of
 from topologies.settings import Settings
-from topologies.views import every_part
 
 
 @contextmanager
@@ -41,12 +38,8 @@ def served(settings: Settings, port: int = 0) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def world(all_views: Settings) -> Iterator[World]:
-    session = connect(all_views.cassandra)
-    try:
-        ensure_schema(session, all_views.cassandra, every_part())
-        yield World(all_views, session)
-    finally:
-        close(session)
+    with world_of(all_views) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ import pytest
 
 from cluster.process import wait_until
 from connectors.cassandra import close, connect
-from connectors.tokens import SCOPES, Tokens, make, parsed
+from connectors.tokens import Tokens, make, parsed
 from serving.api.access import needs_token
 from tests.serving.api.conftest import served
 from tests.serving.test_answers import World
+from topologies.scopes import SCOPES
 from topologies.settings import ApiSettings, Settings
 
 QUESTION = "/v1/views/concurrents"

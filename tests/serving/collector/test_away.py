@@ -13,8 +13,8 @@ import pytest
 
 from cluster.local import LocalCluster
 from cluster.process import wait_until
-from marquee.collecting import CollectorProcess
-from tests.serving.collector.conftest import Start
+from marquee.door import Door
+from tests.serving.collector.conftest import Start, events_at
 from tests.serving.collector.log import Logged, admitted, event, log_of, written
 from topologies.settings import Settings
 
@@ -75,7 +75,7 @@ def test_killed_in_mid_stream_nothing_is_lost_and_nothing_double(start: Start, s
                     event(seq, session=f"s-{client}", account=f"a-{client}-{seq % 7}", ts=begun)
                     for seq in range(batch * BATCH, (batch + 1) * BATCH)
                 ]
-                failures += post_until_accepted(connection, collector.url, {"events": events})
+                failures += post_until_accepted(connection, events_at(collector), {"events": events})
                 sent[client] += 1
         return failures
 
@@ -101,16 +101,16 @@ def test_while_kafka_is_away_nothing_is_accepted_and_when_it_is_back_it_is(start
     collector = start(**STEADY, ack_timeout_s=3.0, stalled_s=1.0)
     now = time.time_ns() // 1_000_000
     with httpx.Client(timeout=PATIENCE_S) as client:
-        post_until_accepted(client, collector.url, {"events": [event(1, ts=now)]})
+        post_until_accepted(client, events_at(collector), {"events": [event(1, ts=now)]})
         cluster.halt("kafka")
         try:
-            answer = client.post(collector.url, content=written(event(2, ts=now)), headers=JSON)
+            answer = client.post(events_at(collector), content=written(event(2, ts=now)), headers=JSON)
             assert answer.status_code == 503
             assert "send it again" in answer.json()["detail"]
             assert int(answer.headers["retry-after"]) >= 1
         finally:
             cluster.restart("kafka")
-        post_until_accepted(client, collector.url, {"events": [event(2, ts=now)]})
+        post_until_accepted(client, events_at(collector), {"events": [event(2, ts=now)]})
     assert_once(log_of(settings), {("s-1", 1), ("s-1", 2)})
 
 
@@ -120,13 +120,13 @@ def test_while_kafka_stands_still_what_is_in_flight_is_bounded_and_the_rest_is_s
     collector = start(**STEADY, ack_timeout_s=30.0, stalled_s=30.0, max_in_flight_mb=0.1)
     now = time.time_ns() // 1_000_000
     with httpx.Client(timeout=PATIENCE_S) as client:
-        post_until_accepted(client, collector.url, {"events": [event(1, ts=now)]})
+        post_until_accepted(client, events_at(collector), {"events": [event(1, ts=now)]})
         cluster.pause("kafka")
         try:
-            assert wait_until(lambda: sent_away(client, collector.url, now), PATIENCE_S)
+            assert wait_until(lambda: sent_away(client, events_at(collector), now), PATIENCE_S)
         finally:
             cluster.resume("kafka")
-        post_until_accepted(client, collector.url, {"events": [event(2, ts=now)]})
+        post_until_accepted(client, events_at(collector), {"events": [event(2, ts=now)]})
     log = [record for record in log_of(settings) if record.event["session"] != "held"]
     assert_once(log, {("s-1", 1), ("s-1", 2)})
 
@@ -145,19 +145,19 @@ def test_a_collector_that_starts_without_kafka_takes_events_when_it_comes(start:
     cluster.halt("kafka")
     try:
         collector = start(**STEADY)
-        answer = httpx.post(collector.url, content=written(event(1)), headers=JSON, timeout=PATIENCE_S)
+        answer = httpx.post(events_at(collector), content=written(event(1)), headers=JSON, timeout=PATIENCE_S)
         assert answer.status_code == 503
         assert "kafka.bootstrap" in answer.json()["detail"]
     finally:
         cluster.restart("kafka")
     with httpx.Client(timeout=PATIENCE_S) as client:
-        post_until_accepted(client, collector.url, {"events": [event(1, ts=time.time_ns() // 1_000_000)]})
+        post_until_accepted(client, events_at(collector), {"events": [event(1, ts=time.time_ns() // 1_000_000)]})
     assert_once(log_of(settings), {("s-1", 1)})
 
 
 @pytest.mark.parametrize("status", [400, 415])
-def test_a_refused_request_leaves_the_connection_usable(status: int, collector: CollectorProcess) -> None:
+def test_a_refused_request_leaves_the_connection_usable(status: int, collector: Door) -> None:
     with httpx.Client(timeout=PATIENCE_S) as client:
         headers = JSON if status == 400 else {"Content-Type": "text/plain"}
-        assert client.post(collector.url, content=b"[{]", headers=headers).status_code == status
-        assert client.post(collector.url, content=json.dumps(event()).encode(), headers=JSON).status_code == 202
+        assert client.post(events_at(collector), content=b"[{]", headers=headers).status_code == status
+        assert client.post(events_at(collector), content=json.dumps(event()).encode(), headers=JSON).status_code == 202

@@ -12,8 +12,8 @@ import pytest
 
 from connectors.kafka import partition_counts
 from loadgen.draws import partitions_of
-from marquee.collecting import CollectorProcess
-from tests.serving.collector.conftest import Start
+from marquee.door import Door
+from tests.serving.collector.conftest import Start, events_at
 from tests.serving.collector.log import admitted, event, log_of, written
 from topologies.settings import Settings
 
@@ -22,8 +22,8 @@ JSON = {"Content-Type": "application/json"}
 CMCD = "?account=a-7&profile=kids&region=eu&device=tv"
 
 
-def post(collector: CollectorProcess, body: bytes, headers: dict[str, str] = JSON, query: str = "") -> httpx.Response:
-    return httpx.post(collector.url + query, content=body, headers=headers, timeout=PATIENCE_S)
+def post(collector: Door, body: bytes, headers: dict[str, str] = JSON, query: str = "") -> httpx.Response:
+    return httpx.post(events_at(collector) + query, content=body, headers=headers, timeout=PATIENCE_S)
 
 
 def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def accepted(answer: httpx.Response) -> int:
     return count
 
 
-def test_what_is_accepted_stands_in_the_log_as_it_was_sent_whatever_the_body(collector: CollectorProcess, settings: Settings) -> None:
+def test_what_is_accepted_stands_in_the_log_as_it_was_sent_whatever_the_body(collector: Door, settings: Settings) -> None:
     events = [written(event(seq, account=f"a-{seq}", more=[seq])) for seq in range(60)]
     assert accepted(post(collector, events[0])) == 1
     assert accepted(post(collector, b"[" + b",".join(events[1:20]) + b"]")) == 19
@@ -60,13 +60,13 @@ def test_what_is_accepted_stands_in_the_log_as_it_was_sent_whatever_the_body(col
     assert [record.partition for record in log] == partitions_of([record.key for record in log], count).tolist()
 
 
-def test_one_accounts_events_stand_in_the_order_in_which_they_were_sent(collector: CollectorProcess, settings: Settings) -> None:
+def test_one_accounts_events_stand_in_the_order_in_which_they_were_sent(collector: Door, settings: Settings) -> None:
     for first in range(0, 500, 100):
         assert accepted(post(collector, written([event(seq) for seq in range(first, first + 100)]))) == 100
     assert [record.event["seq"] for record in log_of(settings)] == list(range(500))
 
 
-def test_what_is_wrong_in_a_batch_is_told_and_the_good_ones_count(collector: CollectorProcess, settings: Settings) -> None:
+def test_what_is_wrong_in_a_batch_is_told_and_the_good_ones_count(collector: Door, settings: Settings) -> None:
     body = written([event(1), event(2) | {"seq": -1}, "no event", event(3), {"v": 1, "type": "tick"}, event(4, title=None)])
     answer = post(collector, body)
     assert answer.status_code == 202
@@ -83,7 +83,7 @@ def test_what_is_wrong_in_a_batch_is_told_and_the_good_ones_count(collector: Col
     assert [record.event["seq"] for record in log_of(settings)] == [1, 3]
 
 
-def test_where_nothing_is_valid_nothing_is_accepted(collector: CollectorProcess, settings: Settings) -> None:
+def test_where_nothing_is_valid_nothing_is_accepted(collector: Door, settings: Settings) -> None:
     found = problem(post(collector, b'{}\n{"v":1}\n{', {"Content-Type": "application/x-ndjson"}), 422)
     assert found["accepted"] == 0
     assert found["rejected"] == [
@@ -92,7 +92,7 @@ def test_where_nothing_is_valid_nothing_is_accepted(collector: CollectorProcess,
     assert log_of(settings) == []
 
 
-def test_cmcd_reports_stand_in_the_log_as_events(collector: CollectorProcess, settings: Settings) -> None:
+def test_cmcd_reports_stand_in_the_log_as_events(collector: Door, settings: Settings) -> None:
     reports = [
         'cid="t1",e=ps,sid="s",sn=0,sta=s,ts=1767225600000,v=2',
         'cid="t1",e=ps,sid="s",sn=1,sta=d,ts=1767225600001,v=2',
@@ -112,7 +112,7 @@ def test_cmcd_reports_stand_in_the_log_as_events(collector: CollectorProcess, se
 
 
 @pytest.mark.parametrize("how", ["envelope", "header", "query", "header before the envelope"])
-def test_a_players_clock_is_set_right_by_its_stamp(how: str, collector: CollectorProcess, settings: Settings) -> None:
+def test_a_players_clock_is_set_right_by_its_stamp(how: str, collector: Door, settings: Settings) -> None:
     before = time.time_ns() // 1_000_000
     off = before - 3_600_000
     events = [event(seq, ts=off - 5_000) for seq in range(2)]
@@ -132,7 +132,7 @@ def test_a_players_clock_is_set_right_by_its_stamp(how: str, collector: Collecto
     assert before - 5_000 <= times[0] <= after - 5_000
 
 
-def test_a_request_that_is_sent_again_adds_duplicates_alone(collector: CollectorProcess, settings: Settings) -> None:
+def test_a_request_that_is_sent_again_adds_duplicates_alone(collector: Door, settings: Settings) -> None:
     now = time.time_ns() // 1_000_000
     events = written([event(seq, ts=now) for seq in range(10)])
     for _ in range(2):
@@ -160,7 +160,7 @@ def test_a_request_that_cannot_be_read_is_told_why(start: Start, settings: Setti
 
 def test_a_body_without_a_length_is_bounded_too(start: Start) -> None:
     collector = start(max_body_mb=0.01)
-    answer = httpx.post(collector.url, content=(bytes(1_000) for _ in range(100)), headers=JSON, timeout=PATIENCE_S)
+    answer = httpx.post(events_at(collector), content=(bytes(1_000) for _ in range(100)), headers=JSON, timeout=PATIENCE_S)
     problem(answer, 413)
 
 
