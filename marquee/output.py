@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 PIPE_WIDTH = 1_000
 """Columns of a table that goes into a pipe: nothing is cut or wrapped there."""
@@ -20,27 +26,51 @@ def say(message: str) -> None:
     click.echo(message, err=True)
 
 
-def emit(document: object) -> None:
-    """The one JSON document of a command."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+def emit(document: object, *, compact: bool = False) -> None:
+    """The one JSON document of a command; compact: in one line, where more of them follow."""
+    laid_out: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 2}
+    click.echo(json.dumps(document, ensure_ascii=False, **laid_out))
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table before it is drawn. right: headers of the columns that are numbers; whole: of those that are never broken into lines."""
+
+    headers: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    right: Sequence[str] = ()
+    whole: Sequence[str] = ()
+
+
+def console() -> Console:
+    """Stdout for tables: as wide as the terminal, or PIPE_WIDTH."""
+    from rich.console import Console
+
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False)
+
+
+def drawn(sheet: Sheet, title: str = "", *, one_line: bool = False) -> Table:
+    """The table. A dash stands where there is nothing to tell (None). one_line: each row is one line, and what is too long is cut."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=None, pad_edge=False, header_style="bold", title=title or None, title_justify="left")
+    for header in sheet.headers:
+        alone = one_line or header in sheet.whole
+        justify: Literal["left", "right"] = "right" if header in sheet.right else "left"
+        made.add_column(header, justify=justify, overflow="ellipsis" if one_line else "fold", no_wrap=alone)
+    for row in sheet.rows:
+        made.add_row(*(Text(text(cell)) for cell in row))
+    return made
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = (), title: str = "") -> None:
     """A table on stdout; the columns named in `right` are numbers. A dash stands where there is nothing to tell (None)."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False)
-    drawn = Table(box=None, pad_edge=False, header_style="bold", title=title or None, title_justify="left")
-    for header in headers:
-        drawn.add_column(header, justify="right" if header in right else "left", overflow="fold")
-    for row in rows:
-        drawn.add_row(*(Text(_shown(cell)) for cell in row))
-    console.print(drawn)
+    console().print(drawn(Sheet(headers, rows, right), title))
 
 
-def _shown(cell: object) -> str:
+def text(cell: object) -> str:
+    """What a table has of a cell."""
     if cell is None:
         return "-"
     return number(cell) if isinstance(cell, int | float) else str(cell)

@@ -118,10 +118,12 @@ class Answer:
             "notes": list(self.notes),
         }
 
-    def line(self) -> str:
-        """The answer's standing in one line."""
+    def line(self, zone: tzinfo = UTC, later_s: float = 0.0) -> str:
+        """The answer's standing in one line, told so long after it was asked, as clocks of `zone` show it."""
         standing = self.standing
-        as_of = "no event yet" if standing.lag_s is None else f"as of {iso(standing.as_of_ms)}, {standing.lag_s:.1f} s ago"
+        as_of = "no event yet"
+        if standing.lag_s is not None:
+            as_of = f"as of {iso(standing.as_of_ms, zone)}, {standing.lag_s + later_s:,.1f} s ago"
         state = "final" if self.final else "provisional"
         return "; ".join([as_of, f"{standing.heard} of {standing.known} sources", state, *self.notes])
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from topologies.errors import UsageError
 from topologies.view import DAY, HOUR, LIVE, MINUTE, View, Window
@@ -198,3 +199,13 @@ def _within_time(instant_ms: int, text: str) -> int:
     if not 0 <= instant_ms < MOST_MS:
         raise UsageError(f"{text!r} is not between the years 1970 and 2999")
     return instant_ms
+
+
+def parse_zone(name: str) -> tzinfo:
+    """The time zone of that name. Raises UsageError when there is none."""
+    if name.upper() in ("UTC", "Z"):
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # what is not there; what cannot be a name; what is a folder of names
+        raise UsageError(f"{name!r} is no time zone; write a name of the IANA database, Europe/Berlin or UTC") from None

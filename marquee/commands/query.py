@@ -1,12 +1,25 @@
-"""`marquee query VIEW`: asks a view."""
+"""`marquee query VIEW`: asks a view, once or again and again."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from marquee.invocation import Invocation, pass_invocation
-from marquee.output import emit, instant, json_option, say, table
-from topologies import continue_watching
+from marquee.numbers import FiniteRange
+from marquee.output import json_option
+from marquee.signals import interruptible
+from topologies import accounting, continue_watching
+
+if TYPE_CHECKING:
+    from marquee.shown import Wanted
+    from topologies.settings import Settings
+
+EVERY_S: Final = 2.0
+LEAST_S: Final = 0.1
 
 
 @click.command()
@@ -14,8 +27,13 @@ from topologies import continue_watching
 @click.option("--by", multiple=True, metavar="DIMENSION[=VALUE]", help="Cells of this value; without one, a row for each. Repeatable.")
 @click.option("--top", type=click.IntRange(min=1), help="The best so many by the view's leaderboard; of a trend by its score.")
 @click.option("--window", help="live, minute, hour or day, or a trend's span (5m, 1h); the view's first when not given.")
-@click.option("--from", "from_text", metavar="T", help="From this instant: ISO 8601 (UTC unless it says otherwise) or epoch seconds.")
-@click.option("--to", "to_text", metavar="T", help="Up to this instant, which is not part of it.")
+@click.option("--from", "start", metavar="T", help="From this instant: ISO 8601 (in --tz unless it says otherwise) or epoch seconds.")
+@click.option("--to", "end", metavar="T", help="Up to this instant, which is not part of it.")
+@click.option("--tz", metavar="ZONE", help="Zone of instants that name none, and of those in the answer: Europe/Berlin; UTC when not given.")
+@click.option("--limit", type=click.IntRange(min=1), help="The first so many rows in time, then by key; the best so many are --top.")
+@click.option("--spark", is_flag=True, help="Draw how each row went: over the windows asked for, else over those that have just ended.")
+@click.option("--watch", is_flag=True, help="Ask again until Ctrl-C: replaced in place on a terminal, else one answer after another.")
+@click.option("--every", "every_s", type=FiniteRange(min=LEAST_S), metavar="S", help="Seconds between two questions of --watch; 2 if not given.")
 @json_option
 @pass_invocation
 def query(
@@ -24,8 +42,13 @@ def query(
     by: tuple[str, ...],
     top: int | None,
     window: str | None,
-    from_text: str | None,
-    to_text: str | None,
+    start: str | None,
+    end: str | None,
+    tz: str | None,
+    limit: int | None,
+    spark: bool,
+    watch: bool,
+    every_s: float | None,
     as_json: bool,
 ) -> None:
     """Ask a view. Numbers that can still change are called provisional.
@@ -33,15 +56,19 @@ def query(
     Live windows come from Redis, what is final from Cassandra; every answer says as of when, from how many sources, and how old it is.
     A quantile is at most 1/64 (1.6 %) from the exact one; a rate is empty (in JSON null) where it would be divided by 0.
     How many different viewers there are is estimated, with a standard error of 0.81 %.
+    --json is what the HTTP API answers, in its order; with --watch it is an answer a line.
 
     \b
     Examples:
       marquee query concurrents                               # everybody watching now
       marquee query concurrents --top 10                      # the ten titles with most viewers now
+      marquee query concurrents --top 10 --spark --watch      # and how they went in the last hour, until Ctrl-C
       marquee query concurrents --by region                   # by region
+      marquee query concurrents --by region --window minute --spark
       marquee query concurrents --by region=eu --window minute --from 2026-01-31T20:00 --to 2026-01-31T21:00
       marquee query watch_time --by title=t00042 --window day
       marquee query watch_time --by region=eu --top 10 --json
+      marquee query watch_time --by region --from 2026-01-31T18:00 --to 2026-01-31T23:00 --tz America/Sao_Paulo
       marquee query trending                                  # the ten titles most above what their past leads to expect
       marquee query trending --by region=eu --window 1h --top 20
       marquee query trending --by title=t00042 --window day   # the plays themselves
@@ -49,56 +76,61 @@ def query(
       marquee query quality --by region=eu --from 2026-01-31T20:00 --to 2026-01-31T20:15
       marquee query audience --by title=t00042 --window day   # its different viewers, in all regions together
       marquee query audience --by region=eu --top 10 --from 2026-01-31T18:00 --to 2026-02-01T00:00
-      marquee query accounting
+      marquee query accounting --watch --every 5 --json | jq -c .cells
       marquee query continue_watching --by account=a17 --by profile=p1
     """
-    from serving.answers import ask, ask_accounting
-    from serving.questions import Question, parse_instant
-    from serving.stores import Stores
+    from marquee.shown import Wanted
+    from serving.questions import Question, parse_instant, parse_zone
 
+    span = {"--from": start, "--to": end}
+    _check(view, {"--by": by, "--top": top, "--window": window, **span, "--tz": tz, "--limit": limit, "--spark": spark})
+    if every_s is not None and not watch:
+        raise click.UsageError("--every says how often --watch asks; add --watch")
+    if spark and as_json:
+        raise click.UsageError("--spark draws what --json has as numbers; leave one of them out")
+    zone = parse_zone(tz or "UTC")
+    from_ms, to_ms = (None if text is None else parse_instant(text, zone) for text in span.values())
+    wanted = Wanted(Question(view, _dimensions(by), top, window, from_ms, to_ms), zone, limit, spark, as_json)
+    if watch:
+        _watch(invocation.settings, wanted, every_s or EVERY_S)
+    else:
+        _ask(invocation.settings, wanted)
+
+
+def _ask(settings: Settings, wanted: Wanted) -> None:
+    from marquee.following import show
+    from marquee.shown import opened
+
+    with opened(settings, wanted) as look:
+        show(look(), as_json=wanted.as_json)
+
+
+def _watch(settings: Settings, wanted: Wanted, every_s: float) -> None:
+    """Until it is interrupted, which is how it ends well."""
+    from marquee.following import follow
+    from marquee.shown import opened
+
+    with interruptible(), suppress(KeyboardInterrupt), opened(settings, wanted) as look:
+        follow(look, every_s, as_json=wanted.as_json)
+
+
+def _check(view: str, given: Mapping[str, object]) -> None:
+    """Refuses what says nothing of what is kept now only."""
+    taken: dict[str, tuple[str, Iterable[str]]] = {
+        continue_watching.NAME: ("by account and profile, and now", ("--by",)),
+        accounting.NAME: ("by source and now", ("--tz", "--limit")),
+    }
+    what, takes = taken.get(view, ("", given))
+    wrong = [name for name, value in given.items() if value and name not in takes]
+    if wrong:
+        raise click.UsageError(f"{view} is {what}: it takes no {' and no '.join(wrong)}")
+
+
+def _dimensions(by: tuple[str, ...]) -> dict[str, str | None]:
     named = dict(dimensions := [_dimension(text) for text in by])
     if len(named) < len(dimensions):
         raise click.UsageError("--by names a dimension twice; ask once for each value, or leave the value out for all of them")
-    start = None if from_text is None else parse_instant(from_text)
-    end = None if to_text is None else parse_instant(to_text)
-    question = Question(view, named, top, window, start, end)
-    if view == continue_watching.NAME:
-        if top or window or from_text or to_text:
-            raise click.UsageError("continue_watching is by account and profile, and now: it takes no --top, --window, --from or --to")
-        _show_shelf(invocation, named, as_json)
-        return
-    accounting = view == "accounting"
-    if accounting and (by or top or window or from_text or to_text):
-        raise click.UsageError("accounting is by source and now: it takes no --by, --top, --window, --from or --to")
-    with Stores(invocation.settings) as stores:
-        answer = ask_accounting(stores) if accounting else ask(stores, question)
-    if as_json:
-        emit(answer.document())
-        return
-    rows = [
-        (*([instant(row.start_ms)] if answer.timed else []), *row.key, *row.values)
-        for row in answer.rows
-    ]  # fmt: skip
-    table((*([answer.window] if answer.timed else []), *answer.dimensions, *answer.measures), rows, right=answer.measures)
-    say(answer.line())
-
-
-def _show_shelf(invocation: Invocation, by: dict[str, str | None], as_json: bool) -> None:
-    from serving.shelves import Shelves, whose
-
-    account, profile = whose(by)  # what cannot be asked is said before a store is
-    with Shelves(invocation.settings) as shelves:
-        shelf = shelves.shelf(account, profile)
-    if as_json:
-        emit(shelf.document())
-        return
-    rows = [(title, _told(mark.position_s), _told(mark.runtime_s), instant(mark.ts)) for title, mark in shelf.rows]
-    table(continue_watching.COLUMNS, rows, right=("position_s", "runtime_s"))
-    say(shelf.line())
-
-
-def _told(seconds: int) -> int | str:
-    return seconds if seconds >= 0 else "-"
+    return named
 
 
 def _dimension(text: str) -> tuple[str, str | None]:

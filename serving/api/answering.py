@@ -14,7 +14,7 @@ from litestar.response import Stream
 from serving.answers import Answer
 from serving.api.asking import Asker
 from serving.api.forms import FORMS, Form, form_of, headers_of
-from serving.api.paging import Page, page
+from serving.api.paging import Page, is_ranked, page
 from serving.api.parameters import Asked, asked, with_pinned
 from serving.api.problems import problem
 from serving.api.push import Event, Hub
@@ -64,7 +64,7 @@ async def push(request: Requested, view: str) -> Stream:
 
     async def ask() -> Event:
         answer = await asker.anew(wanted.question)
-        answer = page(answer, wanted.limit or form.rows, None, ranked=_ranked(wanted, answer)).answer
+        answer = page(answer, wanted.limit or form.rows, None, ranked=is_ranked(wanted.question, answer)).answer
         return Event.of(tag_of(answer, f"{form.name} {zone}", None), form.encode(answer, zone, None))
 
     hub: Hub = request.app.state.hub
@@ -75,12 +75,7 @@ async def push(request: Requested, view: str) -> Stream:
 
 async def _paged(request: Requested, wanted: Asked, form: Form) -> Page:
     answer = await asker_of(request).answer(wanted.question)
-    return page(answer, wanted.limit or form.rows, wanted.cursor, ranked=_ranked(wanted, answer))
-
-
-def _ranked(wanted: Asked, answer: Answer) -> bool:
-    """Whether its rows have an order of their own, and are not to be put in that of time and key: a trend's always have."""
-    return wanted.question.top is not None or "score" in answer.measures
+    return page(answer, wanted.limit or form.rows, wanted.cursor, ranked=is_ranked(wanted.question, answer))
 
 
 async def _whole(request: Requested, pairs: list[tuple[str, str]], wanted: Asked, form: Form) -> Response[bytes]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from serving.answers import Answer
 from serving.cells import Key, Row
+from serving.questions import Question
 from topologies.errors import UsageError
 
 
@@ -22,6 +23,11 @@ class Page:
 
     answer: Answer
     following: str | None
+
+
+def is_ranked(question: Question, answer: Answer) -> bool:
+    """Whether its rows have an order of their own, and are not to be put in that of time and key: a trend's always have."""
+    return question.top is not None or "score" in answer.measures
 
 
 def page(answer: Answer, limit: int, cursor: str | None, *, ranked: bool) -> Page:

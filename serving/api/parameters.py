@@ -13,9 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Final
-from zoneinfo import ZoneInfo
 
-from serving.questions import Question, parse_instant
+from serving.questions import Question, parse_instant, parse_zone
 from topologies import accounting
 from topologies.errors import UsageError
 
@@ -94,12 +93,12 @@ def _instant(name: str, text: str | None, zone: tzinfo) -> int | None:
 
 
 def _zone(name: str | None) -> tzinfo:
-    if name is None or name.upper() in ("UTC", "Z"):
+    if name is None:
         return UTC
     try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # what is not there; what cannot be a name; what is a folder of names
-        raise UsageError(f"tz={name} is no time zone; write a name of the IANA database, Europe/Berlin or UTC") from None
+        return parse_zone(name)
+    except UsageError as error:
+        raise UsageError(f"tz: {error}") from None
 
 
 def with_pinned(pairs: Iterable[tuple[str, str]], pinned: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -48,13 +49,16 @@ def sentence(ran: subprocess.CompletedProcess[str], code: int) -> str:
 
 
 class Foreground:
-    """`marquee ARGUMENTS` that goes on; what it says on stderr is gathered. At the end of the context it is killed if it still runs."""
+    """`marquee ARGUMENTS` that goes on; what it says on stderr is gathered. At the end of the context it is killed if it still runs.
 
-    def __init__(self, directory: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
+    stdout: a descriptor that gets it; this process's own when None."""
+
+    def __init__(self, directory: Path, *arguments: str, environment: Mapping[str, str] | None = None, stdout: int | None = None) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "marquee", *arguments],
             cwd=directory,
             env={**ENVIRONMENT, **(environment or {})},
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -79,6 +83,10 @@ class Foreground:
         """Returns once it has said these words; fails when it does not in time."""
         with self._news:
             assert self._news.wait_for(lambda: words in self.said, timeout_s), f"it did not say {words!r} but: {self.said}"
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends it a signal."""
+        self._process.send_signal(number)
 
     def ended(self, timeout_s: float) -> int:
         """Its exit code, once it has ended."""

@@ -28,6 +28,7 @@ from tests.topologies.packed import encode_pack
 from topologies.concurrents import CONCURRENTS
 from topologies.errors import ServerAway
 from topologies.flushes import CellBatch, Pack
+from topologies.fold import PartitionState
 from topologies.packs import PackedCell, bucket_of
 from topologies.settings import Settings
 from topologies.sources import Source, SourceStatus
@@ -76,13 +77,16 @@ class World:
         return SourceStatus(source, offset, clock_ms, clock_ms - 60_000, 10, 4, 2, 1, dead)
 
     async def cache(self, status: SourceStatus, cells: Sequence[Cell]) -> None:
+        batches = [
+            CellBatch(view, window, start_ms, grouping, Texts.of([join_key(key)]), np.array([values], dtype=np.int64))
+            for view, window, start_ms, grouping, key, values in cells
+        ]
+        await self._cache(status, batches)
+
+    async def _cache(self, status: SourceStatus, batches: Sequence[CellBatch]) -> None:
         cache = CellCache(self.settings.redis, every_part())
         try:
             await cache.connect()
-            batches = [
-                CellBatch(view, window, start_ms, grouping, Texts.of([join_key(key)]), np.array([values], dtype=np.int64))
-                for view, window, start_ms, grouping, key, values in cells
-            ]
             await cache.flush(status, batches, last_applied=None, worker="w", at_ms=NOW)
         finally:
             await cache.close()
@@ -94,12 +98,20 @@ class World:
             packed = packs.setdefault(place, (cell.view, cell.window, []))[2]
             packed.append(PackedCell(cell.start_ms, cell.grouping, cell.key, cell.values))
         written = [Pack(view, window, place[2], place[3], encode_pack(held)) for place, (view, window, held) in packs.items()]
-        await self._store.write_packs(status.source, status.offset, written)
+        await self._write(status, written)
+
+    async def _write(self, status: SourceStatus, packs: Sequence[Pack]) -> None:
+        await self._store.write_packs(status.source, status.offset, packs)
         await self._store.write_status(status)
 
     async def both(self, status: SourceStatus, cells: Sequence[Cell]) -> None:
         await self.cache(status, cells)
         await self.store(status, cells)
+
+    async def fold(self, state: PartitionState) -> None:
+        """All that a partition's state has, to both."""
+        await self._cache(state.status(), state.take_cached()[0])
+        await self._write(state.status(), state.take_packs()[0])
 
     async def end(self, source: Source) -> None:
         """As a worker does that finds another topic under the name."""
