@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,14 +49,18 @@ Ask = Callable[..., str]
 
 
 def viewing(source: int) -> Iterator[Record]:
-    """A hundred minutes of plays, the last of them going on now, every third left unfinished."""
+    """A hundred minutes of plays, every third of which just ends; the last ten go on now."""
     for play in range(40):
         begun = NOW - 6_000_000 + play * 150_000
         who = {"session": f"{source}-{play}", "account": f"a{play % 7}", "profile": f"p{source}"}
         what = {"title": f"t{play % 5}", "region": ("eu", "us")[play % 2], "device": ("tv", "phone", "web")[play % 3], "cdn": f"c{play % 2}"}
+        beats = 13 if play < 30 else (NOW - begun) // 10_000 - 1
         steps: list[tuple[int, dict[str, Any]]] = [(0, {"type": "play_request"}), (900, {"type": "play_start", "startup_ms": 900 + play})]
-        steps += [(900 + 10_000 * at, {"watched_ms": 10_000, "position_s": 10 * at, "bitrate_kbps": 4_000 + play}) for at in range(1, 14)]
-        steps += [] if play % 3 == 0 else [(140_000, {"type": "stop", "stall_ms": 300, "stalls": 1, "position_s": 140, "runtime_s": 3_000})]
+        steps += [
+            (900 + 10_000 * at, {"watched_ms": 10_000, "position_s": 10 * at, "bitrate_kbps": 4_000 + play}) for at in range(1, beats + 1)
+        ]
+        if play < 30 and play % 3:
+            steps.append((140_000, {"type": "stop", "stall_ms": 300, "stalls": 1, "position_s": 140, "runtime_s": 3_000}))
         for number, (at, fields) in enumerate(steps):
             yield event(begun + at, seq=number, app="x", **who, **what, **fields)
 
@@ -102,8 +107,9 @@ def test_the_command_and_the_api_answer_alike(world: World, api: httpx.Client, a
         theirs, ours = answer.json(), json.loads(ask(view, *arguments(asked), "--json"))
         assert theirs["cells"], (view, asked)
         assert ours.keys() | {"next"} == theirs.keys()
-        if theirs.pop("next") is not None:
-            assert ours["notes"].pop() == f"the first {asked['limit']} of 2 rows"
+        del theirs["next"]
+        if "limit" in asked:
+            assert re.fullmatch(rf"the first {asked['limit']} of \d+ rows", ours["notes"].pop())
         for name in ITS_OWN:
             del ours[name], theirs[name]
         assert ours == theirs, (view, asked)
