@@ -31,8 +31,8 @@ def show(shown: Shown, *, as_json: bool, compact: bool = False) -> None:
 
 
 def follow(look: Look, every_s: float, *, as_json: bool) -> NoReturn:
-    """Looks every so many seconds and shows what it sees; ends by what is raised, as KeyboardInterrupt is. A server that is away is said, and
-    asked again, as is a store that has answered before and cannot now; whatever else `look` raises ends it."""
+    """Looks every so many seconds and shows what it sees; ends by what is raised, as KeyboardInterrupt is. A server that is away is said
+    and asked again, as is a store that has answered before and cannot now; whatever else `look` raises ends it."""
     to = console()
     if not as_json and to.is_terminal and not to.is_dumb_terminal:
         _in_place(look, every_s, to)

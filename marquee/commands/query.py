@@ -29,11 +29,11 @@ LEAST_S: Final = 0.1
 @click.option("--window", help="live, minute, hour or day, or a trend's span (5m, 1h); the view's first when not given.")
 @click.option("--from", "start", metavar="T", help="From this instant: ISO 8601 (in --tz unless it says otherwise) or epoch seconds.")
 @click.option("--to", "end", metavar="T", help="Up to this instant, which is not part of it.")
-@click.option("--tz", metavar="ZONE", help="Zone of instants that name none, and of those in the answer: Europe/Berlin; UTC when not given.")
+@click.option("--tz", metavar="ZONE", help="Zone of instants that name none, and of those shown: Europe/Berlin; UTC when not given.")
 @click.option("--limit", type=click.IntRange(min=1), help="The first so many rows in time, then by key; the best so many are --top.")
 @click.option("--spark", is_flag=True, help="Draw how each row went: over the windows asked for, else over those that have just ended.")
 @click.option("--watch", is_flag=True, help="Ask again until Ctrl-C: replaced in place on a terminal, else one answer after another.")
-@click.option("--every", "every_s", type=FiniteRange(min=LEAST_S), metavar="S", help="Seconds between two questions of --watch; 2 if not given.")
+@click.option("--every", "every_s", type=FiniteRange(min=LEAST_S), metavar="S", help="Seconds from one question of --watch to the next, 2.")
 @json_option
 @pass_invocation
 def query(

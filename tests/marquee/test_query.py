@@ -1,4 +1,4 @@
-"""`marquee query --watch` as a person and a program meet it: what changes is shown, what is away is said and asked again, and it ends well."""
+"""`marquee query --watch` as people and programs meet it: what changes is shown, what is away is said and asked again, and it ends well."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import signal
 import termios
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -33,11 +34,11 @@ PATIENCE_S = 120.0
 
 
 class Written:
-    """What is written to `into`, an end of a pipe or a terminal's; gathered in a thread until nobody can write any more."""
+    """What is written to an end of a pipe or of a terminal, which is given away once; gathered in a thread until nobody can write any more."""
 
     def __init__(self, source: int, into: int) -> None:
-        self.into = into
         self._source = source
+        self._into: int | None = into
         self._text = ""
         self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read)
@@ -47,8 +48,20 @@ class Written:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with self.given():
+            pass
         self._reader.join()
         os.close(self._source)
+
+    @contextmanager
+    def given(self) -> Iterator[int | None]:
+        """The end to write to, for others only: it is closed here. None when it was given away before."""
+        into, self._into = self._into, None
+        try:
+            yield into
+        finally:
+            if into is not None:
+                os.close(into)
 
     def _read(self) -> None:
         while chunk := self._chunk():
@@ -90,9 +103,8 @@ def world(settings: Settings) -> Iterator[World]:
 
 def watching(directory: Path, settings: Settings, written: Written, *more: str) -> Foreground:
     environment = {**settings.environment(), "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "24"}
-    started = Foreground(directory, *WATCH, *more, environment=environment, stdout=written.into)
-    os.close(written.into)
-    return started
+    with written.given() as into:
+        return Foreground(directory, *WATCH, *more, environment=environment, stdout=into)
 
 
 def viewers(line: str) -> Any:

@@ -25,7 +25,7 @@ HOUR = Courses(MINUTE, range(0, 3_600_000, 60_000), (Course(("eu",), "viewers", 
         ((0, 7, None, None, 3), 2, "█ ▄"),
     ],
 )
-def test_a_value_is_a_mark_between_the_least_and_the_greatest(values: tuple[int | None, ...], each: int, drawn: str) -> None:
+def test_a_value_is_a_mark_between_the_least_and_the_greatest(values: tuple[float | None, ...], each: int, drawn: str) -> None:
     assert sparkline(values, each) == drawn
 
 

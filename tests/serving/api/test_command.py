@@ -1,4 +1,4 @@
-"""`marquee query --json` and the API give the same answers to the same questions: cells, order, as of, complete, final, and all the rest."""
+"""`marquee query --json` and the API give the same answers to the same questions: cells, order, as of, complete, final and the rest."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def viewing(source: int) -> Iterator[Record]:
     for play in range(40):
         begun = NOW - 6_000_000 + play * 150_000
         who = {"session": f"{source}-{play}", "account": f"a{play % 7}", "profile": f"p{source}"}
-        what = {"title": f"t{play % 5}", "region": ("eu", "us")[play % 2], "device": ("tv", "phone", "web")[play % 3], "cdn": f"c{play % 2}"}
+        what = {"title": f"t{play % 5}", "region": ("eu", "us")[play % 2], "device": ("tv", "phone")[play % 2], "cdn": f"c{play % 2}"}
         beats = 13 if play < 30 else (NOW - begun) // 10_000 - 1
         steps: list[tuple[int, dict[str, Any]]] = [(0, {"type": "play_request"}), (900, {"type": "play_start", "startup_ms": 900 + play})]
         steps += [
