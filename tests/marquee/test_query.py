@@ -34,7 +34,7 @@ PATIENCE_S = 120.0
 
 
 class Written:
-    """What is written to an end of a pipe or of a terminal, which is given away once; gathered in a thread until nobody can write any more."""
+    """What is written to an end of a pipe or of a terminal, which is given away once; gathered until nobody can write any more."""
 
     def __init__(self, source: int, into: int) -> None:
         self._source = source
