@@ -13,6 +13,7 @@ import pytest
 import redis
 from cassandra.cluster import Session
 
+from connectors.bookmark_store import BookmarkStore
 from connectors.cassandra import close, connect
 from connectors.cassandra_schema import ensure_schema
 from connectors.cassandra_store import CellStore
@@ -25,6 +26,7 @@ from serving.cells import Shown
 from serving.questions import Question
 from serving.stores import Stores
 from tests.topologies.packed import encode_pack
+from topologies.cells import DURABLE
 from topologies.concurrents import CONCURRENTS
 from topologies.errors import ServerAway
 from topologies.flushes import CellBatch, Pack
@@ -109,9 +111,11 @@ class World:
         await self.store(status, cells)
 
     async def fold(self, state: PartitionState) -> None:
-        """All that a partition's state has, to both."""
+        """All cells that a partition's state has, to both; its bookmarks to Cassandra."""
         await self._cache(state.status(), state.take_cached()[0])
         await self._write(state.status(), state.take_packs()[0])
+        if state.bookmarks is not None:
+            await BookmarkStore(self._session, self.settings.cassandra).write(state.bookmarks.take(DURABLE)[0])
 
     async def end(self, source: Source) -> None:
         """As a worker does that finds another topic under the name."""
