@@ -16,7 +16,7 @@ from serving.api.asking import Asker
 from serving.api.forms import FORMS, Form, form_of, headers_of
 from serving.api.paging import Page, page
 from serving.api.parameters import Asked, asked, with_pinned
-from serving.api.problems import problem
+from serving.problems import problem
 from serving.api.push import Event, Hub
 from serving.api.ranges import Rendered, Renderings, span_of
 from serving.api.tags import cache_control, matches, tag_of

@@ -13,7 +13,7 @@ import orjson
 import pyarrow as pa
 
 from serving.answers import Answer, iso
-from serving.api.problems import NotAcceptable
+from serving.refusals import NotAcceptable
 from topologies.errors import UsageError
 
 Encode = Callable[[Answer, tzinfo, str | None], bytes]

@@ -15,7 +15,7 @@ from typing import Any, Final
 from litestar import HttpMethod, Request, Response, route
 from litestar.params import FromPath
 
-from serving.api.problems import NotThere
+from serving.refusals import NotThere
 from serving.api.tags import matches
 
 ASSETS: Final = Path(__file__).parents[1] / "assets"
