@@ -68,9 +68,10 @@ class Operations:
     def recorded(self, operation: Operation) -> Iterator[None]:
         """What is done inside is kept as this one: begun, which must be kept or nothing is done, then done or failed."""
         self.put([replace(operation, outcome="begun")])
-        outcome = "done"
+        outcome = "begun"
         try:
             yield
+            outcome = "done"
         except MarqueeError as error:
             outcome = f"failed: {error}"
             raise

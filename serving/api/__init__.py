@@ -9,4 +9,5 @@ push.py        answers told anew as they change            access.py     tokens:
 negotiation.py what a client takes                         described.py  what OpenAPI says of a view
 audit.py       operate calls, told and kept                metrics.py    what /metrics says
 pages.py       the dashboard, and the files of serving/assets
+addresses.py   names that have a slash in them
 """

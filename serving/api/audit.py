@@ -80,7 +80,7 @@ class Audit:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
         self._tell_minutes(everything=True)
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, MarqueeError):
             async with asyncio.timeout(LAST_S):
                 await self._drain()
         if self._waiting:

@@ -24,6 +24,7 @@ MOST_ROWS: Final = 100_000
 """A page has so many rows at the most."""
 OWN: Final = ("by", "top", "window", "from", "to", "tz", "format", "limit", "cursor")
 """Names that no dimension can have: each is a parameter of its own."""
+_ZONE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*", re.ASCII)
 _OFFSET_AS_SPACE: Final = re.compile(r" (?=\d{2}:?\d{2}$)")
 """An offset's + that was sent as it is: in a query string it means a space."""
 
@@ -64,7 +65,8 @@ def _sorted_out(pairs: Iterable[tuple[str, str]]) -> tuple[dict[str, str], set[s
     every: set[str] = set()
     for name, value in pairs:
         if not value:
-            raise UsageError(f"{name or 'a parameter'} has no value; for a row of every {name or 'dimension'} write by={name or 'NAME'}")
+            instead = "give it one, or leave it out" if name in OWN else f"for a row of every {name or 'dimension'} write by={name or 'NAME'}"
+            raise UsageError(f"{name or 'a parameter'} has no value; {instead}")
         if name == "by":
             every.update(part.strip() for part in value.split(","))
         elif name in named:
@@ -88,7 +90,7 @@ def _instant(name: str, text: str | None, zone: tzinfo) -> int | None:
     if text is None:
         return None
     try:
-        return parse_instant(_OFFSET_AS_SPACE.sub("+", text) if "T" in text else text, zone)
+        return parse_instant(_OFFSET_AS_SPACE.sub("+", text) if "T" in text.upper() else text, zone)
     except UsageError as error:
         raise UsageError(f"{name}: {error}") from None
 
@@ -97,9 +99,11 @@ def _zone(name: str | None) -> tzinfo:
     if name is None or name.upper() in ("UTC", "Z"):
         return UTC
     try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # what is not there; what cannot be a name; what is a folder of names
-        raise UsageError(f"tz={name} is no time zone; write a name of the IANA database, Europe/Berlin or UTC") from None
+        if _ZONE.fullmatch(name):
+            return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # what is not there; what is no zone's file; what is a folder of names
+        pass
+    raise UsageError(f"tz={name} is no time zone; write a name of the IANA database, Europe/Berlin or UTC")
 
 
 def with_pinned(pairs: Iterable[tuple[str, str]], pinned: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from litestar.response import Stream
 from litestar.types import OperationIDCreator
 
 from serving.api.access import reach
+from serving.api.addresses import names_of
 from serving.api.answering import Requested, asker_of, push, respond
 from serving.api.described import Streams, answers, operation_of, paged, streaming_of
 from serving.catalogue import catalogue
@@ -153,6 +154,7 @@ class AsksShelf(Operation):
 async def continue_watching_of(request: Requested, account: FromPath[str], profile: FromPath[str]) -> Response[bytes]:
     """Where a profile stopped in which titles."""
     _takes_nothing(request)
+    *_, account, profile, _ = names_of(request.scope)
     shelf = await asker_of(request).shelf(account, profile)
     return _json(shelf.document(), "private, no-store")
 
