@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from litestar import HttpMethod, Request, Response
 from litestar.response import Stream
 
-from serving.answers import Answer
+from serving.answers import Answer, iso
 from serving.api.access import reach
 from serving.api.asking import Asker
 from serving.api.forms import FORMS, Form, form_of, headers_of
@@ -149,5 +149,5 @@ def _next(request: Requested, pairs: list[tuple[str, str]], answer: Answer, curs
         return None
     pinned = {"cursor": cursor}
     if answer.span_ms is not None:
-        pinned |= {"from": str(answer.span_ms[0]), "to": str(answer.span_ms[1]), "window": answer.window}
+        pinned |= {"from": iso(answer.span_ms[0]), "to": iso(answer.span_ms[1]), "window": answer.window}
     return f"{request.url.path}?{urlencode(with_pinned(pairs, pinned))}"

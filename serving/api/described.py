@@ -59,6 +59,7 @@ ANSWER: Final = Schema(
             additional_properties=Schema(type=OpenAPIType.INTEGER),
             description="how many stored windows each store gave",
         ),
+        "memcached": Schema(type=OpenAPIType.INTEGER, description="for how many of them Cassandra was not asked"),
         "notes": Schema(type=OpenAPIType.ARRAY, items=_TEXT, description="what has to be known besides, in sentences"),
         "next": Schema(type=[OpenAPIType.STRING, OpenAPIType.NULL], description="address of the next page, null behind the last"),
     },

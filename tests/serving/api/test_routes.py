@@ -154,6 +154,10 @@ def test_the_next_page_of_a_question_without_a_span_is_of_the_same_span(world: W
     second = api.get(first["next"]).json()
     assert (second["from"], second["to"]) == (first["from"], first["to"])
     assert [cell["title"] for cell in second["cells"]] == ["b"]
+    seventies = HOUR_MS * 24
+    asyncio.run(world.both(world.status(0, 300), [watched(title, "eu", 1, seventies) for title in ("a", "b")]))
+    first = api.get("/v1/views/watch_time?from=1970-01-02&to=1970-01-02T01:00&limit=1").json()
+    assert [cell["title"] for cell in cells(api.get(first["next"]))] == ["b"]
 
 
 def test_a_client_that_has_the_answer_is_told_so_until_a_cell_changes(world: World, api: httpx.Client) -> None:
