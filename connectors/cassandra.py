@@ -31,11 +31,11 @@ and checkpoints.py, read by cassandra_reader.py; its final rows are written and 
     checkpoint_pieces      ((source, shard), upto DESC, writer, stamp, piece) → checksum, data
                            piece n of a payload stands in shard n % 16, so that no Cassandra partition grows past tens of MB
 
-Cells, spans, sources, counted and finished are written USING TIMESTAMP BASE_US + offset: of two writers the one who has read further wins,
-whenever it writes, and equal offsets carry equal values. No row of them, of ended, of gaps, of tokens or of pointers is ever deleted, none
-has a TTL. Bookmarks are written USING TIMESTAMP of their event, ts · 2^20 + seq, so that the greatest stands whoever writes; all of them
-expire. Of checkpoints, all below the third newest offset are deleted by range; they, tokens, operations and pointers carry
-the client's time.
+Cells, spans, sources, counted and finished are written USING TIMESTAMP BASE_US + offset: of two writers the one who has read further
+wins, whenever it writes, and equal offsets carry equal values. No row of them, of ended, of gaps, of tokens or of pointers is ever
+deleted, none has a TTL. Bookmarks are written USING TIMESTAMP of their event, ts · 2^20 + seq, so that the greatest stands whoever
+writes; all of them expire. Of checkpoints, all below the third newest offset are deleted by range; they, tokens, operations and pointers
+carry the client's time.
 """
 
 from __future__ import annotations

@@ -26,9 +26,9 @@ def _identity() -> str:
 
 @dataclass(frozen=True)
 class Operation:
-    """One entry. at_ms: epoch. who: a token by name and id, else an address or a user of a machine; address: where it came from, "" for this
-    machine. method, target: what was asked, and of what. outcome: a status, of a refusal with its sentence behind it, or that of a command.
-    times: so many that were equal, the last one then."""
+    """One entry. at_ms: epoch. who: a token by name and id, else an address or a user of a machine; address: where it came from, "" for
+    this machine. method, target: what was asked, and of what. outcome: a status, of a refusal with its sentence behind it, or that of a
+    command. times: so many that were equal, the last one then."""
 
     at_ms: int
     who: str

@@ -14,7 +14,7 @@ DAY_MS: Final = 86_400_000
 
 
 @click.command()
-@click.option("--since", metavar="T", help="From this instant on: ISO 8601 (UTC unless it says otherwise) or epoch seconds; a day when not given.")
+@click.option("--since", metavar="T", help="From this instant: ISO 8601 (UTC unless it says otherwise) or epoch seconds; else of a day.")
 @json_option
 @pass_invocation
 def operations(invocation: Invocation, since: str | None, as_json: bool) -> None:

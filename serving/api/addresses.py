@@ -1,5 +1,5 @@
-"""Names in addresses. An account may be any text, base64 too, so a name may have a slash in it: a client writes it as %2F, and it is part of the
-name, not of the path (RFC 3986 §2.2). Servers tell of a path with all of it decoded, where that difference is lost.
+"""Names in addresses. An account may be any text, base64 too, so a name may have a slash in it: a client writes it as %2F, and it is part
+of the name, not of the path (RFC 3986 §2.2). Servers tell of a path with all of it decoded, where that difference is lost.
 """
 
 from __future__ import annotations

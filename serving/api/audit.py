@@ -2,11 +2,11 @@
 
     a response begins ──► a line of the logger `marquee.audit` ──► the queue ──► Cassandra (connectors/operations.py), in the background
 
-Neither delays an answer, and neither makes one fail. The queue is bounded: what finds no room in it, or is still in it when the process ends, is
-counted (marquee_operations_unkept) and told; its line stands in the log.
+Neither delays an answer, and neither makes one fail. The queue is bounded: what finds no room in it, or is still in it when the process
+ends, is counted (marquee_operations_unkept) and told; its line stands in the log.
 
-A dashboard asks for /v1/status every few seconds. So of reads that are equal in who, whence, what and status the first is told at once, and what
-comes within a minute behind it as one, with their number; their `times` add up to all of them.
+A dashboard asks for /v1/status every few seconds. So of reads that are equal in who, whence, what and status the first is told at once,
+and what comes within a minute behind it as one, with their number; their `times` add up to all of them.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class _Repeats:
 
 
 class Audit:
-    """Of one process. Open it as a context manager; used from its event loop. session: with Cassandra, which stays its owner's, asked for on a
-    thread. clock: seconds."""
+    """Of one process. Open it as a context manager; used from its event loop. session: with Cassandra, which stays its owner's, asked for
+    on a thread. clock: seconds."""
 
     def __init__(self, settings: Settings, session: Callable[[], Session], clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings.cassandra

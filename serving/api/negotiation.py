@@ -1,5 +1,5 @@
-"""What a client takes: its Accept and Accept-Encoding headers (RFC 9110 §12.5.1, §12.5.3), lists of ranges each of which has a weight q. Of a type
-the narrowest range that it is in counts, and what has weight 0 is not taken.
+"""What a client takes: its Accept and Accept-Encoding headers (RFC 9110 §12.5.1, §12.5.3), lists of ranges each of which has a weight q.
+Of a type the narrowest range that it is in counts, and what has weight 0 is not taken.
 """
 
 from __future__ import annotations

@@ -65,8 +65,8 @@ def _sorted_out(pairs: Iterable[tuple[str, str]]) -> tuple[dict[str, str], set[s
     every: set[str] = set()
     for name, value in pairs:
         if not value:
-            instead = "give it one, or leave it out" if name in OWN else f"for a row of every {name or 'dimension'} write by={name or 'NAME'}"
-            raise UsageError(f"{name or 'a parameter'} has no value; {instead}")
+            instead = f"for a row of every {name or 'dimension'} write by={name or 'NAME'}"
+            raise UsageError(f"{name or 'a parameter'} has no value; {'give it one, or leave it out' if name in OWN else instead}")
         if name == "by":
             every.update(part.strip() for part in value.split(","))
         elif name in named:

@@ -87,9 +87,9 @@ class Collector:
         return self._now_ms()
 
     async def accept(self, body: bytes, said: Said, receipt_ms: int) -> Answer:
-        """Puts the body's events into the log. Raises the errors of serving/refusals.py, ServerAway while Kafka is away or slow: then nothing of
-        the request counts as accepted, whether or not it stands in the log. Called again with the same body, it adds duplicates at the most,
-        which the workers know."""
+        """Puts the body's events into the log. Raises the errors of serving/refusals.py, ServerAway while Kafka is away or slow: then
+        nothing of the request counts as accepted, whether or not it stands in the log. Called again with the same body, it adds
+        duplicates at the most, which the workers know."""
         kind = media_type(said.content_type)
         if len(body) > self.max_body_bytes:
             raise TooLarge(self.too_big())

@@ -42,7 +42,10 @@ def test_what_is_liked_best_is_given(accept: str, best: str | None) -> None:
 
 @pytest.mark.parametrize(
     ("accept_encoding", "takes"),
-    [("", False), ("gzip", True), ("br, GZIP;q=0.5", True), ("gzip;q=0", False), ("*", True), ("*;q=0", False), ("gzip;q=0, *", False), ("identity", False)],
+    [
+        ("", False), ("identity", False), ("gzip", True), ("br, GZIP;q=0.5", True), ("gzip;q=0", False), ("gzip;q=0, *", False),
+        ("*", True), ("*;q=0", False),
+    ],
 )  # fmt: skip
 def test_what_is_compressed_is_only_for_who_takes_it(accept_encoding: str, takes: bool) -> None:
     assert takes_gzip(accept_encoding) is takes

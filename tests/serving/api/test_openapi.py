@@ -1,4 +1,5 @@
-"""One process with both doors, over the real servers, against its own description: whatever fits it, and what does not, is answered as it says.
+"""One process with both doors, over the real servers, against its own description: whatever fits it, and what does not, is answered as it
+says.
 
 Schemathesis makes the requests from /openapi.json, the same ones each time.
 """
@@ -37,10 +38,10 @@ CHECKS: Final = [
     response_schema_conformance,
     negative_data_rejection,
 ]
-"""Left out: positive_data_acceptance, since what fits may still be refused (dimensions that are not kept together, a span that is too long, an
-event that is too old); response_headers_conformance, no header being described but in words; missing_required_header, there is none;
-unsupported_method, which test_routes has; ignored_auth, of which test_access is; use_after_free and ensure_resource_availability, since nothing
-is made and deleted by HTTP; max_response_time, which a busy machine breaks."""
+"""Left out: positive_data_acceptance, since what fits may still be refused (dimensions that are not kept together, a span that is too
+long, an event that is too old); response_headers_conformance, no header being described but in words; missing_required_header, there is
+none; unsupported_method, which test_routes has; ignored_auth, of which test_access is; use_after_free and ensure_resource_availability,
+since nothing is made and deleted by HTTP; max_response_time, which a busy machine breaks."""
 FITTING, UNFITTING = 14, 8
 """Examples of each operation."""
 LINES: Final = st.one_of(
@@ -49,14 +50,14 @@ LINES: Final = st.one_of(
     st.sampled_from(['e=ps,sid="s",sn=0,sta=s,ts=1767225600000,v=2,cid="t"', "e=t,v=2,sta=d", "a=(1;x", "{}", "[]", "null"]),
 )
 INSTANTS: Final = st.one_of(
-    st.sampled_from(["2026-01-31", "2026-01-31T20:00", "20260131T200000Z", "2026-W05-6", "2026-03-29T02:30:00.123+02:00", "0", "1e3", "-1"]),
+    st.sampled_from(["2026-01-31", "2026-01-31T20:00", "20260131T200000Z", "2026-W05-6", "2026-03-29T02:30:00.123+02:00", "0", "-1"]),
     st.integers(NOON - 3 * 86_400_000, NOON + 86_400_000).map(str),
     st.integers(0, 10**15).map(str),
     st.text(max_size=20),
 )
-ZONES: Final = st.one_of(st.sampled_from(["UTC", "Europe/Berlin", "America/St_Johns", "Etc/GMT+12", "posixrules", "Europe"]), st.text(max_size=9))
+ZONES: Final = st.one_of(st.sampled_from(["UTC", "America/St_Johns", "Etc/GMT+12", "posixrules", "Europe"]), st.text(max_size=9))
 PLACES: Final = st.lists(st.one_of(st.integers(), st.text(max_size=5), st.none()), max_size=4)
-CURSORS: Final = st.one_of(PLACES.map(lambda place: base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")), st.text(max_size=9))
+CURSORS: Final = st.one_of(PLACES.map(lambda place: base64.urlsafe_b64encode(json.dumps(place).encode()).decode()), st.text(max_size=9))
 
 
 @pytest.fixture(scope="module", autouse=True)
