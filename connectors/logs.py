@@ -3,7 +3,8 @@
     log.error("%s: …", source, extra=at(source, offset))
 
 Text says it in the message; JSON has it in fields too: level, time, worker, logger, message, topic, partition, offset, source, error; of
-the audit log also who, address, method, target, outcome, times (connectors/operations.py). """
+the audit log also who, address, method, target, outcome, times (connectors/operations.py).
+"""
 
 from __future__ import annotations
 
