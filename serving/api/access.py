@@ -24,8 +24,8 @@ from litestar.handlers import BaseRouteHandler
 
 from connectors.cassandra_schema import require_schema
 from connectors.tokens import Token, Tokens, parsed
-from serving.refusals import Forbidden, Limited, Unauthorized
 from serving.limits import Buckets
+from serving.refusals import Forbidden, Limited, Unauthorized
 from topologies.errors import MarqueeError, ServerAway
 from topologies.scopes import SCOPES
 from topologies.settings import ApiSettings, Settings

@@ -10,8 +10,8 @@ from litestar.openapi.spec.enums import OpenAPIType
 
 from serving.api.forms import FORMS
 from serving.api.parameters import MOST_ROWS, MOST_TOP
-from serving.problems import described
 from serving.catalogue import windows_of
+from serving.problems import described
 from topologies.view import View
 
 _TEXT: Final = Schema(type=OpenAPIType.STRING)
