@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote
 
+from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 
@@ -14,7 +15,7 @@ def as_addressed(app: ASGIApp) -> ASGIApp:
     """The same application, which is told of a path whose segments are the client's."""
 
     async def told(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and b"%2f" in scope["raw_path"].lower():
+        if scope["type"] == ScopeType.HTTP and b"%2f" in scope["raw_path"].lower():
             scope["path"] = "/" + "/".join(name.replace("/", "%2F") for name in names_of(scope))
         await app(scope, receive, send)
 

@@ -160,12 +160,15 @@ class Audit:
 
 async def audited(message: Message, scope: Scope) -> None:
     """Litestar's hook for what is sent: notes each response for an address of scope `operate` when it begins."""
-    if message["type"] != "http.response.start" or scope["type"] != "http":
-        return
-    handler = scope.get("route_handler")
-    if handler is not None and handler.opt.get("scope") == SCOPE:
+    if message["type"] == "http.response.start" and _scope_of(scope) == SCOPE:
         audit: Audit = scope["litestar_app"].state.audit
         audit.note(_operation(scope, message["status"]))
+
+
+def _scope_of(scope: Any) -> str | None:
+    """What the address is for; None for one that is for all, or leads nowhere."""
+    handler = scope.get("route_handler")
+    return handler.opt.get("scope") if handler is not None else None
 
 
 def _operation(scope: Any, status: int) -> Operation:

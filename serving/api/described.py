@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from litestar.openapi.spec import Example, OpenAPIMediaType, OpenAPIResponse, Operation, Parameter, Reference, Schema
 from litestar.openapi.spec.enums import OpenAPIType
@@ -16,13 +16,16 @@ from topologies.view import View
 
 _TEXT: Final = Schema(type=OpenAPIType.STRING)
 _VALUE: Final = Schema(type=[OpenAPIType.STRING, OpenAPIType.NUMBER, OpenAPIType.NULL])
-_INSTANT: Final = Schema(
-    type=OpenAPIType.STRING,
-    format="instant",
-    description="ISO 8601, in `tz` unless it names its offset, or seconds or milliseconds since 1970",
-)
-_ZONE: Final = Schema(type=OpenAPIType.STRING, format="time-zone", description="a name of the IANA database, or UTC")
-_CURSOR: Final = Schema(type=OpenAPIType.STRING, format="cursor")
+
+
+def _formed(form: str, meaning: str | None = None) -> Schema:
+    """A text of a format that is this API's own, which JSON Schema takes for a note."""
+    return Schema(type=OpenAPIType.STRING, format=cast(Any, form), description=meaning)
+
+
+_INSTANT: Final = _formed("instant", "ISO 8601, in `tz` unless it names its offset, or seconds or milliseconds since 1970")
+_ZONE: Final = _formed("time-zone", "a name of the IANA database, or UTC")
+_CURSOR: Final = _formed("cursor")
 ANSWER: Final = Schema(
     type=OpenAPIType.OBJECT,
     description="An answer: its cells, and what they are worth.",
