@@ -24,15 +24,18 @@ and checkpoints.py, read by cassandra_reader.py; its final rows are written and 
                            which edition answers for the view ('': the live one), and how that declares it, in JSON (pointers.py)
     tokens                 ((scope), id) → name, scopes, digest, made_ms, revoked_ms, requests_per_s
                            who may ask what by HTTP (tokens.py); digest: SHA-256 of the secret, which stands nowhere
+    operations             ((day_ms), at_ms, id) → who, address, method, target, outcome, times
+                           the audit log (operations.py): what was operated, by whom, how it ended; gone after ninety days
     checkpoints            ((source), upto DESC, writer) → stamp, pieces, size
                            the manifest, written after the pieces
     checkpoint_pieces      ((source, shard), upto DESC, writer, stamp, piece) → checksum, data
                            piece n of a payload stands in shard n % 16, so that no Cassandra partition grows past tens of MB
 
-Cells, spans, sources, counted and finished are written USING TIMESTAMP BASE_US + offset: of two writers the one who has read further wins,
-whenever it writes, and equal offsets carry equal values. No row of them, of ended, of gaps, of tokens or of pointers is ever deleted, none
-has a TTL. Bookmarks are written USING TIMESTAMP of their event, ts · 2^20 + seq, so that the greatest stands whoever writes; all of them
-expire. Of checkpoints, all below the third newest offset are deleted by range; they, tokens and pointers carry the client's time.
+Cells, spans, sources, counted and finished are written USING TIMESTAMP BASE_US + offset: of two writers the one who has read further
+wins, whenever it writes, and equal offsets carry equal values. No row of them, of ended, of gaps, of tokens or of pointers is ever
+deleted, none has a TTL. Bookmarks are written USING TIMESTAMP of their event, ts · 2^20 + seq, so that the greatest stands whoever
+writes; all of them expire. Of checkpoints, all below the third newest offset are deleted by range; they, tokens, operations and pointers
+carry the client's time.
 """
 
 from __future__ import annotations

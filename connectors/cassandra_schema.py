@@ -26,6 +26,7 @@ _FINALS: Final = """(
     PRIMARY KEY ((window, pack_ms, bucket))
 ) WITH"""
 _NEWEST_FIRST: Final = "AND gc_grace_seconds = 600 AND"  # a deleted checkpoint that comes back is only an older one
+OPERATIONS_KEPT_S: Final = 90 * 86_400
 TABLES: Final = {
     "spans": """(
         view_name text, logic int, window text, pack_ms bigint,
@@ -68,6 +69,10 @@ TABLES: Final = {
         scope text, id text, name text, scopes text, digest blob, made_ms bigint, revoked_ms bigint, requests_per_s double,
         PRIMARY KEY ((scope), id)
     ) WITH""",
+    "operations": f"""(
+        day_ms bigint, at_ms bigint, id text, who text, address text, method text, target text, outcome text, times int,
+        PRIMARY KEY ((day_ms), at_ms, id)
+    ) WITH default_time_to_live = {OPERATIONS_KEPT_S} AND""",
     "checkpoints": f"""(
         source text, upto bigint, writer text, stamp text, pieces int, size bigint,
         PRIMARY KEY ((source), upto, writer)

@@ -2,7 +2,8 @@
 
     log.error("%s: …", source, extra=at(source, offset))
 
-Text says it in the message; JSON has it in fields too: level, time, worker, logger, message, topic, partition, offset, source, error.
+Text says it in the message; JSON has it in fields too: level, time, worker, logger, message, topic, partition, offset, source, error; of
+the audit log also who, address, method, target, outcome, times (connectors/operations.py).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Final
 from topologies.errors import UsageError
 from topologies.sources import Source
 
-FIELDS: Final = ("topic", "partition", "offset", "source")
+FIELDS: Final = ("topic", "partition", "offset", "source", "who", "address", "method", "target", "outcome", "times")
 TEXT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 FORMATS: Final = ("text", "json")
 

@@ -252,5 +252,6 @@ def _older(columns: Sequence[Columns[Any]], readings: Sequence[Reading[Any]]) ->
 
 def iso(epoch_ms: int, zone: tzinfo = UTC) -> str:
     """An instant in ISO 8601, milliseconds, as clocks of `zone` show it."""
-    text = datetime.fromtimestamp(epoch_ms / 1000, zone).isoformat(timespec="milliseconds")
+    at = datetime.fromtimestamp(epoch_ms // 1000, zone).replace(microsecond=epoch_ms % 1000 * 1000)
+    text = at.isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z") if zone is UTC else text

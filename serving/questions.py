@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -24,6 +24,9 @@ from topologies.views import view_named
 MOST_MS: Final = 32_503_680_000_000
 MOST_WINDOWS: Final = 3_000
 """A question may span so many stored windows: two days of minutes, four months of hours."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_ZONE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*", re.ASCII)
+_DATE: Final = re.compile(r"(19[7-9]|2[0-9]{2})[0-9](0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])")
 TREND_TOP: Final = 10
 """So many of a trend are shown when the question does not say."""
 
@@ -184,13 +187,18 @@ def starts(plan: Plan, question: Question, newest_ms: int) -> list[int]:
 
 
 def parse_instant(text: str, zone: tzinfo = UTC) -> int:
-    """Epoch milliseconds of an instant written in ISO 8601 (in `zone` unless it says otherwise) or as epoch seconds or milliseconds."""
-    if re.fullmatch(r"\d{1,15}", text):
+    """Epoch milliseconds of an instant written in ISO 8601 (in `zone` unless it says otherwise) or as epoch seconds or milliseconds.
+
+    Eight digits that are a date are one, 20260131: as seconds they would be of the seventies. Of an hour that a zone has twice the first is
+    meant, and one that it leaves out is reckoned as if it did not.
+    """
+    if re.fullmatch(r"[0-9]{1,15}", text) and not _DATE.fullmatch(text):
         value = int(text)
         return _within_time(value if value >= 10**11 else value * 1000, text)
     try:
         parsed = datetime.fromisoformat(text)
-        return _within_time(int((parsed if parsed.tzinfo else parsed.replace(tzinfo=zone)).timestamp() * 1000), text)
+        since = (parsed if parsed.tzinfo else parsed.replace(tzinfo=zone)) - _EPOCH
+        return _within_time(since // timedelta(milliseconds=1), text)
     except (ValueError, OverflowError):
         raise UsageError(f"{text!r} is no instant; write 2026-01-31T20:15, 2026-01-31T20:15:00Z or seconds since 1970") from None
 
@@ -206,6 +214,8 @@ def parse_zone(name: str) -> tzinfo:
     if name.upper() in ("UTC", "Z"):
         return UTC
     try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # what is not there; what cannot be a name; what is a folder of names
-        raise UsageError(f"{name!r} is no time zone; write a name of the IANA database, Europe/Berlin or UTC") from None
+        if _ZONE.fullmatch(name):
+            return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # what is not there; what is no zone's file; what is a folder of names
+        pass
+    raise UsageError(f"{name!r} is no time zone; write a name of the IANA database, Europe/Berlin or UTC")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from connectors.metrics import Declared
 from streams import metrics
-from streams.metrics import Declared
 from streams.partition import FOREIGN, PartitionOwner
 from streams.room import Held
 

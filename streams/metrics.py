@@ -10,54 +10,22 @@ never an account, a session, a title or an error's text.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
-from prometheus_client.process_collector import ProcessCollector
+from prometheus_client import Counter
 
+from connectors.metrics import Metrics
 from topologies.sources import SourceStatus
 
-REGISTRY: Final = CollectorRegistry()
-"""What `/metrics` serves; also has process_cpu_seconds_total, process_resident_memory_bytes and their like of this process."""
-ProcessCollector(registry=REGISTRY)
-disable_created_metrics()  # type: ignore[no-untyped-call]  # else every series comes twice
-
-
-@dataclass(frozen=True)
-class Declared:
-    """One metric as docs/metrics.md shows it; `name` is the one to ask Prometheus for."""
-
-    name: str
-    kind: str
-    labels: tuple[str, ...]
-    meaning: str
-
-
-DECLARED: Final[list[Declared]] = []
+_METRICS: Final = Metrics()
+REGISTRY: Final = _METRICS.registry
+DECLARED: Final = _METRICS.declared
+_counter, _histogram, _read = _METRICS.counter, _METRICS.histogram, _METRICS.read
 PLACE: Final = ("topic", "partition")
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _RECORDS: Final = (1, 10, 100, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000)
 _BYTES: Final = (1e3, 1e4, 1e5, 5e5, 1e6, 2.5e6, 5e6, 1e7, 2.5e7, 5e7, 1e8, 2.5e8, 1e9)
-
-
-def _counter(name: str, meaning: str, *labels: str) -> Counter:
-    DECLARED.append(Declared(f"{name}_total", "counter", labels, meaning))
-    return Counter(name, meaning, labels, registry=REGISTRY)
-
-
-def _histogram(name: str, meaning: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-    DECLARED.append(Declared(name, "histogram", labels, meaning))
-    return Histogram(name, meaning, labels, buckets=buckets, registry=REGISTRY)
-
-
-def _read(name: str, meaning: str, *labels: str) -> Declared:
-    """A gauge that is read when it is scraped (streams/collector.py)."""
-    declared = Declared(name, "gauge", labels, meaning)
-    DECLARED.append(declared)
-    return declared
-
 
 # -- events: received = applied + duplicate + late + dead ----------------------------------------------------------------------
 RECEIVED: Final = _counter("marquee_events_received", "records folded in by this worker, ticks excepted", *PLACE)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -12,6 +10,7 @@ import click
 
 from marquee.invocation import Invocation, pass_invocation
 from marquee.output import emit, instant, json_option, say
+from marquee.person import who
 from topologies.editions import LIVE_EDITION
 from topologies.errors import UsageError
 
@@ -51,7 +50,7 @@ def switch(invocation: Invocation, view: str, edition: str | None, back: bool, y
     if view in (*OTHERS, accounting.NAME):
         raise click.UsageError(f"{view} is no declared view, of which an edition could have another version: the live one answers")
     settings = invocation.settings
-    wanted = Pointer(view_named(view), edition or LIVE_EDITION, time.time_ns() // 1_000_000, _who())
+    wanted = Pointer(view_named(view), edition or LIVE_EDITION, time.time_ns() // 1_000_000, who())
     with opened(settings) as session:
         prepared = prepare(settings, session, wanted)
         if prepared.losses and not yes:
@@ -69,13 +68,6 @@ def _confirm(prepared: Switch) -> None:
     if not sys.stdin.isatty():
         raise UsageError(f"{told}; add --yes to switch all the same")
     click.confirm(f"{told}. Switch all the same?", abort=True, err=True)
-
-
-def _who() -> str:
-    try:
-        return f"{getpass.getuser()}@{socket.gethostname()}"
-    except (KeyError, OSError):  # a container's user may have no name
-        return socket.gethostname()
 
 
 def _document(prepared: Switch) -> dict[str, Any]:

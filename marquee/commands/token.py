@@ -1,4 +1,4 @@
-"""`marquee token make|list|revoke`: who may ask what over HTTP."""
+"""`marquee token make|list|revoke`: who may ask what over HTTP. What is made and revoked stands in the audit log (`marquee operations`)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import click
 from marquee.invocation import Invocation, pass_invocation
 from marquee.numbers import FiniteRange
 from marquee.output import emit, instant, json_option, say, table
+from marquee.person import who
 from topologies.errors import UsageError
 from topologies.scopes import SCOPES
 
 if TYPE_CHECKING:
+    from connectors.operations import Operation, Operations
     from connectors.tokens import Token, Tokens
 
 
@@ -53,7 +55,7 @@ def make_(invocation: Invocation, name: str, scopes: tuple[str, ...], requests_p
     if not name.strip() or len(name) > 100:
         raise click.UsageError("NAME has 1 to 100 characters, and not only blanks: it says in lists and logs whose token it is")
     made, text = make(name, scopes, _now_ms(), requests_per_s)
-    with _tokens(invocation) as tokens:
+    with _opened(invocation) as (tokens, operations), operations.recorded(_operation("make", made)):
         tokens.put(made)
     if as_json:
         emit({**_document(made), "token": text})
@@ -73,7 +75,7 @@ def list_(invocation: Invocation, as_json: bool) -> None:
       marquee token list
       marquee token list --json
     """
-    with _tokens(invocation) as tokens:
+    with _opened(invocation) as (tokens, _):
         found = sorted(tokens.all().values(), key=lambda one: (one.made_ms, one.id))
     if as_json:
         emit({"tokens": [_document(one) for one in found]})
@@ -95,28 +97,37 @@ def revoke(invocation: Invocation, identity: str) -> None:
     Examples:
       marquee token revoke 3f9a0c1d2b4e
     """
-    with _tokens(invocation) as tokens:
+    with _opened(invocation) as (tokens, operations):
         found = tokens.all().get(identity)
         if found is None:
             raise UsageError(f"there is no token {identity!r}; `marquee token list` shows them by their id")
         if found.revoked_ms is None:
-            tokens.revoke(identity, _now_ms())
+            with operations.recorded(_operation("revoke", found)):
+                tokens.revoke(identity, _now_ms())
     say(f"token {identity} ({found.name}) is revoked")
 
 
 @contextmanager
-def _tokens(invocation: Invocation) -> Iterator[Tokens]:
+def _opened(invocation: Invocation) -> Iterator[tuple[Tokens, Operations]]:
     from connectors.cassandra import close, connect
     from connectors.cassandra_schema import require_schema
+    from connectors.operations import Operations
     from connectors.tokens import Tokens
 
     settings = invocation.settings.cassandra
     session = connect(settings)
     try:
         require_schema(session, settings)
-        yield Tokens(session, settings)
+        yield Tokens(session, settings), Operations(session, settings)
     finally:
         close(session)
+
+
+def _operation(verb: str, one: Token) -> Operation:
+    from connectors.operations import Operation
+
+    target = f"{one.name} ({one.id}) for {', '.join(sorted(one.scopes))}"
+    return Operation(_now_ms(), who(), "", f"token {verb}", target, "")
 
 
 def _document(one: Token) -> dict[str, object]:

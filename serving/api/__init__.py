@@ -6,6 +6,8 @@ parameters.py  a query string → a question                 asking.py     quest
 forms.py       an answer → bytes of a form                 paging.py     pages of an answer, cursors
 tags.py        ETag and Cache-Control                      ranges.py     parts of an answer's bytes
 push.py        answers told anew as they change            access.py     tokens: who may ask what, and how much
-described.py   what OpenAPI says of a view                 problems.py   errors as problem+json
-metrics.py     what /metrics says                          pages.py      the dashboard, and the files of serving/assets
+negotiation.py what a client takes                         described.py  what OpenAPI says of a view
+audit.py       operate calls, told and kept                metrics.py    what /metrics says
+pages.py       the dashboard, and the files of serving/assets
+addresses.py   names that have a slash in them
 """

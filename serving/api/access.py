@@ -15,7 +15,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from cassandra.cluster import Session
 from litestar import Request
@@ -24,8 +24,8 @@ from litestar.handlers import BaseRouteHandler
 
 from connectors.cassandra_schema import require_schema
 from connectors.tokens import Token, Tokens, parsed
-from serving.api.problems import Forbidden, Limited, Unauthorized
 from serving.limits import Buckets
+from serving.refusals import Forbidden, Limited, Unauthorized
 from topologies.errors import MarqueeError, ServerAway
 from topologies.scopes import SCOPES
 from topologies.settings import ApiSettings, Settings
@@ -75,18 +75,20 @@ class Gate:
         self._reading: asyncio.Future[None] | None = None
         self._buckets: dict[float, Buckets] = {}
 
-    async def admit(self, connection: Connection, scope: str) -> Caller:
-        """Whose request it is. Raises Unauthorized without a token that holds, Forbidden for one that has not this scope, Limited for one
-        that asks too much, ServerAway or StoreError when the tokens cannot be read."""
-        caller = await self._caller(connection, scope)
+    def admit(self, caller: Caller, scope: str) -> None:
+        """Lets them in. Raises Forbidden for a token that has not this scope, Limited for who asks too much."""
+        if caller.token is not None and scope not in caller.token.scopes:
+            scopes = ", ".join(sorted(caller.token.scopes))
+            raise Forbidden(f"the token {caller.token.name!r} is not for {scope} ({SCOPES[scope]}), but for {scopes}")
         rate = self._settings.api.requests_per_s
         if caller.token is not None and caller.token.requests_per_s is not None:
             rate = caller.token.requests_per_s
         if wait_s := self._bucket(rate).take(caller.name, 1):
             raise Limited(f"more than {rate:g} requests a second came from {caller.name}; wait {wait_s} s", wait_s)
-        return caller
 
-    async def _caller(self, connection: Connection, scope: str) -> Caller:
+    async def caller(self, connection: Connection) -> Caller:
+        """Whose request it is. Raises Unauthorized without a token that holds, where one is needed or given, ServerAway or StoreError when
+        the tokens cannot be read."""
         given = connection.headers.get("authorization")
         if given is None and not self.needed:
             return Caller(connection.client.host if connection.client else "somebody")
@@ -97,8 +99,6 @@ class Gate:
         token = (await self._known(found[0])).get(found[0])
         if token is None or not token.opened_by(found[1]):
             raise Unauthorized("this token is not known here, or has been revoked")
-        if scope not in token.scopes:
-            raise Forbidden(f"the token {token.name!r} is not for {scope} ({SCOPES[scope]}), but for {', '.join(sorted(token.scopes))}")
         return Caller(f"token {token.name} ({token.id})", token)
 
     def _bucket(self, rate: float) -> Buckets:
@@ -140,7 +140,15 @@ async def guard(connection: Connection, handler: BaseRouteHandler) -> None:
     """Litestar's guard of every route: lets in who may ask what the route is for."""
     scope = handler.opt.get("scope")
     if scope is not None:
-        connection.state.caller = await connection.app.state.gate.admit(connection, scope)
+        gate: Gate = connection.app.state.gate
+        caller = connection.state.caller = await gate.caller(connection)
+        gate.admit(caller, scope)
+
+
+def reach(request: Request[Any, Any, Any]) -> Literal["public", "private"]:
+    """Whose caches may keep an answer, behind `guard`: anybody's, unless who asked said by a token who they are."""
+    caller: Caller = request.state.caller
+    return "public" if caller.token is None else "private"
 
 
 def client_of(request: Request[Any, Any, Any]) -> str:

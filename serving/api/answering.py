@@ -8,18 +8,19 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from litestar import HttpMethod, Request, Response
-from litestar.datastructures.headers import Accept
 from litestar.response import Stream
 
-from serving.answers import Answer
+from serving.answers import Answer, iso
+from serving.api.access import reach
 from serving.api.asking import Asker
 from serving.api.forms import FORMS, Form, form_of, headers_of
+from serving.api.negotiation import takes_gzip
 from serving.api.paging import Page, is_ranked, page
 from serving.api.parameters import Asked, asked, with_pinned
-from serving.api.problems import problem
 from serving.api.push import Event, Hub
 from serving.api.ranges import Rendered, Renderings, span_of
 from serving.api.tags import cache_control, matches, tag_of
+from serving.problems import problem
 from topologies.errors import UsageError
 
 Requested = Request[Any, Any, Any]
@@ -40,18 +41,24 @@ async def respond(request: Requested, view: str) -> Response[bytes]:
     """The response to a question about `view`. Raises as Asker.answer does, and UsageError for what cannot be meant."""
     pairs = list(request.query_params.multi_items())
     wanted = asked(view, pairs)
-    form = form_of(wanted.form, Accept(request.headers.get("accept", "*/*")))
-    span_asked = request.headers.get("range")
-    if request.method != HttpMethod.HEAD and span_asked is None:
+    form = form_of(wanted.form, request.headers.get("accept", ""))
+    is_head, span_asked = request.method == HttpMethod.HEAD, _span_asked(request)
+    if not is_head and span_asked is None:
         return await _whole(request, pairs, wanted, form)
     renderings: Renderings = request.app.state.renderings
     key = (view, tuple(pairs), form.name)
-    rendered = renderings.get(key) if span_asked else None
+    rendered = None if is_head else renderings.get(key)
     if rendered is None:
-        paged = await _paged(request, wanted, form)
-        rendered = await _rendered(request, pairs, wanted, form, paged)
+        rendered = await _rendered(request, pairs, wanted, form)
         renderings.keep(key, rendered)
-    return _part(rendered, span_asked)
+    return _unless_had(request, rendered) or _part(rendered, span_asked)
+
+
+def _span_asked(request: Requested) -> str | None:
+    """The Range header where it counts (RFC 9110 §14.2, §13.1.5): of GET, and of a client that does not ask for the same bytes as before by
+    If-Range, since our tags are weak."""
+    asks_again = "if-range" in request.headers
+    return None if asks_again or request.method != HttpMethod.GET else request.headers.get("range")
 
 
 async def push(request: Requested, view: str) -> Stream:
@@ -64,7 +71,7 @@ async def push(request: Requested, view: str) -> Stream:
 
     async def ask() -> Event:
         answer = await asker.anew(wanted.question)
-        answer = page(answer, wanted.limit or form.rows, None, ranked=is_ranked(wanted.question, answer)).answer
+        answer = page(answer, _rows(wanted, form), None, ranked=is_ranked(wanted.question, answer)).answer
         return Event.of(tag_of(answer, f"{form.name} {zone}", None), form.encode(answer, zone, None))
 
     hub: Hub = request.app.state.hub
@@ -75,18 +82,30 @@ async def push(request: Requested, view: str) -> Stream:
 
 async def _paged(request: Requested, wanted: Asked, form: Form) -> Page:
     answer = await asker_of(request).answer(wanted.question)
-    return page(answer, wanted.limit or form.rows, wanted.cursor, ranked=is_ranked(wanted.question, answer))
+    return page(answer, _rows(wanted, form), wanted.cursor, ranked=is_ranked(wanted.question, answer))
+
+
+def _rows(wanted: Asked, form: Form) -> int:
+    """Of a page: a top is one, however long."""
+    return wanted.limit or max(form.rows, wanted.question.top or 0)
 
 
 async def _whole(request: Requested, pairs: list[tuple[str, str]], wanted: Asked, form: Form) -> Response[bytes]:
-    rendered = await _rendered(request, pairs, wanted, form, await _paged(request, wanted, form))
+    rendered = await _rendered(request, pairs, wanted, form)
+    if (had := _unless_had(request, rendered)) is not None:
+        return had
     headers, body = rendered.headers, rendered.body
-    if matches(request.headers.get("if-none-match"), headers["ETag"]):
-        return Response(b"", status_code=304, headers=headers)
-    if len(body) >= COMPRESSED_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
+    if len(body) >= COMPRESSED_BYTES and takes_gzip(request.headers.get("accept-encoding", "")):
         body = await asyncio.to_thread(gzip.compress, body, _LEVEL)
         headers["Content-Encoding"] = "gzip"
     return Response(body, media_type=rendered.media_type, headers=headers)
+
+
+def _unless_had(request: Requested, rendered: Rendered) -> Response[bytes] | None:
+    """304 for a client that has the answer, whichever part of it was asked for."""
+    if not matches(request.headers.get("if-none-match"), rendered.headers["ETag"]):
+        return None
+    return Response(b"", status_code=304, headers=rendered.headers)
 
 
 def _part(rendered: Rendered, span_asked: str | None) -> Response[bytes]:
@@ -100,12 +119,13 @@ def _part(rendered: Rendered, span_asked: str | None) -> Response[bytes]:
     return Response(rendered.body[span[0] : span[1]], status_code=206, media_type=rendered.media_type, headers=headers)
 
 
-async def _rendered(request: Requested, pairs: list[tuple[str, str]], wanted: Asked, form: Form, paged: Page) -> Rendered:
+async def _rendered(request: Requested, pairs: list[tuple[str, str]], wanted: Asked, form: Form) -> Rendered:
+    paged = await _paged(request, wanted, form)
     answer = paged.answer
     following = _next(request, pairs, answer, paged.following)
     headers = {
         "ETag": tag_of(answer, f"{form.name} {wanted.zone}", following),
-        "Cache-Control": cache_control(answer),
+        "Cache-Control": cache_control(answer, reach(request)),
         "Vary": "Accept, Accept-Encoding",
         "Accept-Ranges": "bytes",
         **headers_of(answer),
@@ -124,5 +144,5 @@ def _next(request: Requested, pairs: list[tuple[str, str]], answer: Answer, curs
         return None
     pinned = {"cursor": cursor}
     if answer.span_ms is not None:
-        pinned |= {"from": str(answer.span_ms[0]), "to": str(answer.span_ms[1]), "window": answer.window}
+        pinned |= {"from": iso(answer.span_ms[0]), "to": iso(answer.span_ms[1]), "window": answer.window}
     return f"{request.url.path}?{urlencode(with_pinned(pairs, pinned))}"

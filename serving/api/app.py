@@ -16,21 +16,22 @@ from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import SwaggerRenderPlugin
-from litestar.openapi.spec import Contact, License, Tag
+from litestar.openapi.spec import Components, Contact, License, SecurityScheme, Tag
 from litestar.types import ControllerRouterHandler
 
 from connectors.cassandra import KeptSession
 from serving.api.access import Gate, client_of, guard
 from serving.api.answering import asker_of
 from serving.api.asking import Asker
+from serving.api.audit import Audit, audited
 from serving.api.metrics import measured, metrics
 from serving.api.pages import assets, dashboard
-from serving.api.problems import HANDLERS, problem
 from serving.api.push import Hub
 from serving.api.ranges import Renderings
 from serving.api.routes import view_routes
 from serving.collector.collector import open_collector
 from serving.collector.routes import handlers
+from serving.problems import HANDLERS, problem
 from topologies.errors import MarqueeError
 from topologies.settings import Settings
 
@@ -58,6 +59,7 @@ def application(settings: Settings, doors: Sequence[str] = DOORS) -> Litestar:
         lifespan=lifetimes,
         guards=[guard],
         middleware=[measured],
+        before_send=[audited],
         cors_config=CORSConfig(allow_origins=list(settings.api.cors_origins)) if settings.api.cors_origins else None,
         state=State({"renderings": Renderings()}),
         exception_handlers=HANDLERS,
@@ -84,7 +86,8 @@ def _guarding(settings: Settings) -> Lifetime:
         gate = app.state.gate = Gate(settings, app.state.session)
         log.info("access: %s", "by token (`marquee token`)" if gate.needed else f"no token is needed (api.access = {settings.api.access})")
         try:
-            yield
+            async with Audit(settings, app.state.session) as app.state.audit:
+                yield
         finally:
             await asyncio.to_thread(app.state.session.close)
 
@@ -160,6 +163,10 @@ def _described() -> OpenAPIConfig:
             Tag("operation", "how it runs"),
         ],
         use_handler_docstrings=True,
+        components=Components(
+            security_schemes={"token": SecurityScheme(type="http", scheme="bearer", description="made by `marquee token make`")}
+        ),
+        security=[{}, {"token": []}],
         path="/docs",
         render_plugins=[
             SwaggerRenderPlugin(

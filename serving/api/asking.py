@@ -20,10 +20,10 @@ from cassandra.cluster import Session
 from connectors.memcached import Memcached
 from connectors.read_through import ReadThrough
 from serving.answers import Answer, ask, ask_accounting
-from serving.api.metrics import READINGS
-from serving.api.problems import Busy
+from serving.metrics import HISTORY, READINGS
 from serving.overview import Overview, look
 from serving.questions import Question
+from serving.refusals import Busy
 from serving.shelves import Shelf, Shelves
 from serving.stores import Stores
 from topologies import accounting
@@ -132,7 +132,12 @@ class Asker:
     def _ask(self, question: Question) -> Answer:
         READINGS.inc()
         stores = self._stores()
-        return ask_accounting(stores) if question.view == accounting.NAME else ask(stores, question)
+        if question.view == accounting.NAME:
+            return ask_accounting(stores)
+        answer = ask(stores, question)
+        HISTORY.labels("memcached").inc(answer.memcached)
+        HISTORY.labels("cassandra").inc(max(0, answer.read["final"] + answer.read["cassandra"] - answer.memcached))
+        return answer
 
     def _stores(self) -> Stores:
         found: Stores | None = getattr(self._own, "stores", None)

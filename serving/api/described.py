@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from litestar.openapi.spec import Example, OpenAPIMediaType, OpenAPIResponse, Operation, Parameter, Reference, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 
 from serving.api.forms import FORMS
 from serving.api.parameters import MOST_ROWS, MOST_TOP
-from serving.api.problems import MEDIA_TYPE
 from serving.catalogue import windows_of
+from serving.problems import described
 from topologies.view import View
 
 _TEXT: Final = Schema(type=OpenAPIType.STRING)
 _VALUE: Final = Schema(type=[OpenAPIType.STRING, OpenAPIType.NUMBER, OpenAPIType.NULL])
-_INSTANT: Final = "ISO 8601, in `tz` unless it names its offset, or seconds or milliseconds since 1970"
 
 
-def _text(summary: str) -> Schema:
-    return Schema(type=OpenAPIType.STRING, description=summary)
+def _formed(form: str, meaning: str | None = None) -> Schema:
+    """A text of a format that is this API's own, which JSON Schema takes for a note."""
+    return Schema(type=OpenAPIType.STRING, format=cast(Any, form), description=meaning)
 
 
+_INSTANT: Final = _formed("instant", "ISO 8601, in `tz` unless it names its offset, or seconds or milliseconds since 1970")
+_ZONE: Final = _formed("time-zone", "a name of the IANA database, or UTC")
+_CURSOR: Final = _formed("cursor")
 ANSWER: Final = Schema(
     type=OpenAPIType.OBJECT,
     description="An answer: its cells, and what they are worth.",
@@ -59,28 +62,12 @@ ANSWER: Final = Schema(
             additional_properties=Schema(type=OpenAPIType.INTEGER),
             description="how many stored windows each store gave",
         ),
+        "memcached": Schema(type=OpenAPIType.INTEGER, description="for how many of them Cassandra was not asked"),
         "notes": Schema(type=OpenAPIType.ARRAY, items=_TEXT, description="what has to be known besides, in sentences"),
         "next": Schema(type=[OpenAPIType.STRING, OpenAPIType.NULL], description="address of the next page, null behind the last"),
     },
 )
-PROBLEM: Final = Schema(
-    type=OpenAPIType.OBJECT,
-    description="RFC 9457",
-    required=["type", "title", "status", "detail"],
-    properties={"type": _TEXT, "title": _TEXT, "status": Schema(type=OpenAPIType.INTEGER), "detail": _text("what to do, in a sentence")},
-)
 _MEASURED: Final = ("Marquee-As-Of", "Marquee-Lag-Seconds", "Marquee-Complete", "Marquee-Sources", "Marquee-Final")
-
-
-def problems(*statuses: int) -> dict[str, OpenAPIResponse | Reference]:
-    """The responses of these statuses that are not 2xx."""
-    said = {
-        304: "what the client has is this", 400: "it cannot be asked so", 404: "there is no such view", 406: "no form of it is accepted",
-        416: "Range names no byte of it",
-        503: "a store that is needed does not answer, or too much is asked",
-    }  # fmt: skip
-    body = {MEDIA_TYPE: OpenAPIMediaType(schema=PROBLEM)}
-    return {str(status): OpenAPIResponse(said[status], content=None if status == 304 else body) for status in statuses}
 
 
 def answers() -> dict[str, OpenAPIResponse | Reference]:
@@ -88,7 +75,7 @@ def answers() -> dict[str, OpenAPIResponse | Reference]:
     content = {form.media_type: OpenAPIMediaType(schema=ANSWER if form.name == "json" else _TEXT) for form in FORMS.values()}
     about = f"The answer. In every form the headers {', '.join(_MEASURED)} say what it is worth; `Link` has the next page."
     part = OpenAPIResponse("The part of it that Range names.", content=content)
-    return {"200": OpenAPIResponse(about, content=content), "206": part, **problems(304, 400, 406, 416, 503)}
+    return {"200": OpenAPIResponse(about, content=content), "206": part, **described(304, 400, 406, 416, 503)}
 
 
 def operation_of(view: View) -> type[Operation]:
@@ -115,7 +102,7 @@ class Streams(Operation):
 def streamed() -> dict[str, OpenAPIResponse | Reference]:
     """The responses of an address that streams."""
     about = "Server-sent events named `answer`, each the answer as JSON; `Last-Event-ID` leaves out what the client has."
-    return {"200": OpenAPIResponse(about, content={"text/event-stream": OpenAPIMediaType(schema=_TEXT)}), **problems(400, 503)}
+    return {"200": OpenAPIResponse(about, content={"text/event-stream": OpenAPIMediaType(schema=_TEXT)}), **described(400, 503)}
 
 
 def streaming_of(view: View) -> type[Operation]:
@@ -142,8 +129,8 @@ def _parameters(view: View) -> list[Parameter]:
     found += [
         _query("top", "the best so many", Schema(type=OpenAPIType.INTEGER, minimum=1, maximum=MOST_TOP)),
         _query("window", f"{windows[0]} unless given", Schema(type=OpenAPIType.STRING, enum=windows)),
-        _query("from", f"from this instant: {_INSTANT}", _TEXT, example="2026-01-31T20:00"),
-        _query("to", "up to this instant, which is not part of it", _TEXT, example="2026-01-31T21:00"),
+        _query("from", "from this instant", _INSTANT, example="2026-01-31T20:00"),
+        _query("to", "up to this instant, which is not part of it", _INSTANT, example="2026-01-31T21:00"),
     ]
     return [*found, *paged()]
 
@@ -152,10 +139,10 @@ def paged() -> list[Parameter]:
     """The parameters of every answer."""
     limit = Schema(type=OpenAPIType.INTEGER, minimum=1, maximum=MOST_ROWS)
     return [
-        _query("tz", "zone of instants that name none, and of those in the answer; UTC unless given", _TEXT, example="Europe/Berlin"),
+        _query("tz", "zone of instants that name none, and of those in the answer; UTC unless given", _ZONE, example="Europe/Berlin"),
         _query("format", "the form, instead of the Accept header", Schema(type=OpenAPIType.STRING, enum=list(FORMS))),
         _query("limit", "rows a page; 1,000 unless given, of CSV and Arrow 100,000", limit),
-        _query("cursor", "the page behind this place; from `next` of an answer", _TEXT),
+        _query("cursor", "the page behind this place; from `next` of an answer", _CURSOR),
     ]
 
 

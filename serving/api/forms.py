@@ -13,7 +13,8 @@ import orjson
 import pyarrow as pa
 
 from serving.answers import Answer, iso
-from serving.api.problems import NotAcceptable
+from serving.api.negotiation import best_type
+from serving.refusals import NotAcceptable
 from topologies.errors import UsageError
 
 Encode = Callable[[Answer, tzinfo, str | None], bytes]
@@ -95,8 +96,8 @@ FORMS: Final[Mapping[str, Form]] = {
 """By name; the first one is given to whoever takes anything."""
 
 
-def form_of(name: str | None, accept: Any) -> Form:
-    """The form that `format` names, else the one that the Accept header (litestar.datastructures.headers.Accept) likes best.
+def form_of(name: str | None, accept: str) -> Form:
+    """The form that `format` names, else the one that the Accept header likes best.
 
     Raises UsageError for a name that is none, NotAcceptable when none is accepted.
     """
@@ -104,8 +105,8 @@ def form_of(name: str | None, accept: Any) -> Form:
         if name not in FORMS:
             raise UsageError(f"format={name}: write {', '.join(FORMS)}")
         return FORMS[name]
-    best = accept.best_match([form.media_type for form in FORMS.values()])
+    offered = [form.media_type for form in FORMS.values()]
+    best = best_type(accept, offered)
     if best is None:
-        offered = ", ".join(form.media_type for form in FORMS.values())
-        raise NotAcceptable(f"this is answered as {offered}; accept one of them, or add format={'|'.join(FORMS)}")
+        raise NotAcceptable(f"this is answered as {', '.join(offered)}; accept one of them, or add format={'|'.join(FORMS)}")
     return next(form for form in FORMS.values() if form.media_type == best)

@@ -1,35 +1,16 @@
-"""The metrics of an API process: the one list of their names, served at /metrics.
-
-Labels: route (as OpenAPI writes it; what leads nowhere is "(none)") and status; never what was asked.
-"""
+"""What `/metrics` says: serving/metrics.py lists it, each request is counted and timed here."""
 
 from __future__ import annotations
 
 import time
-from typing import Any, Final
+from typing import Any
 
 from litestar import Request, Response, get
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.process_collector import ProcessCollector
 
-REGISTRY: Final = CollectorRegistry()
-"""What /metrics serves; also has process_cpu_seconds_total, process_resident_memory_bytes and their like of this process."""
-ProcessCollector(registry=REGISTRY)
-
-REQUESTS: Final = Counter("marquee_http_requests", "requests answered", ("route", "status"), registry=REGISTRY)
-SECONDS: Final = Histogram(
-    "marquee_http_request_seconds",
-    "from a request's head to the last byte of its response, seconds; streams are left out",
-    ("route",),
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
-    registry=REGISTRY,
-)
-READINGS: Final = Counter("marquee_http_readings", "questions that were read from the stores", registry=REGISTRY)
-UNDER_WAY: Final = Gauge("marquee_http_questions", "questions that are being answered or wait for a thread", registry=REGISTRY)
-SUBSCRIBERS: Final = Gauge("marquee_http_subscribers", "streams that are open", registry=REGISTRY)
+from serving.metrics import IN_FLIGHT, REGISTRY, REQUESTS, SECONDS, SUBSCRIBERS, UNDER_WAY
 
 
 def measured(app: ASGIApp) -> ASGIApp:
@@ -65,5 +46,7 @@ async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     if "asker" in state:
         UNDER_WAY.set(state.asker.under_way)
         SUBSCRIBERS.set(state.hub.subscribers)
+    if "collector" in state:
+        IN_FLIGHT.set(state.collector.bytes_in_flight)
     encode, kind = choose_encoder(request.headers.get("accept", ""))
     return Response(encode(REGISTRY), media_type=kind, headers={"Cache-Control": "no-store"})

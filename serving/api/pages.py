@@ -15,8 +15,9 @@ from typing import Any, Final
 from litestar import HttpMethod, Request, Response, route
 from litestar.params import FromPath
 
-from serving.api.problems import NotThere
+from serving.api.negotiation import takes_gzip
 from serving.api.tags import matches
+from serving.refusals import NotThere
 
 ASSETS: Final = Path(__file__).parents[1] / "assets"
 PAGES: Final = ("/", "/title", "/quality", "/pipeline", "/explore")
@@ -77,6 +78,6 @@ def _given(request: Request[Any, Any, Any], found: Asset, guards: dict[str, str]
     headers = {"ETag": found.tag, "Cache-Control": "public, no-cache", "Vary": "Accept-Encoding", **guards}
     if matches(request.headers.get("if-none-match"), found.tag):
         return Response(b"", status_code=304, headers=headers)
-    if found.packed is not None and "gzip" in request.headers.get("accept-encoding", ""):
+    if found.packed is not None and takes_gzip(request.headers.get("accept-encoding", "")):
         return Response(found.packed, media_type=found.media_type, headers=headers | {"Content-Encoding": "gzip"})
     return Response(found.body, media_type=found.media_type, headers=headers)

@@ -35,6 +35,8 @@ def page(answer: Answer, limit: int, cursor: str | None, *, ranked: bool) -> Pag
 
     Raises UsageError for a cursor that is none of this question's.
     """
+    if ranked and cursor is not None:
+        raise UsageError("these rows are ranked, and one page: they take no cursor; ask for as many as you want by top")
     if ranked:
         return Page(replace(answer, rows=answer.rows[:limit]), None)
     rows = sorted(answer.rows, key=_place)
@@ -55,7 +57,7 @@ def _encoded(row: Row) -> str:
 def _decoded(cursor: str, answer: Answer) -> tuple[int, Key]:
     try:
         place = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, RecursionError):  # no base64; no JSON; brackets without end
         place = None
     if (
         isinstance(place, list)

@@ -63,7 +63,8 @@ def _sorted_out(pairs: Iterable[tuple[str, str]]) -> tuple[dict[str, str], set[s
     every: set[str] = set()
     for name, value in pairs:
         if not value:
-            raise UsageError(f"{name or 'a parameter'} has no value; for a row of every {name or 'dimension'} write by={name or 'NAME'}")
+            instead = f"for a row of every {name or 'dimension'} write by={name or 'NAME'}"
+            raise UsageError(f"{name or 'a parameter'} has no value; {'give it one, or leave it out' if name in OWN else instead}")
         if name == "by":
             every.update(part.strip() for part in value.split(","))
         elif name in named:
@@ -87,7 +88,7 @@ def _instant(name: str, text: str | None, zone: tzinfo) -> int | None:
     if text is None:
         return None
     try:
-        return parse_instant(_OFFSET_AS_SPACE.sub("+", text) if "T" in text else text, zone)
+        return parse_instant(_OFFSET_AS_SPACE.sub("+", text) if "T" in text.upper() else text, zone)
     except UsageError as error:
         raise UsageError(f"{name}: {error}") from None
 

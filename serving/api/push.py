@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 
 from connectors.redis_notices import listen
-from serving.api.problems import Busy
+from serving.refusals import Busy
 from topologies.errors import MarqueeError
 from topologies.settings import Settings
 

@@ -14,10 +14,13 @@ from litestar.params import FromPath
 from litestar.response import Stream
 from litestar.types import OperationIDCreator
 
+from serving.api.access import reach
+from serving.api.addresses import names_of
 from serving.api.answering import Requested, asker_of, push, respond
-from serving.api.described import Streams, answers, operation_of, paged, problems, streaming_of
-from serving.api.problems import NotThere
+from serving.api.described import Streams, answers, operation_of, paged, streaming_of
 from serving.catalogue import catalogue
+from serving.problems import described
+from serving.refusals import NotThere
 from topologies import accounting, continue_watching
 from topologies.errors import UsageError
 from topologies.view import View
@@ -43,13 +46,14 @@ class Lists(Operation):
 
     def __post_init__(self) -> None:
         body = {"application/json": OpenAPIMediaType(schema=Schema(type=OpenAPIType.OBJECT))}
-        self.responses = {"200": OpenAPIResponse(self.summary or "It.", content=body), **problems(503)}
+        self.responses = {"200": OpenAPIResponse(self.summary or "It.", content=body), **described(400, 503)}
 
 
 @route("/views", http_method=READ, operation_class=Lists, summary="Every view, with its dimensions, windows and measures", tags=["views"])
-async def list_views() -> Response[bytes]:
+async def list_views(request: Requested) -> Response[bytes]:
     """The catalogue."""
-    return _json({"views": catalogue()}, "public, no-cache")
+    _takes_nothing(request)
+    return _json({"views": catalogue()}, f"{reach(request)}, no-cache")
 
 
 def _asking(view: View) -> HTTPRouteHandler:
@@ -135,7 +139,7 @@ class AsksShelf(Operation):
 
     def __post_init__(self) -> None:
         body = {"application/json": OpenAPIMediaType(schema=Schema(type=OpenAPIType.OBJECT))}
-        self.responses = {"200": OpenAPIResponse("Its unfinished titles, last watched first.", content=body), **problems(400, 503)}
+        self.responses = {"200": OpenAPIResponse("Its unfinished titles, last watched first.", content=body), **described(400, 404, 503)}
 
 
 @route(
@@ -149,8 +153,8 @@ class AsksShelf(Operation):
 )
 async def continue_watching_of(request: Requested, account: FromPath[str], profile: FromPath[str]) -> Response[bytes]:
     """Where a profile stopped in which titles."""
-    if request.query_params:
-        raise UsageError("a profile's shelf is now, and whole: it takes no parameter")
+    _takes_nothing(request)
+    *_, account, profile, _ = names_of(request.scope)
     shelf = await asker_of(request).shelf(account, profile)
     return _json(shelf.document(), "private, no-store")
 
@@ -165,7 +169,14 @@ async def continue_watching_of(request: Requested, account: FromPath[str], profi
 )
 async def status(request: Requested) -> Response[bytes]:
     """What `marquee status --json` says."""
+    _takes_nothing(request)
     return _json((await asker_of(request).overview()).document(), "no-store")
+
+
+def _takes_nothing(request: Requested) -> None:
+    if request.query_params:
+        name = next(iter(request.query_params))
+        raise UsageError(f"{request.url.path} is as of now, and whole: it takes no parameter, and {name!r} is one")
 
 
 def _json(document: object, caching: str) -> Response[bytes]:

@@ -15,6 +15,7 @@ from litestar import Litestar
 
 from connectors.logs import set_up
 from connectors.sockets import listen, tell_ready
+from serving.api.addresses import as_addressed
 from serving.api.app import DOORS, application
 from topologies.settings import Settings
 
@@ -27,7 +28,7 @@ class Server(uvicorn.Server):
     def __init__(self, app: Litestar, address: str, ready_file: Path | None, drain_s: float) -> None:
         super().__init__(
             uvicorn.Config(
-                app,
+                as_addressed(app),
                 log_config=None,
                 access_log=False,
                 lifespan="on",

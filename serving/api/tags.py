@@ -8,7 +8,7 @@ a profile's  kept by nobody
 from __future__ import annotations
 
 import hashlib
-from typing import Final
+from typing import Final, Literal
 
 import orjson
 
@@ -36,10 +36,9 @@ def tag_of(answer: Answer, form: str, following: str | None) -> str:
     return f'W/"{digest}"'
 
 
-def cache_control(answer: Answer, *, private: bool = False) -> str:
-    """What caches may do with the answer. private: whoever asked had to say who they are."""
-    scope = "private" if private else "public"
-    return f"{scope}, max-age={FINAL_S}" if answer.final else f"{scope}, no-cache"
+def cache_control(answer: Answer, reach: Literal["public", "private"]) -> str:
+    """What caches may do with the answer. reach: whose caches, anybody's or only those of who asked."""
+    return f"{reach}, max-age={FINAL_S}" if answer.final else f"{reach}, no-cache"
 
 
 def matches(if_none_match: str | None, tag: str) -> bool:

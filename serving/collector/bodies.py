@@ -14,7 +14,8 @@ import msgspec
 import pyarrow as pa
 
 from serving.collector.cmcd import Given, read_reports
-from serving.collector.refusals import bad_request, too_large, unsupported
+from serving.refusals import TooLarge, Unsupported
+from topologies.errors import UsageError
 from topologies.settings import CollectorSettings
 
 JSON: Final = "application/json"
@@ -59,37 +60,39 @@ _MARK: Final = msgspec.json.Decoder(_Mark)
 
 
 def media_type(content_type: str) -> str:
-    """The known type that a Content-Type header names. Refused (415) for another, and for a charset that is not UTF-8."""
+    """The known type that a Content-Type header names. Raises Unsupported for another, and for a charset that is not UTF-8."""
     named, _, parameters = content_type.partition(";")
     found = named.strip().lower()
     if found not in TYPES:
         said = f"Content-Type {named.strip()} is not read here" if named.strip() else "the request has no Content-Type"
-        raise unsupported(f"{said}; send one of {', '.join(TYPES)}")
+        raise Unsupported(f"{said}; send one of {', '.join(TYPES)}")
     if "charset" in parameters.lower() and not any(_UTF_8.fullmatch(part.strip()) for part in parameters.split(";")):
-        raise unsupported("the charset is not UTF-8; send UTF-8, which needs no charset")
+        raise Unsupported("the charset is not UTF-8; send UTF-8, which needs no charset")
     return found
 
 
 def inflated(body: bytes, encoding: str, settings: CollectorSettings) -> bytes:
-    """The body without its Content-Encoding, one at the most. Refused: 415 for an unknown one, 400 if it is broken, 413 if too big."""
+    """The body without its Content-Encoding, one at the most. Raises Unsupported for an unknown one, UsageError
+    if it is broken, TooLarge if it is."""
     name = encoding.strip().lower()
     if name in ("", "identity"):
         return body
     if name not in _CODECS:
-        raise unsupported(f"Content-Encoding {encoding.strip()} is not read here; send gzip, zstd, or no encoding")
+        raise Unsupported(f"Content-Encoding {encoding.strip()} is not read here; send gzip, zstd, or no encoding")
     limit = int(settings.max_inflated_mb * MIB)
     try:
         with pa.CompressedInputStream(pa.BufferReader(body), _CODECS[name]) as stream:
             found: bytes = stream.read(limit + 1)
     except OSError as error:
-        raise bad_request(f"the body is not {name} as its Content-Encoding says ({error}); compress it again") from error
+        raise UsageError(f"the body is not {name} as its Content-Encoding says ({error}); compress it again") from error
     if len(found) > limit:
-        raise too_large(f"the body has more than {settings.max_inflated_mb:g} MiB when it is inflated; send fewer events a request")
+        raise TooLarge(f"the body has more than {settings.max_inflated_mb:g} MiB when it is inflated; send fewer events a request")
     return found
 
 
 def read_body(body: bytes, kind: str, given: Given, settings: CollectorSettings) -> Batch:
-    """The events of an inflated body of this type. Refused: 400 for no JSON or no event at all, 413 for too many events."""
+    """The events of an inflated body of this type. Raises UsageError for no JSON or no event at all, TooLarge for too
+    many events."""
     if kind in CMCD:
         batch = _of_reports(body, given)
     elif kind in NDJSON:
@@ -98,9 +101,9 @@ def read_body(body: bytes, kind: str, given: Given, settings: CollectorSettings)
     else:
         batch = _of_json(body)
     if not len(batch):
-        raise bad_request("the body has no event; send at least one")
+        raise UsageError("the body has no event; send at least one")
     if len(batch) > settings.max_events:
-        raise too_large(f"the body has {len(batch):,} events and {settings.max_events:,} are allowed; send fewer a request")
+        raise TooLarge(f"the body has {len(batch):,} events and {settings.max_events:,} are allowed; send fewer a request")
     return batch
 
 
@@ -114,11 +117,11 @@ def _of_json(body: bytes) -> Batch:
             assert envelope.events is not msgspec.UNSET
             return _numbered([bytes(raw) for raw in envelope.events], envelope.sent_at)
     except msgspec.ValidationError as error:
-        raise bad_request(f'the envelope is not {{"sent_at": MS, "events": […]}} ({error}); correct it') from error
+        raise UsageError(f'the envelope is not {{"sent_at": MS, "events": […]}} ({error}); correct it') from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise bad_request(f"the body is no JSON ({error}); lines of JSON go as {NDJSON[0]}") from error
+        raise UsageError(f"the body is no JSON ({error}); lines of JSON go as {NDJSON[0]}") from error
     if start not in (b"{", b""):
-        raise bad_request(f"the body is neither a JSON object nor an array; lines of JSON go as {NDJSON[0]}")
+        raise UsageError(f"the body is neither a JSON object nor an array; lines of JSON go as {NDJSON[0]}")
     return _numbered([body.strip()] if start else [])
 
 

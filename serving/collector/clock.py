@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from serving.collector.refusals import bad_request
+from topologies.errors import UsageError
 from topologies.events import FIELDS, decode_event
 from topologies.settings import CollectorSettings
 
@@ -37,7 +37,7 @@ AS_SENT: Final = Correction(0, None)
 
 
 def correction_of(sent_at_ms: int | None, receipt_ms: int, now_ms: int, settings: CollectorSettings) -> Correction:
-    """Receipt − sent_at; 0 when within `clock_tolerance_s`. Refused (400) beyond `max_clock_error_s`.
+    """Receipt − sent_at; 0 when within `clock_tolerance_s`. Raises UsageError beyond `max_clock_error_s`.
 
     receipt_ms: when the request began to come in; now_ms: when its events are about to be appended, which their age is reckoned at.
     """
@@ -45,7 +45,7 @@ def correction_of(sent_at_ms: int | None, receipt_ms: int, now_ms: int, settings
         return AS_SENT
     shift = receipt_ms - sent_at_ms
     if abs(shift) > settings.max_clock_error_s * 1000:
-        raise bad_request(
+        raise UsageError(
             f"sent_at is {abs(shift) / 1000:,.0f} s {'behind' if shift > 0 else 'ahead of'} the time of receipt and "
             f"{settings.max_clock_error_s:,.0f} s are allowed; stamp each attempt with the player's clock in epoch ms, or leave sent_at out"
         )

@@ -17,8 +17,9 @@ from serving.collector.bodies import MIB, inflated, media_type, read_body
 from serving.collector.clock import AS_SENT, correction_of
 from serving.collector.cmcd import Given
 from serving.collector.judging import judge
-from serving.collector.refusals import limited, too_large, unavailable
 from serving.limits import Buckets
+from serving.metrics import EVENTS, REFUSED
+from serving.refusals import Busy, Limited, TooLarge
 from topologies.errors import MarqueeError, ServerAway
 from topologies.events import TICK_VALUE
 from topologies.settings import Settings
@@ -53,25 +54,12 @@ class Said:
     given: Given = field(default_factory=lambda: Given({}))
 
 
-@dataclass
-class Tally:
-    """What has been done since the collector was opened; for metrics."""
-
-    requests: int = 0
-    accepted: int = 0
-    ignored: int = 0
-    rejected: dict[str, int] = field(default_factory=dict)
-    refused: dict[int, int] = field(default_factory=dict)
-    """Requests by the status that they were refused with."""
-
-
 class Collector:
     """Open with `open_collector`; used from that event loop. `now_ms`: epoch, what a player's clock is set right by."""
 
     def __init__(self, settings: Settings, now_ms: Callable[[], int]) -> None:
         own = settings.collector
         self.settings = own
-        self.tally = Tally()
         self._all = settings
         self._topic = settings.kafka.topics[0]
         self._now_ms = now_ms
@@ -99,11 +87,12 @@ class Collector:
         return self._now_ms()
 
     async def accept(self, body: bytes, said: Said, receipt_ms: int) -> Answer:
-        """Puts the body's events into the log. Raises Refused, where nothing of the request is accepted; called again with the same body,
-        it adds duplicates at the most, which the workers know."""
+        """Puts the body's events into the log. Raises the errors of serving/refusals.py, ServerAway while Kafka is away or slow: then
+        nothing of the request counts as accepted, whether or not it stands in the log. Called again with the same body, it adds
+        duplicates at the most, which the workers know."""
         kind = media_type(said.content_type)
         if len(body) > self.max_body_bytes:
-            raise too_large(self.too_big())
+            raise TooLarge(self.too_big())
         await self._be_ready()
         self._refuse_when_stalled()
         self._take(said.client, 0)
@@ -114,13 +103,13 @@ class Collector:
         await self._append(judged.values, judged.keys)
         rejected = batch.rejected + [(batch.places[place], reason) for place, reason in judged.rejected]
         answer = Answer(len(judged.values), [Rejected(index, reason) for index, reason in sorted(rejected)], batch.ignored)
-        self._count(answer)
+        _count(answer)
         return answer
 
     def _take(self, client: str, events: int) -> None:
         wait_s = self._buckets.take(client, events)
         if wait_s:
-            raise limited(f"more than {self.settings.events_per_s:,.0f} events a second came from this client; wait {wait_s} s", wait_s)
+            raise Limited(f"more than {self.settings.events_per_s:,.0f} events a second came from this client; wait {wait_s} s", wait_s)
 
     def too_big(self) -> str:
         """What to say of a body that is."""
@@ -129,15 +118,15 @@ class Collector:
     def _refuse_when_stalled(self) -> None:
         owed_s = self._appender.owed_s()
         if owed_s > self.settings.stalled_s:
-            raise unavailable(f"Kafka has not acknowledged anything for {owed_s:.1f} s; send this again later")
+            raise ServerAway(f"Kafka has not acknowledged anything for {owed_s:.1f} s; send this again later")
 
     async def _append(self, values: list[bytes], keys: list[bytes]) -> None:
         if not self._appender.has_room(values):
-            raise unavailable(f"{self.settings.max_in_flight_mb:g} MiB of events wait for Kafka already; send this again")
+            raise Busy(f"{self.settings.max_in_flight_mb:g} MiB of events wait for Kafka already; send this again")
         try:
             await self._appender.append(values, keys)
         except MarqueeError as error:
-            raise unavailable(f"{error}; nothing of this is accepted: send it again") from error
+            raise ServerAway(f"{error}; nothing of this is accepted: send it again") from error
 
     async def open(self) -> None:
         """Ready to decode; begins to look for the topic, and makes it where it is missing, when Kafka is there."""
@@ -155,12 +144,12 @@ class Collector:
             raise ServerAway(f"Kafka has not acknowledged anything for {owed_s:.1f} s")
 
     async def _be_ready(self) -> None:
-        """Nothing is appended before the topic is known to be there and to be a live one. Refused until it is so."""
+        """Nothing is appended before the topic is known to be there and to be a live one. Raises ServerAway until it is so."""
         if self._ready:
             return
         await self._look_if_due()
         if not self._ready:
-            raise unavailable(self._reason)
+            raise ServerAway(self._reason)
 
     async def _look_if_due(self) -> None:
         if self._look is None and time.monotonic() >= self._look_after:
@@ -181,17 +170,9 @@ class Collector:
         await asyncio.to_thread(ensure_topic, self._all, self._topic, True)
         self._ready = True
 
-    def _count(self, answer: Answer) -> None:
-        self.tally.requests += 1
-        self.tally.accepted += answer.accepted
-        self.tally.ignored += answer.ignored
-        for rejected in answer.rejected:
-            self.tally.rejected[rejected.reason] = self.tally.rejected.get(rejected.reason, 0) + 1
-
     def refused(self, status: int) -> None:
         """Counts a request that was."""
-        self.tally.requests += 1
-        self.tally.refused[status] = self.tally.refused.get(status, 0) + 1
+        REFUSED.labels(str(status)).inc()
 
     async def close(self) -> None:
         """Waits for what Kafka owes, as long as its time-out lasts."""
@@ -210,6 +191,12 @@ async def open_collector(settings: Settings, now_ms: Callable[[], int] | None = 
         yield collector
     finally:
         await collector.close()
+
+
+def _count(answer: Answer) -> None:
+    EVENTS.labels("accepted").inc(answer.accepted)
+    EVENTS.labels("rejected").inc(len(answer.rejected))
+    EVENTS.labels("ignored").inc(answer.ignored)
 
 
 def _now_ms() -> int:

@@ -1,4 +1,4 @@
-"""`POST /v1/events` as a Litestar route handler, for whoever mounts it."""
+"""`POST /v1/events` as a Litestar route handler, for whoever mounts it with the exception handlers of serving/problems.py."""
 
 from __future__ import annotations
 
@@ -12,26 +12,16 @@ from litestar.exceptions import InternalServerException
 from litestar.handlers import HTTPRouteHandler
 
 from serving.collector.cmcd import GIVEN, Given
-from serving.collector.collector import Answer, Collector, Rejected, Said
-from serving.collector.refusals import Refused, bad_request, too_large
+from serving.collector.collector import Answer, Collector, Said
+from serving.collector.described import TakesEvents
+from serving.refusals import NothingValid, TooLarge, status_of
+from topologies.errors import MarqueeError, UsageError
 
 PATH: Final = "/v1/events"
-PROBLEM: Final = "application/problem+json"
 SENT_AT: Final = "marquee-sent-at"
 _HEADERS: Final = {"marquee-" + name.replace("_", "-"): name for name in GIVEN}
 
 AnyRequest = Request[Any, Any, Any]
-
-
-class Problem(msgspec.Struct, omit_defaults=True):
-    """RFC 9457, with what was wrong of each event where events were judged."""
-
-    title: str
-    status: int
-    detail: str
-    type: str = "about:blank"
-    accepted: int | None = None
-    rejected: list[Rejected] | None = None
 
 
 def address_of(request: AnyRequest) -> str:
@@ -44,7 +34,15 @@ def handlers(
 ) -> list[HTTPRouteHandler]:
     """The collector's routes. `collector_of`: what takes a request; `client_of`: whose limit it counts for."""
 
-    @post(PATH, status_code=202, request_max_body_size=None, summary="Put viewing events into the log", tags=["events"])
+    @post(
+        PATH,
+        status_code=202,
+        request_max_body_size=None,
+        operation_class=TakesEvents,
+        operation_id="post_events",
+        summary="Put viewing events into the log",
+        tags=["events"],
+    )
     async def post_events(request: AnyRequest) -> Response[bytes]:
         """Takes one event, an array, an envelope with sent_at, NDJSON or CMCD version 2 event reports, and answers when Kafka has them."""
         collector = collector_of(request)
@@ -52,9 +50,9 @@ def handlers(
         try:
             body = await _body(request, collector)
             answer = await collector.accept(body, _said(request, client_of(request)), receipt_ms)
-        except Refused as refused:
-            collector.refused(refused.status)
-            return _refusal(refused)
+        except MarqueeError as error:
+            collector.refused(status_of(error))
+            raise
         return _answer(answer)
 
     return [post_events]
@@ -65,17 +63,17 @@ async def _body(request: AnyRequest, collector: Collector) -> bytes:
     limit = collector.max_body_bytes
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:
-        raise too_large(collector.too_big())
+        raise TooLarge(collector.too_big())
     chunks: list[bytes] = []
     size = 0
     try:
         async for chunk in request.stream():
             size += len(chunk)
             if size > limit:
-                raise too_large(collector.too_big())
+                raise TooLarge(collector.too_big())
             chunks.append(chunk)
     except InternalServerException as error:
-        raise bad_request("the connection ended before the body did; send it again") from error
+        raise UsageError("the connection ended before the body did; send it again") from error
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
@@ -84,8 +82,8 @@ def _said(request: AnyRequest, client: str) -> Said:
     given = {name: headers[header] for header, name in _HEADERS.items() if header in headers}
     given |= {name: query[name] for name in GIVEN if name in query}
     stamp = headers.get(SENT_AT, query.get("sent_at"))
-    if stamp is not None and not re.fullmatch(r"\d{1,15}", stamp):
-        raise bad_request("sent_at is not a whole number of ms since 1970; send the player's clock so, or leave it out")
+    if stamp is not None and not re.fullmatch(r"[0-9]{1,15}", stamp):
+        raise UsageError("sent_at is not a whole number of ms since 1970; send the player's clock so, or leave it out")
     return Said(
         client,
         headers.get("content-type", ""),
@@ -99,12 +97,5 @@ def _answer(answer: Answer) -> Response[bytes]:
     if answer.accepted or answer.ignored:
         return Response(msgspec.json.encode(answer), status_code=202, media_type="application/json")
     first = answer.rejected[0]
-    detail = f"no event of the body is valid, the first because of {first.reason}; docs/collector.md has the reasons"
-    problem = Problem("No valid event", 422, detail, accepted=0, rejected=answer.rejected)
-    return Response(msgspec.json.encode(problem), status_code=422, media_type=PROBLEM)
-
-
-def _refusal(refused: Refused) -> Response[bytes]:
-    headers = {} if refused.retry_after_s is None else {"Retry-After": str(refused.retry_after_s)}
-    problem = Problem(refused.title, refused.status, refused.detail)
-    return Response(msgspec.json.encode(problem), status_code=refused.status, media_type=PROBLEM, headers=headers)
+    sentence = f"no event of the body is valid, the first because of {first.reason}; docs/collector.md has the reasons"
+    raise NothingValid(sentence, msgspec.to_builtins(answer.rejected))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+from zoneinfo import ZoneInfo
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.answers import iso
 from serving.cells import Found, Row, Values, ordered
 from serving.columns import columns_of
-from serving.questions import Question, parse_instant, plan, starts
+from serving.questions import MOST_MS, Question, parse_instant, plan, starts
 from topologies.errors import UsageError
 
 HOUR_MS = 3_600_000
@@ -136,10 +141,32 @@ def test_a_top_over_a_span_adds_sums_over_its_windows() -> None:
         ("1700000000123", 1_700_000_000_123),
         ("1970-01-01T01:00", HOUR_MS),
         ("1970-01-01T01:00+01:00", 0),
+        ("20260131", 1_769_817_600_000),
+        ("20260131T200000Z", 1_769_889_600_000),
+        ("2026-W05-6", 1_769_817_600_000),
+        ("2026-01-31T20:00:00.001Z", 1_769_889_600_001),
+        ("2026-01-31T20:00:00.0019Z", 1_769_889_600_001),
     ],
 )
 def test_instants_are_iso_or_epoch(text: str, ms: int) -> None:
     assert parse_instant(text) == ms
+
+
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("2026-10-25T02:30", "2026-10-25T00:30Z"),  # of the two half past two of that night the first
+        ("2026-03-29T02:30", "2026-03-29T01:30Z"),  # which no clock there shows: half an hour past the two that became three
+        ("2026-07-01", "2026-06-30T22:00Z"),
+    ],
+)
+def test_an_instant_without_an_offset_is_of_the_zone(text: str, utc: str) -> None:
+    assert parse_instant(text, ZoneInfo("Europe/Berlin")) == parse_instant(utc)
+
+
+@given(st.integers(0, MOST_MS - 1), st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kolkata", "America/St_Johns"]))
+def test_what_is_shown_of_an_instant_means_it(instant_ms: int, zone: str) -> None:
+    assert parse_instant(iso(instant_ms, ZoneInfo(zone))) == instant_ms
 
 
 def test_another_text_is_no_instant() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +15,7 @@ from connectors.cassandra import close, connect
 from connectors.tokens import Tokens, make, parsed
 from serving.api.access import needs_token
 from tests.serving.api.conftest import served
-from tests.serving.test_answers import World
+from tests.serving.test_answers import HOUR_MS, NOON, World, watched
 from topologies.scopes import SCOPES
 from topologies.settings import ApiSettings, Settings
 
@@ -79,6 +80,16 @@ def test_who_has_none_or_a_wrong_one_is_told_to_say_who_they_are(world: World, t
         for address in ("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"):
             assert api.get(address).status_code == 200, address
         assert api.get(f"{QUESTION}/stream").status_code == 401
+
+
+def test_what_a_token_opened_is_kept_by_no_cache_of_others(world: World, tokens: Tokens) -> None:
+    headers = with_token(made(tokens, "read"))
+    asyncio.run(world.store(world.status(0, clock_ms=NOON + 2 * HOUR_MS), [watched("a", "eu", 1)]))
+    final = f"/v1/views/watch_time?from={NOON}&to={NOON + HOUR_MS}"
+    addresses = {final: "private, max-age=60", QUESTION: "private, no-cache", "/v1/views": "private, no-cache"}
+    with served(closed(world.settings)) as api:
+        for address, caching in addresses.items():
+            assert api.get(address, headers=headers).headers["cache-control"] == caching
 
 
 def test_a_revoked_token_opens_nothing_any_more(world: World, tokens: Tokens) -> None:

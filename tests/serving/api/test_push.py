@@ -17,8 +17,8 @@ import redis
 
 from cluster.process import wait_until
 from connectors.redis import RedisKeys
-from serving.api.problems import Busy
 from serving.api.push import RETRY, Event, Hub
+from serving.refusals import Busy
 from tests.serving.test_answers import World, live
 from topologies.settings import Settings
 

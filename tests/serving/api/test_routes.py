@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import re
 from typing import Any
@@ -18,9 +19,11 @@ from tests.serving.test_answers import HOUR_MS, NOON, World, live, watched, with
 
 HOURS = f"/v1/views/watch_time?from={NOON}&to={NOON + HOUR_MS}"
 
+ENDLESS = base64.urlsafe_b64encode(b"[" * 9_000).decode()
 MISTAKES = {
     "watch_time?colour=red": "not kept by 'colour'",
     "watch_time?region=": "by=region",
+    "watch_time?top=": "top has no value; give it one",
     "watch_time?region=eu&region=us": "given twice",
     "watch_time?region=eu&by=region": "leave one of them out",
     "watch_time?top=0": "from 1 to",
@@ -33,9 +36,16 @@ MISTAKES = {
     "watch_time?tz=Mars/Olympus": "no time zone",
     "watch_time?tz=../../etc/passwd": "no time zone",
     "watch_time?tz=Europe": "no time zone",
+    "watch_time?tz=Europe/": "no time zone",
+    "watch_time?tz=a.b/c": "no time zone",
+    "watch_time?tz=%00": "no time zone",
+    "watch_time?from=0001-01-01&tz=Asia/Kolkata": "between the years",
+    "watch_time?from=2026-02-30": "is no instant",
+    "watch_time?from=999999999999999": "between the years",
     "watch_time?format=xml": "json, csv, arrow, feather",
     "watch_time?cursor=AAAA": "none of this question",
     "watch_time?cursor=ü": "none of this question",
+    f"watch_time?cursor={ENDLESS}": "none of this question",
     "watch_time?cursor=WzEsImEiXQ&top=3": "no cursor",
     "watch_time?by=top": "by names the dimensions",
     "concurrents?title=a&region=eu": "together",
@@ -57,6 +67,7 @@ def csv_of(title: str, watched_ms: int) -> bytes:
 def problem(answer: httpx.Response, status: int) -> str:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["cache-control"] == "no-store"
     document = answer.json()
     assert document["status"] == status
     sentence: str = document["detail"]
@@ -143,6 +154,10 @@ def test_the_next_page_of_a_question_without_a_span_is_of_the_same_span(world: W
     second = api.get(first["next"]).json()
     assert (second["from"], second["to"]) == (first["from"], first["to"])
     assert [cell["title"] for cell in second["cells"]] == ["b"]
+    seventies = HOUR_MS * 24
+    asyncio.run(world.both(world.status(0, 300), [watched(title, "eu", 1, seventies) for title in ("a", "b")]))
+    first = api.get("/v1/views/watch_time?from=1970-01-02&to=1970-01-02T01:00&limit=1").json()
+    assert [cell["title"] for cell in cells(api.get(first["next"]))] == ["b"]
 
 
 def test_a_client_that_has_the_answer_is_told_so_until_a_cell_changes(world: World, api: httpx.Client) -> None:
@@ -196,8 +211,13 @@ def test_what_is_not_there_and_what_is_not_taken(api: httpx.Client) -> None:
     assert "there are audience, concurrents" in problem(api.get("/v1/views/nonsense"), 404)
     assert "/v1/profiles/" in problem(api.get("/v1/views/continue_watching"), 404)
     assert "/v1/views lists" in problem(api.get("/nowhere"), 404)
-    assert "does not take POST" in problem(api.post("/v1/views/concurrents"), 405)
-    assert "text/csv" in problem(api.get("/v1/views/concurrents", headers={"Accept": "image/png"}), 406)
+    refused = api.post("/v1/views/concurrents")
+    assert "does not take POST" in problem(refused, 405)
+    assert {"GET", "HEAD"} <= set(refused.headers["allow"].split(", "))
+    for accept in ("image/png", "application/json;q=0"):
+        assert "text/csv" in problem(api.get("/v1/views/concurrents", headers={"Accept": accept}), 406)
+    for address in ("/v1/views", "/v1/status", "/v1/profiles/a/p/continue-watching"):
+        assert "takes no parameter, and 'top' is one" in problem(api.get(f"{address}?top=3"), 400)
 
 
 def test_the_catalogue_health_and_a_description_of_every_view(api: httpx.Client) -> None:
@@ -228,6 +248,10 @@ def test_how_everything_stands_and_an_empty_shelf(api: httpx.Client) -> None:
     )
     shelf = api.get("/v1/profiles/a1/p1/continue-watching")
     assert (shelf.json()["titles"], shelf.headers["cache-control"]) == ([], "private, no-store")
+    for written, names in {"a%2Fb/p%2f1": ("a/b", "p/1"), "a%252Fb/%C3%BC%20+": ("a%2Fb", "ü +")}.items():
+        document = api.get(f"/v1/profiles/{written}/continue-watching").json()
+        assert (document["account"], document["profile"]) == names
+    assert "nothing at" in problem(api.get("/v1/profiles/a/b/p/continue-watching"), 404)
 
 
 def test_with_a_store_away_it_answers_from_the_other_and_with_both_it_says_so(world: World) -> None:

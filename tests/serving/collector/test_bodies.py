@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from serving.collector.bodies import inflated, media_type, read_body
 from serving.collector.cmcd import Given
-from serving.collector.refusals import Refused
+from serving.refusals import status_of
 from tests.serving.collector.log import event, written
+from topologies.errors import UsageError
 from topologies.settings import CollectorSettings
 
 SETTINGS = CollectorSettings()
@@ -69,17 +70,17 @@ def test_an_envelope_says_when_it_was_sent() -> None:
     ],
 )
 def test_a_body_that_cannot_be_read_is_refused_with_a_sentence(kind: str, body: bytes, says: str) -> None:
-    with pytest.raises(Refused, match=says) as refused:
+    with pytest.raises(UsageError, match=says) as refused:
         read_body(body, kind, NOTHING, SETTINGS)
-    assert refused.value.status == 400
+    assert status_of(refused.value) == 400
 
 
 @pytest.mark.parametrize("kind", ["application/json", "application/x-ndjson"])
 def test_more_events_than_are_allowed_are_refused(kind: str) -> None:
     body = b"[{},{},{},{}]" if kind == "application/json" else b"{}\n{}\n{}\n{}"
-    with pytest.raises(Refused, match="has 4 events and 3 are allowed") as refused:
+    with pytest.raises(UsageError, match="has 4 events and 3 are allowed") as refused:
         read_body(body, kind, NOTHING, SMALL)
-    assert refused.value.status == 413
+    assert status_of(refused.value) == 413
 
 
 def packed(body: bytes, name: str) -> bytes:
@@ -99,25 +100,25 @@ def test_a_body_that_inflates_beyond_the_limit_is_refused(name: str) -> None:
     bomb = bytes(1_000_000)
     small = packed(bomb, name)
     assert len(small) < 5_000
-    with pytest.raises(Refused, match="when it is inflated") as refused:
+    with pytest.raises(UsageError, match="when it is inflated") as refused:
         inflated(small, name, SMALL)
-    assert refused.value.status == 413
+    assert status_of(refused.value) == 413
 
 
 @pytest.mark.parametrize("name", ["gzip", "zstd"])
 def test_a_broken_compressed_body_is_refused(name: str) -> None:
     whole = packed(FIRST * 9, name)
     for body in (whole[:-3], whole[: len(whole) // 2], FIRST, whole + b"more"):
-        with pytest.raises(Refused, match=f"not {name}") as refused:
+        with pytest.raises(UsageError, match=f"not {name}") as refused:
             inflated(body, name, SETTINGS)
-        assert refused.value.status == 400
+        assert status_of(refused.value) == 400
 
 
 def test_an_unknown_encoding_is_refused() -> None:
     for name in ("br", "gzip, zstd"):
-        with pytest.raises(Refused, match="send gzip, zstd, or no encoding") as refused:
+        with pytest.raises(UsageError, match="send gzip, zstd, or no encoding") as refused:
             inflated(FIRST, name, SETTINGS)
-        assert refused.value.status == 415
+        assert status_of(refused.value) == 415
 
 
 @pytest.mark.parametrize(
@@ -135,15 +136,15 @@ def test_a_type_is_known_whatever_its_case_and_parameters(named: str, kind: str)
 
 @pytest.mark.parametrize("named", ["", "text/plain", "application/json; charset=latin-1", "application/jsonx"])
 def test_another_type_is_refused(named: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(UsageError) as refused:
         media_type(named)
-    assert refused.value.status == 415
+    assert status_of(refused.value) == 415
 
 
 @given(st.binary(max_size=300), st.sampled_from(["application/json", "application/x-ndjson", "application/cmcd"]))
 def test_whatever_the_bytes_they_are_read_or_refused(body: bytes, kind: str) -> None:
     try:
         found = len(read_body(body, kind, NOTHING, SETTINGS))
-    except Refused as refused:
-        found = refused.status
+    except UsageError as refused:
+        found = status_of(refused)
     assert found > 0

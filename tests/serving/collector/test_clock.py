@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from marquee.log_blocks import block_of
 from serving.collector.clock import AS_SENT, Correction, correction_of, moved
 from serving.collector.judging import judge
-from serving.collector.refusals import Refused
 from tests.serving.collector.log import TS, event, written
+from topologies.errors import UsageError
 from topologies.events import TICK_VALUE, decode_event
 from topologies.fold import PartitionState
 from topologies.settings import CollectorSettings
@@ -38,7 +38,7 @@ def test_a_clock_is_set_right_by_what_it_is_off_by(off_ms: int, shift: int) -> N
 
 @pytest.mark.parametrize(("off_ms", "says"), [(86_400_001, "behind"), (-86_400_001, "ahead of")])
 def test_a_clock_that_is_off_by_more_than_is_allowed_is_refused(off_ms: int, says: str) -> None:
-    with pytest.raises(Refused, match=says):
+    with pytest.raises(UsageError, match=says):
         correction_of(NOW - off_ms, NOW, NOW, SETTINGS)
 
 
