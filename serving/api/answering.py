@@ -110,7 +110,7 @@ async def _rendered(request: Requested, pairs: list[tuple[str, str]], wanted: As
     following = _next(request, pairs, answer, paged.following)
     headers = {
         "ETag": tag_of(answer, f"{form.name} {wanted.zone}", following),
-        "Cache-Control": cache_control(answer),
+        "Cache-Control": cache_control(answer, private=request.app.state.gate.needed),
         "Vary": "Accept, Accept-Encoding",
         "Accept-Ranges": "bytes",
         **headers_of(answer),

@@ -13,15 +13,16 @@ const FONT = "12px system-ui, sans-serif";
 
 /** A chart: put `element` on the page, then bring it up to date with `update`. */
 export class Chart {
-  /** unit: of all its values. bars: for what is counted in a window, lines else. */
-  constructor({ label, unit = "", bars = false, height = 200, seconds = false }) {
+  /** unit: of all its values. bars: for what is counted in a window, lines else. headed: its label stands over it. */
+  constructor({ label, unit = "", bars = false, height = 200, seconds = false, headed = false }) {
     Object.assign(this, { label, unit, bars, height, seconds });
     this.plotted = el("div", { class: "plot", role: "img" });
     this.legend = el("ul", { class: "legend", "aria-hidden": "true" });
     this.readout = el("p", { class: "readout" });
     this.held = el("div", {});
     this.rows = el("details", { class: "rows" }, el("summary", {}, `Table: ${label.toLowerCase()}`), this.held);
-    this.element = el("figure", { class: "chart" }, this.plotted, this.legend, this.readout, this.rows);
+    const caption = headed ? el("figcaption", {}, label) : null;
+    this.element = el("figure", { class: "chart" }, caption, this.plotted, this.legend, this.readout, this.rows);
     this.data = null;
     this.plot = null;
     this.shape = "";
@@ -78,7 +79,7 @@ export class Chart {
       cursor: { drag: { x: false, y: false } },
       scales: { x: { range: (_, from, to) => this.span(from, to) }, y: { range: (_, from, to) => [Math.min(0, from ?? 0), to > 0 ? to * 1.05 : 1] } },
       axes: [
-        { ...lined, incrs: STEPS_S, space: 70, values: (_, splits, __, ___, everyS) => splits.map((s) => tick(s * 1000, everyS)) },
+        { ...lined, size: 32, incrs: STEPS_S, space: 70, values: (_, splits, __, ___, everyS) => splits.map((s) => tick(s * 1000, everyS)) },
         { ...lined, size: 64, incrs: steps(this.unit), values: (_, splits) => splits.map(axis(this.unit, greatest(splits))) },
       ],
       series: [{}, ...this.data.series.map((one, at) => this.drawn(at, few))],

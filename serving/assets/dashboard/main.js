@@ -1,5 +1,6 @@
 // Opens the page that the address names. Each page is a module with TITLE and open(main).
 
+import { watchAccess } from "./access.js";
 import { el } from "./dom.js";
 import { watchConnection } from "./feed.js";
 
@@ -18,6 +19,8 @@ watchConnection((cut) => {
   if (connection.textContent !== words) connection.textContent = words;
 });
 
+watchAccess(main, document.getElementById("access"));
+
 const name = PAGES[location.pathname] ?? "now";
 try {
   const page = await import(`./pages/${name}.js`);
@@ -26,6 +29,9 @@ try {
   await page.open(main);
   main.dataset.open = name;
 } catch (error) {
-  main.append(el("p", { class: "problem", role: "alert" }, `This page could not be opened (${error.message}). Load it again; if that does not help, see the server's log.`));
-  throw error;
+  if (error.status !== 401) {
+    const told = `This page could not be opened (${error.message}). Load it again; if that does not help, see the server's log.`;
+    main.append(el("p", { class: "problem", role: "alert" }, told));
+    throw error;
+  } // else the token is asked for
 }

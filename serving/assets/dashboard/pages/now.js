@@ -1,9 +1,9 @@
 // Who is watching what, now.
 
+import { ask } from "../api.js";
 import { Chart } from "../chart.js";
 import { el, say } from "../dom.js";
-import { ask } from "../feed.js";
-import { clock, measured, titleAddress, whole } from "../format.js";
+import { clock, tenths, titleAddress, whole } from "../format.js";
 import { panel, scrolled } from "../panel.js";
 import { lines, sum } from "../series.js";
 import { bar, drawSpark, fill, spark, table } from "../table.js";
@@ -41,6 +41,7 @@ function lastHour() {
     title: "The last hour",
     question: () => HOUR,
     everyS: 15,
+    rem: 21,
     empty: "No whole minute with a viewer yet: the first one comes within a minute of the first event.",
     draw(document, body) {
       if (!chart.element.isConnected) body.append(chart.element);
@@ -84,6 +85,7 @@ function top() {
     title: "Top 10",
     question: () => "/v1/views/concurrents?top=10",
     push: true,
+    rem: 28,
     empty: NOBODY,
     draw(document, body) {
       if (!shown.element.isConnected) body.append(scrolled("Top 10", shown.element));
@@ -140,8 +142,8 @@ function trending() {
   const columns = [
     { label: "title", heading: true, href: (row) => titleAddress(row.title), value: (row) => row.title },
     { label: "plays", numeric: true, value: (row) => whole(row.plays) },
-    { label: "expected", numeric: true, value: (row) => measured(row.expected) },
-    { label: "score", numeric: true, value: (row) => `× ${measured(row.score)}` },
+    { label: "expected", numeric: true, value: (row) => tenths(row.expected) },
+    { label: "score", numeric: true, value: (row) => `× ${tenths(row.score)}` },
     { label: "against", node: bar, refresh: (made, row) => fill(made, row.plays / row.most, row.expected / row.most) },
   ];
   const shown = table("Titles that are played more than their own past leads to expect", columns, (row) => row.title);
@@ -150,6 +152,7 @@ function trending() {
     title: "Trending",
     lead: "plays in the last five minutes against what a title's own past leads to expect (the mark)",
     question: () => "/v1/views/trending?top=10", // of all titles, which is much to read: not pushed
+    rem: 34,
     empty: "Nothing was played in the last five minutes.",
     draw(document, body) {
       if (!shown.element.isConnected) body.append(span, scrolled("Trending", shown.element));
