@@ -33,7 +33,13 @@ from tests.browser.browser import Visitor, most_watched, visiting
 from topologies.errors import MarqueeError
 
 WORKERS: Final = 2
-PATHS: Final = {"now": "/", "title": "/title?title={title}", "quality": "/quality", "pipeline": "/pipeline", "explore": "/explore?view=sessions"}
+PATHS: Final = {
+    "now": "/",
+    "title": "/title?title={title}",
+    "quality": "/quality",
+    "pipeline": "/pipeline",
+    "explore": "/explore?view=sessions",
+}
 WATCH: Final = """
 (() => {
   const moments = (window.moments = { shift: 0 });

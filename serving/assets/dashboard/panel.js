@@ -97,6 +97,7 @@ export class Standing {
     this.details = el("details", { class: "notes", hidden: true }, this.summary, this.notes);
     this.element = el("div", { class: "standing" }, el("p", {}, this.chip, this.worth, this.none, this.answered), this.details);
     this.told = null;
+    this.stillMs = null; // since when what it shows stands still, though it is asked
     standings.add(this);
   }
 
@@ -122,6 +123,7 @@ export class Standing {
     const behindS = lagS === null ? null : lagS + sinceS;
     const allowedS = { live: STALE_S, polling: STALE_S + everyS }[state] ?? Infinity; // between two askings nothing can be heard
     const shown = !document?.final && behindS !== null && behindS > allowedS ? "stale" : state;
+    this.stillMs = shown === "stale" ? document.as_of_ms : null;
     mark(this.chip, "data-state", shown);
     say(this.chip, STATES[shown]);
     const answer = document?.complete === undefined ? null : document; // a status is worth what its sources are
@@ -142,7 +144,18 @@ export class Standing {
 }
 
 const standings = new Set();
-setInterval(() => standings.forEach((one) => (one.element.isConnected ? one.tick() : standings.delete(one))), 1000);
+const watchers = new Set();
+
+setInterval(() => {
+  standings.forEach((one) => (one.element.isConnected ? one.tick() : standings.delete(one)));
+  const since = [...standings].map((one) => one.stillMs).filter((ms) => ms !== null);
+  for (const heard of watchers) heard(since.length ? Math.min(...since) : null);
+}, 1000);
+
+/** Calls heard(epoch ms or null) every second: since when numbers of the page stand still, if any do. */
+export function watchStandstill(heard) {
+  watchers.add(heard);
+}
 
 /** A region that may be wider than the page, and is then moved by itself, with the keyboard too. */
 export function scrolled(label, ...children) {
