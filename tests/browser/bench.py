@@ -55,7 +55,8 @@ WATCH: Final = """
     }
   };
   new MutationObserver(look).observe(document, { subtree: true, childList: true, attributes: true });
-  new PerformanceObserver((seen) => seen.getEntries().forEach((one) => (moments.shift += one.value))).observe({ type: "layout-shift", buffered: true });
+  const shifted = (seen) => seen.getEntries().forEach((one) => (moments.shift += one.value));
+  new PerformanceObserver(shifted).observe({ type: "layout-shift", buffered: true });
 })();
 """
 """Notes in the page itself when it is so; its document is not there yet when this runs. shift: the cumulative layout shift."""
