@@ -132,6 +132,8 @@ async def _open(visitor: Visitor, path: str) -> dict[str, float]:
     """Opens the page once; ms from the navigation's start, by the page's own clock."""
     page = await visitor.open(path, script=WATCH)
     await expect(page.locator("html[data-drawn]")).to_have_count(1)
+    if await page.locator(".problem").count():
+        raise MarqueeError(f"{path} shows a problem: {await page.locator('.problem').first.inner_text()}")
     moments: dict[str, float] = await page.evaluate(MOMENTS)
     await visitor.leave()
     return moments
