@@ -15,8 +15,11 @@ from playwright.async_api import Browser
 from cluster.local import LocalCluster
 from tests.browser.browser import Visitor, browsing
 from tests.conftest import apart, with_all_views
-from tests.serving.api.conftest import served
+from tests.serving.api.conftest import served, world
 from tests.serving.test_answers import Cell, World, world_of
+
+
+__all__ = ("browser", "shown", "stage", "visitor", "world")
 
 
 class Stage:
