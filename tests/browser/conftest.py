@@ -18,7 +18,6 @@ from tests.conftest import apart, with_all_views
 from tests.serving.api.conftest import served, world
 from tests.serving.test_answers import Cell, World, world_of
 
-
 __all__ = ("browser", "shown", "stage", "visitor", "world")
 
 

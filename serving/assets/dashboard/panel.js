@@ -16,16 +16,17 @@ const STATES = {
 };
 const OLD = ["waiting", "cut", "failed"]; // what is shown is of an answer before
 const OTHER_TOKEN = "Who has a token that is may forget this one, at the end of the page, and give that.";
-const NO_EVENT = ["No event yet. Start a load: ", "marquee load --rate 2000 --duration 60 --run first"];
+const LOAD = "marquee load --rate 2000 --duration 60 --run first";
 
 /**
  * A panel and its feed, begun: { section, feed }.
  *
  * question() → address; push, everyS as a Feed has them; lead: words under the heading; wide: over all columns; rem: about how high it will
  * be, so that what stands below need not move when the first answer comes.
- * draw(document, body): brings the body up to date. empty: what to say, when there is no cell, to someone who expects some.
+ * draw(document, body): brings the body up to date. empty: what to say, when there is no cell, to someone who expects some; started: and how to start
+ * a load.
  */
-export function panel({ title, question, draw, push = false, everyS = 5, lead = null, wide = false, rem = 0, empty = "There is nothing to show." }) {
+export function panel({ title, question, draw, push = false, everyS = 5, lead = null, wide = false, rem = 0, empty = "There is nothing to show.", started = false }) {
   const id = newId("panel");
   const body = el("div", { class: "body" });
   const message = el("div", { class: "message" });
@@ -49,7 +50,7 @@ export function panel({ title, question, draw, push = false, everyS = 5, lead = 
       standing.show(told);
       const nothing = (document?.cells ?? document?.titles)?.length === 0;
       body.hidden = document === null || nothing;
-      sayMessage(message, told, nothing, everyS, empty);
+      sayMessage(message, told, nothing, { everyS, empty, started });
       if (document !== null && !nothing) draw(document, body);
     },
     { push, everyS },
@@ -58,7 +59,7 @@ export function panel({ title, question, draw, push = false, everyS = 5, lead = 
   return { section, feed };
 }
 
-function sayMessage(message, told, nothing, everyS, empty) {
+function sayMessage(message, told, nothing, { everyS, empty, started }) {
   const { document, problem, state } = told;
   if (problem !== null) {
     const again = problem.passing ? ` Trying again every ${everyS} s.` : problem.status === 403 ? ` ${OTHER_TOKEN}` : "";
@@ -66,9 +67,9 @@ function sayMessage(message, told, nothing, everyS, empty) {
   } else if (document === null) {
     put(message, "waiting", state === "cut" ? "The server is not reached. Is `marquee up` or `marquee serve` running?" : "Waiting for the first answer …");
   } else if (nothing && document.as_of_ms === null) {
-    put(message, "empty", ...NO_EVENT);
+    put(message, "empty", "No event yet. Start a load: ", LOAD);
   } else if (nothing) {
-    put(message, "empty", empty);
+    put(message, "empty", empty, started ? LOAD : null);
   } else {
     put(message, "", "");
   }

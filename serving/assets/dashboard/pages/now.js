@@ -13,6 +13,7 @@ export const TITLE = "Now";
 const HOUR = "/v1/views/concurrents?window=minute"; // the last sixty of them
 const SPARKS_S = 60;
 const NOBODY = "Nobody is watching now. A viewer counts for 30 s behind the last event.";
+const START = `${NOBODY} To have some: `;
 
 /** Puts the page's panels into `main`. */
 export function open(main) {
@@ -26,7 +27,8 @@ function watching() {
     lead: "sessions starting, playing or stalled",
     question: () => "/v1/views/concurrents",
     push: true,
-    empty: NOBODY,
+    empty: START,
+    started: true,
     draw(document, body) {
       if (!number.isConnected) body.append(number);
       say(number, whole(document.cells[0].viewers));
