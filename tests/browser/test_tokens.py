@@ -74,7 +74,7 @@ async def test_a_token_opens_every_page_and_stands_nowhere_else(
         await panel(page, "watch_time").get_by_role("link", name="CSV").click()
     fetched = await coming.value
     assert fetched.suggested_filename == "watch_time.csv"
-    assert "eu,5000,1,1" in (await asyncio.to_thread((await fetched.path()).read_text)).splitlines()
+    assert ",eu,5000,1,1\n" in await asyncio.to_thread((await fetched.path()).read_text)
     await page.get_by_role("button", name="Forget the token").click()
     await expect(page.get_by_label("Token", exact=True)).to_be_visible()
     assert await page.evaluate("() => sessionStorage.length") == 0
@@ -84,13 +84,13 @@ async def test_a_token_opens_every_page_and_stands_nowhere_else(
 
 
 async def test_what_a_token_is_not_for_is_said_and_the_rest_goes_on(tokens: Tokens, closed: httpx.Client, browser: Browser) -> None:
+    (_, other), (identity, text) = made(tokens, "write"), made(tokens, "read")
     visitor = Visitor(browser, str(closed.base_url))
     page = await visitor.open("/explore?view=concurrents")
     await give(page, "mq_000000000000_" + "x" * 43)
     await expect(page.get_by_role("alert")).to_have_text("This token is not known here, or it has been revoked.")
-    await give(page, made(tokens, "write")[1])
+    await give(page, other)
     await expect(page.get_by_role("alert")).to_contain_text("is not for read")
-    identity, text = made(tokens, "read")
     await give(page, text)
     await expect(panel(page, "concurrents")).to_be_visible()
     await page.goto("/pipeline")
