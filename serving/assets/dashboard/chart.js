@@ -34,7 +34,7 @@ export class Chart {
   /** data: { x: seconds[], series: [{ label, values }] } */
   update(data) {
     this.data = data;
-    const shape = JSON.stringify([data.series.map((one) => one.label), data.x.length < 2]);
+    const shape = JSON.stringify([data.series.map((one) => [one.label, alone(one.values)]), data.x.length < 2]);
     if (this.plot === null || shape !== this.shape) {
       this.shape = shape;
       this.rebuild();
@@ -75,6 +75,7 @@ export class Chart {
     return {
       width,
       height: this.height,
+      padding: [null, 32, null, null], // half of the last instant's words
       legend: { show: false },
       cursor: { drag: { x: false, y: false } },
       scales: { x: { range: (_, from, to) => this.span(from, to) }, y: { range: (_, from, to) => [Math.min(0, from ?? 0), to > 0 ? to * 1.05 : 1] } },
@@ -96,7 +97,7 @@ export class Chart {
 
   drawn(at, few) {
     const stroke = colour(`series-${(at % COLOURS) + 1}`);
-    const shared = { stroke, width: 2, dash: DASHES[at % COLOURS], points: { show: few && !this.bars, size: 5, fill: stroke } };
+    const shared = { stroke, width: 2, dash: DASHES[at % COLOURS], points: { show: (few || alone(this.data.series[at].values)) && !this.bars, size: 5, fill: stroke } };
     return this.bars ? { ...shared, fill: stroke, paths: window.uPlot.paths.bars({ size: [0.7, 60] }) } : shared;
   }
 
@@ -140,6 +141,11 @@ export class Chart {
     this.held.replaceChildren(region);
     region.scrollTop = top;
   }
+}
+
+/** Whether there is one number only, through which no line goes. */
+function alone(values) {
+  return values.filter((value) => value !== null && value !== undefined).length === 1;
 }
 
 function entry(one) {
