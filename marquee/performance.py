@@ -73,8 +73,7 @@ BARS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "push": ("a change seen by 1,000 subscribers", ("p50_ms", "p99_ms", "max_ms", "answers_per_subscriber", "errors", "cpu_s")),
     "pages": (
-        "a page is opened by a browser that has nothing of it: ms until every panel shows an answer, and until all is drawn; a worker is "
-        "killed: s until Pipeline says silent, and gone",
+        "a page in a browser that has nothing of it: ms until all panels show answers, and all is drawn; a killed worker: s until it is shown",
         ("answered_ms", "drawn_ms", "silent_s", "gone_s"),
     ),
     "memory-rate-50000-minutes-30-format-arrow-no-audit": (
