@@ -73,7 +73,7 @@ BARS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "push": ("a change seen by 1,000 subscribers", ("p50_ms", "p99_ms", "max_ms", "answers_per_subscriber", "errors", "cpu_s")),
     "pages": (
-        "a page in a browser that has nothing of it: ms until all panels show answers, and all is drawn; a killed worker: s until it is shown",
+        "a page in a browser that has nothing of it: ms until all panels have answers, and all is drawn; a killed worker: s until shown",
         ("answered_ms", "drawn_ms", "silent_s", "gone_s"),
     ),
     "memory-rate-50000-minutes-30-format-arrow-no-audit": (
