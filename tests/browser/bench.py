@@ -21,6 +21,7 @@ import click
 import httpx
 from playwright.async_api import expect
 
+from cluster.process import wait_until
 from cluster.supervisor import Workers
 from loadgen.load import LoadOptions, run_load, shape_of
 from marquee.arena import arena, cluster_option, show
@@ -33,6 +34,8 @@ from tests.browser.browser import Visitor, most_watched, visiting
 from topologies.errors import MarqueeError
 
 WORKERS: Final = 2
+LOAD_S: Final = 900.0
+"""Longer than all of it takes: a load is planned before it begins, which takes the longer the more it is."""
 PATHS: Final = {
     "now": "/",
     "title": "/title?title={title}",
@@ -84,7 +87,7 @@ CHIPS: Final = """
 @json_option
 def pages(rate: float, loads: int, kills: int, given: bool, as_json: bool) -> None:
     """Open every page again and again, each time in a context that has nothing cached; then kill a worker by SIGKILL under an open page."""
-    load = LoadOptions(rate=rate, duration_s=3_600.0, run="pages")
+    load = LoadOptions(rate=rate, duration_s=LOAD_S, run="pages")
     shape_of(load)
     settings = Invocation().settings
     everything = replace(settings, worker=replace(settings.worker, views=()))
@@ -94,6 +97,8 @@ def pages(rate: float, loads: int, kills: int, given: bool, as_json: bool) -> No
         with Door(running, directory / "api", "api") as api, ThreadPoolExecutor(1) as driver:
             driven = driver.submit(run_load, running, load, lambda _: None, lambda: bool(enough))
             try:
+                if not wait_until(lambda: watched(api.url), 10 * SETTLE_S, every_s=1.0):
+                    raise MarqueeError("nobody watches anything: the load has not begun")
                 time.sleep(SETTLE_S)
                 measured = asyncio.run(_measured(api.url, workers, loads, kills))
             finally:
@@ -121,6 +126,11 @@ async def _measured(address: str, workers: Workers, loads: int, kills: int) -> d
         "layout_shift": {name: round(max(one["shift"] for one in found), 4) for name, found in opened.items()},
         **{f"{state}_s": summary([one[state] for one in shown], 2) for state in ("silent", "gone")},
     }
+
+
+def watched(address: str) -> bool:
+    """Whether anybody watches anything."""
+    return bool(httpx.get(f"{address}/v1/views/concurrents", params={"top": 1}, timeout=30).json()["cells"])
 
 
 def summary(values: Sequence[float], digits: int = 0) -> dict[str, float]:
