@@ -87,7 +87,7 @@ CHIPS: Final = """
 @json_option
 def pages(rate: float, loads: int, kills: int, given: bool, as_json: bool) -> None:
     """Open every page again and again, each time in a context that has nothing cached; then kill a worker by SIGKILL under an open page."""
-    load = LoadOptions(rate=rate, duration_s=LOAD_S, run="pages")
+    load = LoadOptions(rate=rate, duration_s=LOAD_S)
     shape_of(load)
     settings = Invocation().settings
     everything = replace(settings, worker=replace(settings.worker, views=()))
@@ -97,8 +97,10 @@ def pages(rate: float, loads: int, kills: int, given: bool, as_json: bool) -> No
         with Door(running, directory / "api", "api") as api, ThreadPoolExecutor(1) as driver:
             driven = driver.submit(run_load, running, load, lambda _: None, lambda: bool(enough))
             try:
-                if not wait_until(lambda: watched(api.url), 10 * SETTLE_S, every_s=1.0):
+                if not wait_until(lambda: driven.done() or watched(api.url), 10 * SETTLE_S, every_s=1.0):
                     raise MarqueeError("nobody watches anything: the load has not begun")
+                if driven.done():
+                    raise MarqueeError("the load ended before anything was measured") from driven.exception()
                 time.sleep(SETTLE_S)
                 measured = asyncio.run(_measured(api.url, workers, loads, kills))
             finally:
