@@ -131,8 +131,8 @@ async def _measured(address: str, workers: Workers, loads: int, kills: int) -> d
 
 
 def watched(address: str) -> bool:
-    """Whether anybody watches anything."""
-    return bool(httpx.get(f"{address}/v1/views/concurrents", params={"top": 1}, timeout=30).json()["cells"])
+    """Whether somebody watched something in a whole minute: then there is something to draw."""
+    return bool(httpx.get(f"{address}/v1/views/concurrents", params={"window": "minute"}, timeout=30).json()["cells"])
 
 
 def summary(values: Sequence[float], digits: int = 0) -> dict[str, float]:

@@ -102,18 +102,22 @@ class Sparks {
   constructor() {
     this.wanted = [];
     this.known = new Map();
+    this.places = new Map(); // where each was drawn last
     this.asking = false;
   }
 
   want(titles) {
     this.wanted = titles;
-    for (const title of this.known.keys()) if (!titles.includes(title)) this.known.delete(title);
+    for (const kept of [this.known, this.places]) for (const title of kept.keys()) if (!titles.includes(title)) kept.delete(title);
     this.go();
   }
 
   draw(made, title) {
-    const values = this.known.get(title)?.values;
-    if (values?.length) drawSpark(made, values, `${title} in the last hour: up to ${whole(Math.max(...values))} viewers`);
+    this.places.set(title, made);
+    const values = this.known.get(title)?.values ?? null;
+    if (values === null) return; // no answer yet
+    const said = values.length ? `up to ${whole(Math.max(...values))} viewers` : "no whole minute yet";
+    drawSpark(made, values, `${title} in the last hour: ${said}`);
   }
 
   async go() {
@@ -121,11 +125,13 @@ class Sparks {
     this.asking = true;
     try {
       for (let title = this.next(); title !== undefined; title = this.next()) {
-        this.known.set(title, { at: performance.now(), values: this.known.get(title)?.values ?? [] });
+        this.known.set(title, { at: performance.now(), values: this.known.get(title)?.values ?? null });
         const document = await ask(`${HOUR}&${new URLSearchParams({ title })}`);
         const [series] = document.cells.length ? lines(document, ["viewers"], { fixed: ["title"] }).series : [];
         const values = (series?.values ?? []).map((value) => value ?? 0);
-        if (this.known.has(title)) this.known.get(title).values = values;
+        if (!this.known.has(title)) continue; // it is wanted no longer
+        this.known.get(title).values = values;
+        this.draw(this.places.get(title), title);
       }
     } catch {
       // the panel beside it says what is away; a sparkline waits for its next turn
