@@ -72,6 +72,10 @@ BARS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ("redis", "cassandra", "top", "series_cold", "series_warm", "throughput", "cells", "errors"),
     ),
     "push": ("a change seen by 1,000 subscribers", ("p50_ms", "p99_ms", "max_ms", "answers_per_subscriber", "errors", "cpu_s")),
+    "pages": (
+        "a page in a browser that has nothing of it: ms until all panels have answers, and all is drawn; a killed worker: s until shown",
+        ("answered_ms", "drawn_ms", "silent_s", "gone_s"),
+    ),
     "memory-rate-50000-minutes-30-format-arrow-no-audit": (
         "memory over 30 minutes at 50,000 events/s",
         ("rss_mb", "max_mb", "end_mb", "slope_mb_per_hour", "flat", "late_sends"),
@@ -80,7 +84,7 @@ BARS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
 _STORED: Final = {"bytes_a_cell": "bytes a cell", "cassandra_cells_per_s": "cells/s, Cassandra", "redis_cells_per_s": "cells/s, Redis"}
 _INNER: Final = (
     "write_s", "restore_s", "bytes", "pause_ms", "cpu_s", "p50_ms", "p99_ms", "at_store_p50_ms", "at_store_p99_ms",
-    "requests_per_core_second",
+    "requests_per_core_second", "median", "max",
 )  # fmt: skip
 """What is shown of a figure that is several."""
 

@@ -6,9 +6,9 @@ So no test meets what another one wrote.
 from __future__ import annotations
 
 import dataclasses
-import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,8 +27,6 @@ REPOSITORY = Path(__file__).parent.parent
 examples.register_profile("patient", examples(), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 examples.load_profile("patient")
 
-collect_ignore = [] if "MARQUEE_BROWSER" in os.environ else ["browser"]
-"""scripts/test-browser sets it."""
 FEW_VIEWS = ("concurrents", "watch_time")
 """What workers of tests compute where the test is not of the other views: those take time, and find nothing more."""
 
@@ -90,12 +88,17 @@ def keyspaces(cluster: LocalCluster) -> Iterator[Session]:
 
 
 @pytest.fixture
-def settings(cluster: LocalCluster, keyspaces: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    """The cluster's settings with topics, group, keyspace, prefix and directory that only this test has. Its keyspaces go with it: each has
-    some thirty tables, all of which every driver reads when it connects."""
-    monkeypatch.setattr("connectors.kafka.ANSWER_S", 60.0)  # the broker is there, and may be busy
+def settings(cluster: LocalCluster, keyspaces: Session, tmp_path: Path) -> Iterator[Settings]:
+    """The cluster's settings, with names and a directory that only this test has."""
+    with apart(cluster.settings, keyspaces, tmp_path / "var") as own:
+        yield own
+
+
+@contextmanager
+def apart(given: Settings, keyspaces: Session, directory: Path) -> Iterator[Settings]:
+    """These settings with topics, group, keyspace and prefix that nobody else has, in a directory of their own. Their keyspaces go at the
+    end: each has some thirty tables, all of which every driver reads when it connects."""
     mark = uuid.uuid4().hex[:12]
-    given = cluster.settings
     kafka = dataclasses.replace(
         given.kafka,
         topics=(f"viewing-events-{mark}",),
@@ -104,13 +107,15 @@ def settings(cluster: LocalCluster, keyspaces: Session, tmp_path: Path, monkeypa
         late_topic=f"viewing-events-{mark}.late",
         group=f"marquee-{mark}",
     )
-    yield dataclasses.replace(
-        given,
-        kafka=kafka,
-        redis=dataclasses.replace(given.redis, prefix=f"mq-{mark}:"),
-        cassandra=dataclasses.replace(given.cassandra, keyspace=f"marquee_{mark}"),
-        local=dataclasses.replace(given.local, directory=str(tmp_path / "var")),
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("connectors.kafka.ANSWER_S", 60.0)  # the broker is there, and may be busy
+        yield dataclasses.replace(
+            given,
+            kafka=kafka,
+            redis=dataclasses.replace(given.redis, prefix=f"mq-{mark}:"),
+            cassandra=dataclasses.replace(given.cassandra, keyspace=f"marquee_{mark}"),
+            local=dataclasses.replace(given.local, directory=str(directory)),
+        )
     assert wait_until(lambda: dropped(keyspaces, f"marquee_{mark}"), 300)
 
 
@@ -128,4 +133,9 @@ def dropped(session: Session, stem: str) -> bool:
 @pytest.fixture
 def all_views(settings: Settings) -> Settings:
     """The test's settings, of workers that compute every view."""
+    return with_all_views(settings)
+
+
+def with_all_views(settings: Settings) -> Settings:
+    """Those of workers that compute every view."""
     return dataclasses.replace(settings, worker=dataclasses.replace(settings.worker, views=()))

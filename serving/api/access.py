@@ -48,9 +48,9 @@ class Caller:
     token: Token | None = None
 
 
-def needs_token(api: ApiSettings) -> bool:
-    """Whether requests without a token are refused."""
-    return api.access == "tokens" or (api.access == "loopback" and not _is_loopback(api.http_host))
+def access_here(api: ApiSettings) -> str:
+    """`tokens` where requests without one are refused; else why they are not: `open`, or `loopback`."""
+    return "tokens" if api.access == "loopback" and not _is_loopback(api.http_host) else api.access
 
 
 def _is_loopback(host: str) -> bool:
@@ -68,7 +68,8 @@ class Gate:
         self._settings = settings
         self._session = session
         self._clock = clock
-        self.needed = needs_token(settings.api)
+        self.access = access_here(settings.api)
+        self.needed = self.access == "tokens"
         self._tokens: Mapping[str, Token] | None = None
         self._read_s = -STALE_S
         self._tried_s = -STALE_S

@@ -1,6 +1,7 @@
 """The dashboard's pages and the files of serving/assets, as browsers ask for them: each read and compressed once, then given by its tag.
 
-All pages are one document: its script opens the one that the address names. It may load nothing but what this process serves.
+All pages are one document, which is told who may ask here and which modules the page at its address is made of: its script opens that
+page. It may load nothing but what this process serves.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from string import Template
 from typing import Any, Final
 
 from litestar import HttpMethod, Request, Response, route
@@ -20,7 +22,14 @@ from serving.api.tags import matches
 from serving.refusals import NotThere
 
 ASSETS: Final = Path(__file__).parents[1] / "assets"
-PAGES: Final = ("/", "/title", "/quality", "/pipeline", "/explore")
+PAGES: Final = {
+    "/": ("now",),
+    "/title": ("title",),
+    "/quality": ("quality",),
+    "/pipeline": ("pipeline",),
+    "/explore": ("explore", "explore_form"),
+}
+"""By address, the modules of dashboard/pages that the page is made of: they are fetched beside the script that opens it, not behind."""
 MEDIA_TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -56,16 +65,28 @@ def asset(name: str) -> Asset:
     found = _files().get(name)
     if found is None:
         raise NotThere("there is no such file; the dashboard is at /, the API's description at /docs")
-    body = found.read_bytes()
+    return _packed(found.read_bytes(), MEDIA_TYPES.get(found.suffix, PLAIN))
+
+
+@cache
+def page(path: str, access: str) -> Asset:
+    """The document of one of PAGES. access: who may ask here (serving.api.access.access_here)."""
+    preloads = "\n  ".join(f'<link rel="modulepreload" href="/assets/dashboard/pages/{name}.js">' for name in PAGES[path])
+    text = Template(asset("dashboard/index.html").body.decode()).substitute(access=access, preloads=preloads)
+    return _packed(text.encode(), MEDIA_TYPES[".html"])
+
+
+def _packed(body: bytes, media_type: str) -> Asset:
     packed = gzip.compress(body, mtime=0)
     tag = f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
-    return Asset(body, packed if len(packed) < len(body) else None, tag, MEDIA_TYPES.get(found.suffix, PLAIN))
+    return Asset(body, packed if len(packed) < len(body) else None, tag, media_type)
 
 
 @route(list(PAGES), http_method=(HttpMethod.GET, HttpMethod.HEAD), include_in_schema=False)
 async def dashboard(request: Request[Any, Any, Any]) -> Response[bytes]:
     """A page of the dashboard."""
-    return _given(request, asset("dashboard/index.html"), {"Content-Security-Policy": POLICY, **GUARDS})
+    path = request.url.path.rstrip("/") or "/"
+    return _given(request, page(path, request.app.state.gate.access), {"Content-Security-Policy": POLICY, **GUARDS})
 
 
 @route("/assets/{path:path}", http_method=(HttpMethod.GET, HttpMethod.HEAD), include_in_schema=False)

@@ -8,25 +8,13 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-import httpx
 from playwright.async_api import Page, expect
 
-from tests.browser.browser import PHONE, drawn, visiting
+from tests.browser.browser import PHONE, drawn, most_watched, visiting
 
 WATCHED_MS: Final = 20_000
 """A page is looked at for so long before its picture is taken: what it draws while it is open has come about."""
 STARTUP: Final = "/explore?view=quality&by=cdn&window=minute&last=1h&show=chart&measure=startup_p95"
-
-
-def most_watched(address: str) -> str:
-    """The title with the most viewers. Fails when nobody watches anything: then there is nothing to picture."""
-    cells = httpx.get(f"{address}/v1/views/concurrents", params={"top": 1}, timeout=30).json()["cells"]
-    if not cells:
-        sys.exit(
-            "screenshots: nobody is watching; start `marquee load --rate 2000 --duration 600 --run pictures` and come back in a few minutes"
-        )
-    title: str = cells[0]["title"]
-    return title
 
 
 async def take(address: str, directory: Path) -> None:

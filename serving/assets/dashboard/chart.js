@@ -13,15 +13,16 @@ const FONT = "12px system-ui, sans-serif";
 
 /** A chart: put `element` on the page, then bring it up to date with `update`. */
 export class Chart {
-  /** unit: of all its values. bars: for what is counted in a window, lines else. */
-  constructor({ label, unit = "", bars = false, height = 200, seconds = false }) {
+  /** unit: of all its values. bars: for what is counted in a window, lines else. headed: its label stands over it. */
+  constructor({ label, unit = "", bars = false, height = 200, seconds = false, headed = false }) {
     Object.assign(this, { label, unit, bars, height, seconds });
     this.plotted = el("div", { class: "plot", role: "img" });
     this.legend = el("ul", { class: "legend", "aria-hidden": "true" });
     this.readout = el("p", { class: "readout" });
     this.held = el("div", {});
     this.rows = el("details", { class: "rows" }, el("summary", {}, `Table: ${label.toLowerCase()}`), this.held);
-    this.element = el("figure", { class: "chart" }, this.plotted, this.legend, this.readout, this.rows);
+    const caption = headed ? el("figcaption", {}, label) : null;
+    this.element = el("figure", { class: "chart" }, caption, this.plotted, this.legend, this.readout, this.rows);
     this.data = null;
     this.plot = null;
     this.shape = "";
@@ -33,7 +34,7 @@ export class Chart {
   /** data: { x: seconds[], series: [{ label, values }] } */
   update(data) {
     this.data = data;
-    const shape = JSON.stringify([data.series.map((one) => one.label), data.x.length < 2]);
+    const shape = JSON.stringify([data.series.map((one) => [one.label, alone(one.values)]), data.x.length < 2]);
     if (this.plot === null || shape !== this.shape) {
       this.shape = shape;
       this.rebuild();
@@ -74,11 +75,12 @@ export class Chart {
     return {
       width,
       height: this.height,
+      padding: [null, 32, null, null], // half of the last instant's words
       legend: { show: false },
       cursor: { drag: { x: false, y: false } },
       scales: { x: { range: (_, from, to) => this.span(from, to) }, y: { range: (_, from, to) => [Math.min(0, from ?? 0), to > 0 ? to * 1.05 : 1] } },
       axes: [
-        { ...lined, incrs: STEPS_S, space: 70, values: (_, splits, __, ___, everyS) => splits.map((s) => tick(s * 1000, everyS)) },
+        { ...lined, size: 32, incrs: STEPS_S, space: 70, values: (_, splits, __, ___, everyS) => splits.map((s) => tick(s * 1000, everyS)) },
         { ...lined, size: 64, incrs: steps(this.unit), values: (_, splits) => splits.map(axis(this.unit, greatest(splits))) },
       ],
       series: [{}, ...this.data.series.map((one, at) => this.drawn(at, few))],
@@ -95,7 +97,7 @@ export class Chart {
 
   drawn(at, few) {
     const stroke = colour(`series-${(at % COLOURS) + 1}`);
-    const shared = { stroke, width: 2, dash: DASHES[at % COLOURS], points: { show: few && !this.bars, size: 5, fill: stroke } };
+    const shared = { stroke, width: 2, dash: DASHES[at % COLOURS], points: { show: (few || alone(this.data.series[at].values)) && !this.bars, size: 5, fill: stroke } };
     return this.bars ? { ...shared, fill: stroke, paths: window.uPlot.paths.bars({ size: [0.7, 60] }) } : shared;
   }
 
@@ -139,6 +141,11 @@ export class Chart {
     this.held.replaceChildren(region);
     region.scrollTop = top;
   }
+}
+
+/** Whether there is one number only, through which no line goes. */
+function alone(values) {
+  return values.filter((value) => value !== null && value !== undefined).length === 1;
 }
 
 function entry(one) {

@@ -1,15 +1,17 @@
 // Answers as they change. A question is pushed while one of the few streams is free, and else asked again and again.
 //
-//   waiting    no answer yet                        live      pushed: what is shown is the newest there is
+//   waiting    nothing is heard yet                 live      pushed: what is shown is the newest there is
 //   polling    asked every so often                 cut       the server is not reached; it is tried again
 //   failed     it said a problem, which is shown    paused    nobody looks at the page
 //
 // A browser keeps six connections with a host by HTTP/1.1, all its tabs together. So streams are lent, four at once, by locks that the
 // tabs share; where there are no locks (they need HTTPS or loopback) a page has two.
 
+import { ask, Problem } from "./api.js";
+import { EventStream } from "./stream.js";
+
 const STREAMS = 4;
 const STREAMS_ALONE = 2;
-const PATIENCE_MS = 20_000;
 const CUT_S = 2; // who is not reached is tried again so soon
 
 const feeds = new Set();
@@ -25,33 +27,6 @@ export function watchConnection(heard) {
 function connectionChanged() {
   const cut = [...feeds].some((feed) => feed.state === "cut");
   for (const heard of watchers) heard(cut);
-}
-
-/** One JSON document of the API. Throws a Problem when the server says one, TypeError or DOMException when it is not reached. */
-export async function ask(address, signal = AbortSignal.timeout(PATIENCE_MS)) {
-  const response = await fetch(address, { headers: { Accept: "application/json" }, cache: "no-cache", signal });
-  if (response.ok) return response.json();
-  throw await Problem.of(response);
-}
-
-/** What the server said instead of an answer: `message` tells what to do. */
-export class Problem extends Error {
-  constructor(status, title, detail) {
-    super(detail);
-    this.status = status;
-    this.title = title;
-  }
-
-  /** Of a response that is not ok. */
-  static async of(response) {
-    const said = await response.json().catch(() => ({}));
-    return new Problem(response.status, said.title ?? response.statusText, said.detail ?? `the server answered ${response.status}`);
-  }
-
-  /** Whether asking again can help: what was asked wrongly stays wrong. */
-  get passing() {
-    return this.status >= 500 || this.status === 429;
-  }
 }
 
 /**
@@ -80,8 +55,8 @@ export class Feed {
   start() {
     this.end();
     feeds.add(this);
-    if (document.hidden) this.tell("paused");
-    else this.begin();
+    this.tell(document.hidden ? "paused" : "waiting");
+    if (!document.hidden) this.begin();
     return this;
   }
 
@@ -107,27 +82,27 @@ export class Feed {
       if (round !== this.round) return free?.();
       if (free !== null) {
         this.free = free;
-        return this.listen(round);
+        return this.listen();
       }
     }
     return this.poll(round);
   }
 
-  listen(round) {
+  listen() {
     const [path, query] = this.addressOf().split("?");
-    const source = (this.source = new EventSource(`${path}/stream${query ? `?${query}` : ""}`));
-    source.addEventListener("answer", (event) => this.take("live", JSON.parse(event.data)));
-    source.addEventListener("open", () => {
-      if (this.document !== null) this.tell("live"); // nothing is told again that is still so
-    });
-    source.addEventListener("error", () => {
-      if (round !== this.round) return;
-      if (source.readyState !== EventSource.CLOSED) {
-        this.tell("cut");
-        return;
-      }
-      this.end(); // it was refused; asking tells why
-      this.poll(this.round);
+    this.source = new EventStream(`${path}/stream${query ? `?${query}` : ""}`, {
+      opened: () => {
+        if (this.document !== null) this.tell("live"); // nothing is told again that is still so
+      },
+      event: ({ name, data }) => {
+        if (name === "answer") this.take("live", JSON.parse(data));
+      },
+      lost: () => this.tell("cut"),
+      refused: (problem) => {
+        this.end();
+        if (problem.passing) this.poll(this.round); // there may be too many streams
+        else this.fail(problem);
+      },
     });
   }
 
@@ -137,16 +112,20 @@ export class Feed {
       if (round === this.round) this.take("polling", document);
     } catch (error) {
       if (round !== this.round) return;
-      if (error instanceof Problem) {
-        this.problem = error;
-        this.tell("failed");
-        if (!error.passing) return;
-      } else {
+      if (!(error instanceof Problem)) {
         this.tell("cut");
+      } else {
+        this.fail(error);
+        if (!error.passing) return;
       }
     }
     const waitS = this.state === "cut" ? Math.min(CUT_S, this.everyS) : this.everyS;
     if (round === this.round) this.timer = setTimeout(() => this.begin(), waitS * 1000);
+  }
+
+  fail(problem) {
+    this.problem = problem;
+    this.tell("failed");
   }
 
   take(state, document) {

@@ -5,11 +5,14 @@ import { el, mark, say } from "./dom.js";
 const LOCALE = "en-GB"; // that of the page's words; the zone is the viewer's
 const WHOLE = new Intl.NumberFormat(LOCALE, { maximumFractionDigits: 0 });
 const SHORT = new Intl.NumberFormat(LOCALE, { notation: "compact", maximumFractionDigits: 1 });
+const TENTHS = new Intl.NumberFormat(LOCALE, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const FINE = new Intl.NumberFormat(LOCALE, { maximumFractionDigits: 2 });
 const PERCENT = new Intl.NumberFormat(LOCALE, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const CLOCK = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 const MINUTES = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit", hour12: false });
 const DAYS = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short" });
+
+const LENGTHS = [["h", 3_600_000], ["min", 60_000], ["s", 1000], ["ms", 1]];
 
 /** What stands for a number that is not known, or that does not exist. */
 export const NONE = "–";
@@ -35,19 +38,23 @@ export function measured(value, unit = "") {
   return unit ? `${text} ${unit}` : text;
 }
 
-/** 345 ms, 12.3 s, 12 min, 1,234 h */
+/** 5.4: for what stands below others of its kind. */
+export function tenths(value) {
+  return value === null || value === undefined ? NONE : TENTHS.format(value);
+}
+
+/** 345 ms, 5.4 s, 43 s, 12 min, 1,234 h */
 export function duration(ms) {
-  if (Math.abs(ms) < 1000) return `${FINE.format(Math.round(ms))} ms`;
-  if (Math.abs(ms) < 60_000) return `${FINE.format(ms / 1000)} s`;
-  if (Math.abs(ms) < 3_600_000) return `${FINE.format(Math.round(ms / 6_000) / 10)} min`;
-  return `${Math.abs(ms) < 36_000_000 ? FINE.format(Math.round(ms / 360_000) / 10) : WHOLE.format(ms / 3_600_000)} h`;
+  const [name, length] = LENGTHS.find(([, one]) => Math.abs(ms) >= one) ?? LENGTHS.at(-1);
+  const value = ms / length;
+  return `${length > 1 && Math.abs(value) < 9.95 ? TENTHS.format(value) : WHOLE.format(value)} ${name}`;
 }
 
 /** The same for axes: one unit for all of them, chosen by the greatest. */
 export function axis(unit, greatest) {
   if (unit !== "ms" && unit !== "s") return (value) => (unit === "%" ? `${FINE.format(value)} %` : short(value));
   const inMs = unit === "ms" ? 1 : 1000;
-  const [name, length] = [["h", 3_600_000], ["min", 60_000], ["s", 1000], ["ms", 1]].find(([, ms]) => greatest * inMs >= ms) ?? ["ms", 1];
+  const [name, length] = LENGTHS.find(([, ms]) => greatest * inMs >= ms) ?? LENGTHS.at(-1);
   return (value) => `${short((value * inMs) / length)} ${name}`;
 }
 

@@ -1,7 +1,10 @@
 // Opens the page that the address names. Each page is a module with TITLE and open(main).
 
-import { el } from "./dom.js";
+import { watchAccess } from "./access.js";
+import { el, say } from "./dom.js";
 import { watchConnection } from "./feed.js";
+import { clock } from "./format.js";
+import { watchStandstill } from "./panel.js";
 
 const PAGES = { "/": "now", "/title": "title", "/quality": "quality", "/pipeline": "pipeline", "/explore": "explore" };
 
@@ -12,11 +15,25 @@ for (const link of document.querySelectorAll("nav a")) {
   if (new URL(link.href).pathname === location.pathname) link.setAttribute("aria-current", "page");
 }
 
-watchConnection((cut) => {
-  connection.classList.toggle("cut", cut);
-  const words = cut ? "Cut off from the server; trying again. What is shown is as of when it says." : "";
-  if (connection.textContent !== words) connection.textContent = words;
+let cut = false;
+let stillMs = null;
+
+function tellStanding() {
+  connection.className = cut ? "cut" : stillMs !== null ? "still" : "";
+  const still = stillMs !== null ? `The numbers stand still since ${clock(stillMs)}: not every partition is worked on. Pipeline shows which.` : "";
+  say(connection, cut ? "Cut off from the server; trying again. What is shown is as of when it says." : still);
+}
+
+watchConnection((is) => {
+  cut = is;
+  tellStanding();
 });
+watchStandstill((since) => {
+  stillMs = since;
+  tellStanding();
+});
+
+watchAccess(main, document.getElementById("access"));
 
 const name = PAGES[location.pathname] ?? "now";
 try {
@@ -26,6 +43,9 @@ try {
   await page.open(main);
   main.dataset.open = name;
 } catch (error) {
-  main.append(el("p", { class: "problem", role: "alert" }, `This page could not be opened (${error.message}). Load it again; if that does not help, see the server's log.`));
-  throw error;
+  if (error.status !== 401) {
+    const told = `This page could not be opened (${error.message}). Load it again; if that does not help, see the server's log.`;
+    main.append(el("p", { class: "problem", role: "alert" }, told));
+    throw error;
+  } // else the token is asked for
 }

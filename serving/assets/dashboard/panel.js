@@ -14,15 +14,19 @@ const STATES = {
   failed: "no answer",
   paused: "paused",
 };
-const NO_EVENT = ["No event yet. Start a load: ", "marquee load --rate 2000 --duration 60 --run first"];
+const OLD = ["waiting", "cut", "failed"]; // what is shown is of an answer before
+const OTHER_TOKEN = "Who has a token that is may forget this one, at the end of the page, and give that.";
+const LOAD = "marquee load --rate 2000 --duration 60 --run first";
 
 /**
  * A panel and its feed, begun: { section, feed }.
  *
- * question() → address; push, everyS as a Feed has them; lead: words under the heading; wide: over all columns.
- * draw(document, body): brings the body up to date. empty: what to say, when there is no cell, to someone who expects some.
+ * question() → address; push, everyS as a Feed has them; lead: words under the heading; wide: over all columns; rem: about how high it will
+ * be, so that what stands below need not move when the first answer comes.
+ * draw(document, body): brings the body up to date. empty: what to say, when there is no cell, to someone who expects some; started: and how to start
+ * a load.
  */
-export function panel({ title, question, draw, push = false, everyS = 5, lead = null, wide = false, empty = "There is nothing to show." }) {
+export function panel({ title, question, draw, push = false, everyS = 5, lead = null, wide = false, rem = 0, empty = "There is nothing to show.", started = false }) {
   const id = newId("panel");
   const body = el("div", { class: "body" });
   const message = el("div", { class: "message" });
@@ -36,15 +40,17 @@ export function panel({ title, question, draw, push = false, everyS = 5, lead = 
     body,
     standing.element,
   );
+  section.style.setProperty("--awaited", `${rem}rem`);
   const feed = new Feed(
     question,
     (told) => {
       const { document } = told;
-      section.classList.toggle("old", told.state === "cut" || told.state === "failed");
+      section.classList.toggle("old", OLD.includes(told.state));
+      section.classList.toggle("awaited", document === null && told.problem === null);
       standing.show(told);
       const nothing = (document?.cells ?? document?.titles)?.length === 0;
       body.hidden = document === null || nothing;
-      sayMessage(message, told, nothing, everyS, empty);
+      sayMessage(message, told, nothing, { everyS, empty, started });
       if (document !== null && !nothing) draw(document, body);
     },
     { push, everyS },
@@ -53,17 +59,17 @@ export function panel({ title, question, draw, push = false, everyS = 5, lead = 
   return { section, feed };
 }
 
-function sayMessage(message, told, nothing, everyS, empty) {
+function sayMessage(message, told, nothing, { everyS, empty, started }) {
   const { document, problem, state } = told;
   if (problem !== null) {
-    const again = problem.passing ? ` Trying again every ${everyS} s.` : "";
+    const again = problem.passing ? ` Trying again every ${everyS} s.` : problem.status === 403 ? ` ${OTHER_TOKEN}` : "";
     put(message, "problem", `${problem.title}: ${problem.message}${problem.message.endsWith(".") ? "" : "."}${again}`);
   } else if (document === null) {
     put(message, "waiting", state === "cut" ? "The server is not reached. Is `marquee up` or `marquee serve` running?" : "Waiting for the first answer …");
   } else if (nothing && document.as_of_ms === null) {
-    put(message, "empty", ...NO_EVENT);
+    put(message, "empty", "No event yet. Start a load: ", LOAD);
   } else if (nothing) {
-    put(message, "empty", empty);
+    put(message, "empty", empty, started ? LOAD : null);
   } else {
     put(message, "", "");
   }
@@ -86,17 +92,19 @@ export class Standing {
     this.final = el("span", {});
     this.worth = el("span", { hidden: true }, " as of ", this.asOf, this.age, " · ", this.sources, " · ", this.final);
     this.none = el("span", { hidden: true }, " no event yet");
+    this.answered = el("span", { hidden: true });
     this.notes = el("ul", {});
     this.summary = el("summary", {});
     this.details = el("details", { class: "notes", hidden: true }, this.summary, this.notes);
-    this.element = el("div", { class: "standing" }, el("p", {}, this.chip, this.worth, this.none), this.details);
+    this.element = el("div", { class: "standing" }, el("p", {}, this.chip, this.worth, this.none, this.answered), this.details);
     this.told = null;
+    this.stillMs = null; // since when what it shows stands still, though it is asked
     standings.add(this);
   }
 
   /** Of what a Feed told. */
   show(told) {
-    this.told = { state: told.state, document: told.document, at: told.at };
+    this.told = { state: told.state, document: told.document, at: told.at, everyS: told.everyS };
     const notes = told.document?.notes ?? [];
     this.details.hidden = notes.length === 0;
     say(this.summary, `${notes.length} note${notes.length === 1 ? "" : "s"}`);
@@ -110,16 +118,20 @@ export class Standing {
 
   tick() {
     if (this.told === null) return;
-    const { state, document, at } = this.told;
+    const { state, document, at, everyS } = this.told;
     const lagS = document?.lag_s ?? null;
-    const behindS = lagS === null ? null : lagS + (performance.now() - at) / 1000;
-    const going = state === "live" || state === "polling";
-    const shown = going && !document?.final && behindS !== null && behindS > STALE_S ? "stale" : state;
+    const sinceS = (performance.now() - at) / 1000;
+    const behindS = lagS === null ? null : lagS + sinceS;
+    const allowedS = { live: STALE_S, polling: STALE_S + everyS }[state] ?? Infinity; // between two askings nothing can be heard
+    const shown = !document?.final && behindS !== null && behindS > allowedS ? "stale" : state;
+    this.stillMs = shown === "stale" ? document.as_of_ms : null;
     mark(this.chip, "data-state", shown);
     say(this.chip, STATES[shown]);
     const answer = document?.complete === undefined ? null : document; // a status is worth what its sources are
     this.none.hidden = answer === null || answer.as_of_ms !== null;
     this.worth.hidden = answer === null || answer.as_of_ms === null;
+    this.answered.hidden = document === null || answer !== null;
+    if (!this.answered.hidden) say(this.answered, ` answered ${age(sinceS)} ago`);
     if (!this.worth.hidden) this.say(answer, behindS);
   }
 
@@ -133,7 +145,18 @@ export class Standing {
 }
 
 const standings = new Set();
-setInterval(() => standings.forEach((one) => (one.element.isConnected ? one.tick() : standings.delete(one))), 1000);
+const watchers = new Set();
+
+setInterval(() => {
+  standings.forEach((one) => (one.element.isConnected ? one.tick() : standings.delete(one)));
+  const since = [...standings].map((one) => one.stillMs).filter((ms) => ms !== null);
+  for (const heard of watchers) heard(since.length ? Math.min(...since) : null);
+}, 1000);
+
+/** Calls heard(epoch ms or null) every second: since when numbers of the page stand still, if any do. */
+export function watchStandstill(heard) {
+  watchers.add(heard);
+}
 
 /** A region that may be wider than the page, and is then moved by itself, with the keyboard too. */
 export function scrolled(label, ...children) {

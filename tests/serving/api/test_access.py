@@ -13,7 +13,7 @@ import pytest
 from cluster.process import wait_until
 from connectors.cassandra import close, connect
 from connectors.tokens import Tokens, make, parsed
-from serving.api.access import needs_token
+from serving.api.access import access_here
 from tests.serving.api.conftest import served
 from tests.serving.test_answers import HOUR_MS, NOON, World, watched
 from topologies.scopes import SCOPES
@@ -63,6 +63,8 @@ def test_a_token_opens_what_it_is_for_and_nothing_else(world: World, tokens: Tok
         refused = api.get(QUESTION, headers=with_token(texts["write"])).json()
         assert "is not for read" in refused["detail"]
         assert "but for write" in refused["detail"]
+        kept = api.get(QUESTION, headers=with_token(texts["read"])).headers["cache-control"]
+        assert kept.startswith("private")  # a cache between is not to give it to others
 
 
 def test_who_has_none_or_a_wrong_one_is_told_to_say_who_they_are(world: World, tokens: Tokens) -> None:
@@ -119,14 +121,15 @@ def test_on_loopback_nobody_needs_one_but_a_wrong_one_is_refused(world: World, a
 
 
 @pytest.mark.parametrize(
-    ("access", "host", "needed"),
+    ("access", "host", "here"),
     [
-        ("loopback", "127.0.0.1", False), ("loopback", "::1", False), ("loopback", "localhost", False), ("loopback", "0.0.0.0", True),
-        ("loopback", "10.0.0.5", True), ("loopback", "::", True), ("tokens", "127.0.0.1", True), ("open", "0.0.0.0", False),
+        ("loopback", "127.0.0.1", "loopback"), ("loopback", "::1", "loopback"), ("loopback", "localhost", "loopback"),
+        ("loopback", "0.0.0.0", "tokens"), ("loopback", "10.0.0.5", "tokens"), ("loopback", "::", "tokens"),
+        ("tokens", "127.0.0.1", "tokens"), ("open", "0.0.0.0", "open"),
     ],
 )  # fmt: skip
-def test_who_needs_a_token_follows_from_where_it_listens(access: str, host: str, needed: bool) -> None:
-    assert needs_token(replace(ApiSettings(), access=access, http_host=host)) is needed
+def test_who_needs_a_token_follows_from_where_it_listens(access: str, host: str, here: str) -> None:
+    assert access_here(replace(ApiSettings(), access=access, http_host=host)) == here
 
 
 def test_pages_of_others_may_ask_only_where_that_is_set(world: World) -> None:

@@ -1,8 +1,8 @@
 // Any question to any view that is declared. The form follows from /v1/views, so it has the views of others too.
 
+import { ACCESS, ask, fetched } from "../api.js";
 import { Chart } from "../chart.js";
 import { el, mark, say } from "../dom.js";
-import { ask } from "../feed.js";
 import { clock, measured, whole, words } from "../format.js";
 import { panel, scrolled } from "../panel.js";
 import { greatest, lines } from "../series.js";
@@ -86,7 +86,7 @@ class Result {
       empty: "No cell of this question. Ask for another span, or for less.",
       draw: (document, body) => this.draw(flat(document), body),
     });
-    made.section.querySelector("h2").after(links(question));
+    made.section.querySelector("h2").after(links(view, question));
     this.feed = made.feed;
     this.element = made.section;
   }
@@ -116,7 +116,7 @@ class Result {
       const columns = [
         ...named(document),
         { label: words(measure), numeric: true, value: (row) => measured(row[measure], unit) },
-        { label: "share", node: bar, refresh: (made, row) => fill(made, (row[measure] ?? 0) / row.most) },
+        { label: "against the greatest", node: bar, refresh: (made, row) => fill(made, (row[measure] ?? 0) / row.most) },
       ];
       this.bars = table(`${document.view}: ${words(measure)}`, columns, keyOf(document));
       this.drawn.replaceChildren(scrolled(document.view, this.bars.element));
@@ -136,7 +136,7 @@ class Result {
       this.draw(flat(this.feed.document), this.drawn.parentElement);
     };
     const options = measures.map((name) => el("option", { value: name, selected: name === measure }, words(name)));
-    this.which.replaceChildren(el("label", { for: "measure" }, "Draw"), el("select", { id: "measure", onchange: chosen }, ...options));
+    this.which.replaceChildren(el("span", {}, el("label", { for: "measure" }, "Draw"), el("select", { id: "measure", onchange: chosen }, ...options)));
   }
 
   refresh(document, measure) {
@@ -156,17 +156,38 @@ class Result {
   }
 }
 
-function links(question) {
+/** The answer in each form it has: as links, which where a token is needed are fetched with it. */
+function links(view, question) {
+  const told = el("span", { role: "status" });
   const formed = (form) => () => withParameter(question(), "format", form);
-  const kinds = question().startsWith("/v1/views/") ? [["JSON", question], ["CSV", formed("csv")], ["Arrow", formed("feather")]] : [["JSON", question]];
-  const made = kinds.map(([name, addressOf]) => {
-    const link = el("a", { href: addressOf(), download: name === "JSON" ? null : "" }, name);
-    link.addEventListener("click", () => mark(link, "href", addressOf())); // a span that goes on has gone on
+  const kinds = [["JSON", question, "json"], ["CSV", formed("csv"), "csv"], ["Arrow", formed("feather"), "arrow"]];
+  const made = kinds.slice(0, question().startsWith("/v1/views/") ? kinds.length : 1).map(([name, addressOf, ending]) => {
+    const file = `${view.view}.${ending}`;
+    const link = el("a", { href: addressOf(), download: ending === "json" ? null : file }, name);
+    link.addEventListener("click", (event) => {
+      mark(link, "href", addressOf()); // a span that goes on has gone on
+      if (ACCESS !== "tokens") return;
+      event.preventDefault();
+      download(link.href, file, told);
+    });
     return el("li", {}, link);
   });
-  const copied = el("span", { role: "status" });
-  const copy = el("button", { type: "button", onclick: () => copyAddress(copied) }, "Copy the link of this page");
-  return el("div", { class: "links-of" }, el("ul", { class: "spans" }, ...made), copy, copied);
+  const copy = el("button", { type: "button", onclick: () => copyAddress(told) }, "Copy the link of this page");
+  return el("div", { class: "links-of" }, el("ul", { class: "spans" }, ...made), copy, told);
+}
+
+/** A file that the browser cannot fetch by itself, since it has no token. */
+async function download(address, file, told) {
+  say(told, `Fetching ${file} …`);
+  try {
+    const body = await (await fetched(address, { accept: "*/*" })).blob();
+    const href = URL.createObjectURL(body);
+    el("a", { href, download: file }).click();
+    setTimeout(() => URL.revokeObjectURL(href), 60_000);
+    say(told, "");
+  } catch (error) {
+    say(told, `${file} was not fetched: ${error.message}.`);
+  }
 }
 
 function withParameter(address, name, value) {

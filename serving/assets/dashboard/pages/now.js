@@ -1,9 +1,9 @@
 // Who is watching what, now.
 
+import { ask } from "../api.js";
 import { Chart } from "../chart.js";
 import { el, say } from "../dom.js";
-import { ask } from "../feed.js";
-import { clock, measured, titleAddress, whole } from "../format.js";
+import { clock, tenths, titleAddress, whole } from "../format.js";
 import { panel, scrolled } from "../panel.js";
 import { lines, sum } from "../series.js";
 import { bar, drawSpark, fill, spark, table } from "../table.js";
@@ -13,6 +13,7 @@ export const TITLE = "Now";
 const HOUR = "/v1/views/concurrents?window=minute"; // the last sixty of them
 const SPARKS_S = 60;
 const NOBODY = "Nobody is watching now. A viewer counts for 30 s behind the last event.";
+const START = `${NOBODY} To have some: `;
 
 /** Puts the page's panels into `main`. */
 export function open(main) {
@@ -26,7 +27,8 @@ function watching() {
     lead: "sessions starting, playing or stalled",
     question: () => "/v1/views/concurrents",
     push: true,
-    empty: NOBODY,
+    empty: START,
+    started: true,
     draw(document, body) {
       if (!number.isConnected) body.append(number);
       say(number, whole(document.cells[0].viewers));
@@ -41,6 +43,7 @@ function lastHour() {
     title: "The last hour",
     question: () => HOUR,
     everyS: 15,
+    rem: 21,
     empty: "No whole minute with a viewer yet: the first one comes within a minute of the first event.",
     draw(document, body) {
       if (!chart.element.isConnected) body.append(chart.element);
@@ -84,6 +87,7 @@ function top() {
     title: "Top 10",
     question: () => "/v1/views/concurrents?top=10",
     push: true,
+    rem: 28,
     empty: NOBODY,
     draw(document, body) {
       if (!shown.element.isConnected) body.append(scrolled("Top 10", shown.element));
@@ -98,18 +102,22 @@ class Sparks {
   constructor() {
     this.wanted = [];
     this.known = new Map();
+    this.places = new Map(); // where each was drawn last
     this.asking = false;
   }
 
   want(titles) {
     this.wanted = titles;
-    for (const title of this.known.keys()) if (!titles.includes(title)) this.known.delete(title);
+    for (const kept of [this.known, this.places]) for (const title of kept.keys()) if (!titles.includes(title)) kept.delete(title);
     this.go();
   }
 
   draw(made, title) {
-    const values = this.known.get(title)?.values;
-    if (values?.length) drawSpark(made, values, `${title} in the last hour: up to ${whole(Math.max(...values))} viewers`);
+    this.places.set(title, made);
+    const values = this.known.get(title)?.values ?? null;
+    if (values === null) return; // no answer yet
+    const said = values.length ? `up to ${whole(Math.max(...values))} viewers` : "no whole minute yet";
+    drawSpark(made, values, `${title} in the last hour: ${said}`);
   }
 
   async go() {
@@ -117,11 +125,13 @@ class Sparks {
     this.asking = true;
     try {
       for (let title = this.next(); title !== undefined; title = this.next()) {
-        this.known.set(title, { at: performance.now(), values: this.known.get(title)?.values ?? [] });
+        this.known.set(title, { at: performance.now(), values: this.known.get(title)?.values ?? null });
         const document = await ask(`${HOUR}&${new URLSearchParams({ title })}`);
         const [series] = document.cells.length ? lines(document, ["viewers"], { fixed: ["title"] }).series : [];
         const values = (series?.values ?? []).map((value) => value ?? 0);
-        if (this.known.has(title)) this.known.get(title).values = values;
+        if (!this.known.has(title)) continue; // it is wanted no longer
+        this.known.get(title).values = values;
+        this.draw(this.places.get(title), title);
       }
     } catch {
       // the panel beside it says what is away; a sparkline waits for its next turn
@@ -140,8 +150,8 @@ function trending() {
   const columns = [
     { label: "title", heading: true, href: (row) => titleAddress(row.title), value: (row) => row.title },
     { label: "plays", numeric: true, value: (row) => whole(row.plays) },
-    { label: "expected", numeric: true, value: (row) => measured(row.expected) },
-    { label: "score", numeric: true, value: (row) => `× ${measured(row.score)}` },
+    { label: "expected", numeric: true, value: (row) => tenths(row.expected) },
+    { label: "score", numeric: true, value: (row) => `× ${tenths(row.score)}` },
     { label: "against", node: bar, refresh: (made, row) => fill(made, row.plays / row.most, row.expected / row.most) },
   ];
   const shown = table("Titles that are played more than their own past leads to expect", columns, (row) => row.title);
@@ -150,6 +160,7 @@ function trending() {
     title: "Trending",
     lead: "plays in the last five minutes against what a title's own past leads to expect (the mark)",
     question: () => "/v1/views/trending?top=10", // of all titles, which is much to read: not pushed
+    rem: 34,
     empty: "Nothing was played in the last five minutes.",
     draw(document, body) {
       if (!shown.element.isConnected) body.append(span, scrolled("Trending", shown.element));

@@ -34,6 +34,7 @@ function equation() {
     question: () => "/v1/views/accounting",
     push: true,
     wide: true,
+    rem: 20,
     empty: "No partition has been worked on yet.",
     draw(document, body) {
       if (!shown.isConnected) body.append(shown, verdict, rate.chart.element);
@@ -54,7 +55,7 @@ function balanced(counted) {
 /** Events a second, as seen from here: since the page was opened, five minutes at the most. */
 class Rate {
   constructor() {
-    this.chart = new Chart({ label: "Events a second since this page was opened", height: 140, seconds: true });
+    this.chart = new Chart({ label: "Events a second since this page was opened", height: 130, seconds: true, headed: true });
     this.x = [];
     this.values = [];
     this.last = null;
@@ -86,6 +87,7 @@ function standing() {
     question: () => "/v1/status",
     everyS: STATUS_S,
     wide: true,
+    rem: 30,
     draw(document, body) {
       if (!total.isConnected) {
         const parts = [workers.element, heading("Partitions"), scrolled("Partitions", partitions.element), heading("Servers"), scrolled("Servers", servers.element)];

@@ -88,6 +88,7 @@ function heatMap(chosen, again) {
     lead: "Choose a field to see it over time.",
     question: () => chosen.about({ by: "cdn,region", top: MOST_CELLS }),
     wide: true,
+    rem: 20,
     empty: NOTHING,
     draw(document, body) {
       const first = document.cells.find(askable); // the one with the most attempts
@@ -177,12 +178,13 @@ function level(value, least, most) {
 }
 
 function overTime(chosen) {
-  const startup = new Chart({ label: "Startup by the minute", unit: "ms" });
-  const shares = new Chart({ label: "Rebuffering and failures by the minute", unit: "%" });
+  const startup = new Chart({ label: "Startup by the minute", unit: "ms", headed: true });
+  const shares = new Chart({ label: "Rebuffering and failures by the minute", unit: "%", headed: true });
   const made = panel({
     title: "Over time",
     question: () => chosen.about(chosen.cdn === null ? { by: "cdn" } : { cdn: chosen.cdn, region: chosen.region }),
     wide: true,
+    rem: 24,
     empty: NOTHING,
     draw(document, body) {
       if (chosen.cdn === null) return; // the map chooses one

@@ -2,9 +2,9 @@
 
 import { Chart } from "../chart.js";
 import { el, keyed, mark, say } from "../dom.js";
-import { measured, titleAddress, whole } from "../format.js";
+import { measured, tenths, titleAddress, whole } from "../format.js";
 import { panel, scrolled } from "../panel.js";
-import { greatest, lines } from "../series.js";
+import { lines, sum } from "../series.js";
 import { bar, fill, table } from "../table.js";
 
 export const TITLE = "Title";
@@ -35,8 +35,7 @@ function search(title) {
   return el(
     "form",
     { class: "controls", role: "search", action: "/title", method: "get" },
-    el("label", { for: "title" }, "Title"),
-    input,
+    el("span", {}, el("label", { for: "title" }, "Title"), input),
     el("button", { type: "submit" }, "Show"),
     known,
   );
@@ -93,8 +92,8 @@ function trends(title) {
       draw(document, body) {
         if (!score.isConnected) body.append(score, told);
         const [cell] = document.cells;
-        say(score, `× ${measured(cell.score)}`);
-        say(told, `${whole(cell.plays)} plays, ${measured(cell.expected)} expected from its own past`);
+        say(score, `× ${tenths(cell.score)}`);
+        say(told, `${whole(cell.plays)} plays, ${tenths(cell.expected)} expected from its own past`);
       },
     }).section;
   });
@@ -112,6 +111,7 @@ function minutes(title, span) {
     question: () => about("concurrents", title, { window: "minute", limit: MOST_ROWS }, SPANS[span]),
     everyS: 15,
     wide: true,
+    rem: 22,
     empty: "No viewer in any whole minute of this span.",
     draw(document, body) {
       if (!chart.element.isConnected) body.append(chart.element);
@@ -128,17 +128,18 @@ function hours(title) {
       ["Time watched by the hour", ["watched_ms"], "ms"],
       ["Plays and attempts by the hour", ["plays", "attempts"], "", "lines"],
     ]),
-    ofHours(title, "audience", "Audience, last 24 hours", [["Different viewers by the hour", ["viewers"], ""]]),
     ofHours(title, "sessions", "Sessions, last 24 hours", [
       ["Sessions that are over, by the hour", ["sessions", "complete", "exits_before_start"], "", "lines"],
       ["How long they were", ["length_p50", "length_p95"], "s", "gaps"],
     ]),
+    ofHours(title, "audience", "Audience, last 24 hours", [["Different viewers by the hour", ["viewers"], ""]]),
   ];
 }
 
 function ofHours(title, view, heading, drawn) {
-  const charts = drawn.map(([label, measures, unit, kind]) => ({ chart: new Chart({ label, unit, bars: kind === undefined }), measures, gaps: kind === "gaps" }));
-  return panel({
+  const headed = drawn.length > 1;
+  const charts = drawn.map(([label, measures, unit, kind]) => ({ chart: new Chart({ label, unit, bars: kind === undefined, headed }), measures, gaps: kind === "gaps" }));
+  const made = panel({
     title: heading,
     question: () => about(view, title, { window: "hour" }, DAY_MS),
     everyS: 15,
@@ -147,7 +148,9 @@ function ofHours(title, view, heading, drawn) {
       if (!body.hasChildNodes()) body.append(...charts.map((one) => one.chart.element));
       for (const { chart, measures, gaps } of charts) chart.update(lines(document, measures, { fixed: ["title"], gaps }));
     },
-  }).section;
+  });
+  made.section.classList.add("half");
+  return made.section;
 }
 
 function regions(title) {
@@ -155,18 +158,21 @@ function regions(title) {
     { label: "region", heading: true, value: (row) => row.region || "(none)" },
     { label: "watched", numeric: true, value: (row) => measured(row.watched_ms, "ms") },
     { label: "plays", numeric: true, value: (row) => whole(row.plays) },
-    { label: "share", node: bar, refresh: (made, row) => fill(made, row.watched_ms / row.most) },
+    { label: "share", node: bar, refresh: (made, row) => fill(made, row.share) },
   ];
   const shown = table("Watched today (UTC) by region", columns, (row) => row.region);
-  return panel({
+  const made = panel({
     title: "Where, today (UTC)",
     question: () => about("watch_time", title, { by: "region", window: "day" }),
     everyS: 15,
     empty: "Not watched today.",
     draw(document, body) {
       if (!shown.element.isConnected) body.append(scrolled("Where", shown.element));
-      const most = Math.max(1, greatest(document.cells.map((cell) => cell.watched_ms)));
-      shown.update([...document.cells].sort((one, other) => other.watched_ms - one.watched_ms).map((cell) => ({ ...cell, most })));
+      const all = Math.max(1, sum(document.cells.map((cell) => cell.watched_ms)));
+      const rows = document.cells.map((cell) => ({ ...cell, share: cell.watched_ms / all }));
+      shown.update(rows.sort((one, other) => other.watched_ms - one.watched_ms));
     },
-  }).section;
+  });
+  made.section.classList.add("half");
+  return made.section;
 }
