@@ -1,6 +1,7 @@
 """The highest rate that a running system sustains: live load in steps, each judged by whether the lag grew.
 
-A rate is sustained when, over the second half of its load, Redis did not fall further behind the log, and the generator sent on time.
+A rate is sustained when, over the second half of its load, Redis did not fall further behind the log, nor was ever far behind it, and the
+generator sent on time.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ LOOKS: Final = 60
 GROWTH_S: Final = 0.25
 """Lag so much greater at the end of the load than at its middle has grown: between the two looks are 6 s, so the rate is 4 % more than
 what workers keep up with."""
+FAR_S: Final = 1.0
+"""Who is so far behind at either look has not kept up, though the lag no longer grows: what a flush costs falls as flushes come round more
+rarely, so a worker that is overloaded by a little stays where its numbers are seconds old."""
 LATE_SHARE: Final = 0.05
 """A generator that hands over more than this share of its records 100 ms late or more is at its own limit."""
 
@@ -86,7 +90,8 @@ def lag_mid_and_end_s(applied: Sequence[Course], ends: Sequence[Course], from_ms
 
 def gave_out(lag_mid_s: float, lag_end_s: float, late_share: float) -> str:
     """Who could not keep up with a step: "workers", "generator" or "" for nobody."""
-    return "workers" if lag_end_s > lag_mid_s + GROWTH_S else "generator" if late_share > LATE_SHARE else ""
+    behind = lag_end_s > lag_mid_s + GROWTH_S or max(lag_mid_s, lag_end_s) > FAR_S
+    return "workers" if behind else "generator" if late_share > LATE_SHARE else ""
 
 
 def greatest_lag_s(applied: Sequence[Course], ends: Sequence[Course], when_ms: float) -> float:

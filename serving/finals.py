@@ -55,7 +55,7 @@ def take_final(stores: Stores, known: Known, columns: Columns[Cell], sums: Sums[
         wanted.setdefault(plan.stored.pack_of(start_ms), []).append(start_ms)
     bases = Bases(known.stored, known.over, known.counted)
     digests = {pack_ms: basis.digest for pack_ms in wanted if (basis := bases.of(plan.view, plan.stored, pack_ms)) is not None}
-    found = _Rows(stores, columns, digests, listed=alone and _is_listed(plan)).read()
+    found = _Rows(stores, known, columns, digests, listed=alone and _is_listed(plan)).read()
     asked = set(starts_ms)
     for held, _ in found:
         # No window is in two of them, nor was it read before.
@@ -69,9 +69,10 @@ def take_final(stores: Stores, known: Known, columns: Columns[Cell], sums: Sums[
 class _Rows(Generic[Cell]):
     """The final rows of these spans, each with the digest of its basis, as far as a question asks for them."""
 
-    def __init__(self, stores: Stores, columns: Columns[Cell], digests: Mapping[int, str], *, listed: bool) -> None:
+    def __init__(self, stores: Stores, known: Known, columns: Columns[Cell], digests: Mapping[int, str], *, listed: bool) -> None:
         plan = columns.plan
         self._stores = stores
+        self._known = known
         self._columns = columns
         self._digests = digests
         self._listed = listed
@@ -107,13 +108,13 @@ class _Rows(Generic[Cell]):
         asked = {pack_ms for key in keys for pack_ms in self._spans[key]}
         if not asked:
             return {}
-        marks = finals.marks(plan.view, plan.stored.name, min(asked), max(asked))
+        marks = self._stores.marks(plan.view, plan.stored.name, min(asked), max(asked), self._known)
         there = {pack_ms: mark.upto for pack_ms, mark in marks.items() if pack_ms in asked and self._digests[pack_ms] == mark.basis}
         packs = list(finals.packs(plan.view, plan.stored.name, sorted(there), self._buckets))
         renewed = {pack.pack_ms for pack in packs if pack.upto > there[pack.pack_ms]}
         unmarked = asked - marks.keys()
         # Nobody makes final rows of nothing.
-        empty = unmarked - self._stores.spans(plan.view, plan.stored.name) if unmarked else unmarked
+        empty = unmarked - self._stores.spans(plan.view, plan.stored.name, self._known) if unmarked else unmarked
         whole = (there.keys() - renewed) | empty
         sums = self._columns.sums()
         for pack in packs:

@@ -6,15 +6,15 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from cassandra.cluster import Session
 
 from connectors.cassandra import close, connect
-from connectors.cassandra_finals import FinalRows
+from connectors.cassandra_finals import FinalRows, Mark
 from connectors.cassandra_reader import CellRows
 from connectors.cassandra_schema import require_schema
 from connectors.checkpoints import offsets_of
@@ -24,6 +24,7 @@ from connectors.read_through import ReadThrough
 from connectors.redis_reader import CellReader, Totals
 from connectors.source_notes import SourceNotes
 from serving.cells import Key
+from serving.histories import Histories, History
 from topologies.editions import in_edition
 from topologies.errors import ServerAway
 from topologies.settings import Settings
@@ -31,6 +32,7 @@ from topologies.sources import ALL_COUNTED, SKEW_MS, Counted, SourceStatus, fini
 from topologies.view import View, Window, parts_of
 from topologies.views import VIEWS, view_named
 
+T = TypeVar("T")
 POINTERS_S: Final = 3.0
 """A view that is switched is read where it was for so long at the most."""
 
@@ -102,17 +104,6 @@ class Known:
 
 
 @dataclass(frozen=True)
-class History:
-    """What Cassandra knows of the sources, as `Known` has it. counted: by source and table, below which offset its cells are there; None
-    when Cassandra was not asked."""
-
-    stored: Mapping[str, SourceStatus] = field(default_factory=dict)
-    ended: frozenset[str] = frozenset()
-    finished: frozenset[str] = frozenset()
-    counted: Mapping[str, Mapping[str, int]] | None = None
-
-
-@dataclass(frozen=True)
 class Answering:
     """Whose stores answer for a view, how those who wrote them declare it, and what is to be said about it (or nothing). away: that
     Cassandra did not answer when it was asked who does; empty when it did, or was not asked."""
@@ -132,19 +123,18 @@ class Stores:
         views: Iterable[View] | None = None,
         lent: Callable[[], Session] | None = None,
         clock: Callable[[], float] = time.monotonic,
-        history_s: float = 0.0,
+        histories: Histories | None = None,
         through: ReadThrough | None = None,
     ) -> None:
         """views: as who wrote the stores declares them; this version's when None. lent: gives a session with Cassandra that stays its
-        owner's; one of its own when None. clock: seconds. history_s: what Cassandra knows of the sources may be so old. through: one for
-        many of these, which stays the caller's; its own when None."""
+        owner's; one of its own when None. clock: seconds. histories: what Cassandra knows of the sources, read for many of these;
+        each question reads it when None. through: one for many of these, which stays the caller's; its own when None."""
         self.settings = settings
         self._parts = parts_of(VIEWS.values() if views is None else views)
         self._lent = lent
         self._given = through
         self._clock = clock
-        self._history_s = history_s
-        self._history: tuple[float, History] | None = None
+        self._histories = histories
         self._pointers: Mapping[str, Pointer] = {}
         self._looked_s: float | None = None
         self._untold = ""
@@ -223,7 +213,7 @@ class Stores:
             return Answering(self, view_named(name), self._untold, away)
         if opened is None:
             edition = in_edition(self.settings, pointer.edition)
-            opened = pointer, Stores(edition, (pointer.view,), lambda: self._session, self._clock, self._history_s, self.through)
+            opened = pointer, Stores(edition, (pointer.view,), lambda: self._session, self._clock, self._histories, self.through)
             self._others[name] = opened
         return Answering(opened[1], pointer.view, pointer.note, away)
 
@@ -281,14 +271,15 @@ class Stores:
         )
 
     def _asked_history(self) -> History:
-        now_s = self._clock()
-        if self._history is not None and now_s - self._history[0] < self._history_s:
-            return self._history[1]
+        if self._histories is None:
+            return self._read_history()
+        return self._histories.of(self.settings.cassandra.keyspace, self._read_history)
+
+    def _read_history(self) -> History:
         stored = self.rows.statuses()
         over, count = self._notes.over(), self.rows.count()  # after the statuses, and side by side
         ends, finishes = over()
-        self._history = now_s, History(stored, frozenset(ends), finished(stored, finishes), count())
-        return self._history[1]
+        return History(stored, frozenset(ends), finished(stored, finishes), count())
 
     def checkpoints(self, sources: Iterable[str]) -> dict[str, int]:
         """The offset of the newest checkpoint of each of these sources that has one. Raises ServerAway or StoreError."""
@@ -298,9 +289,20 @@ class Stores:
     def _notes(self) -> SourceNotes:
         return SourceNotes(self._session, self.settings.cassandra)
 
-    def spans(self, view: View, window: str) -> set[int]:
-        """Starts of the pack spans in which any source has ever had a cell. Raises ServerAway or StoreError."""
-        return set(self.rows.pack_spans(view, window))
+    def spans(self, view: View, window: str, known: Known) -> set[int]:
+        """Starts of the pack spans in which any source has a cell, as of what is known or newer. Raises ServerAway or StoreError."""
+        return self._shared("spans", view, window, (), known, lambda: set(self.rows.pack_spans(view, window)))
+
+    def marks(self, view: View, window: str, first_ms: int, last_ms: int, known: Known) -> Mapping[int, Mark]:
+        """The spans of a part that have final packs and start from `first_ms` to `last_ms`, by their start. Raises as `spans`."""
+        span = first_ms, last_ms
+        return self._shared("marks", view, window, span, known, lambda: self.finals.marks(view, window, *span))
+
+    def _shared(self, what: str, view: View, window: str, asked: tuple[int, ...], known: Known, read: Callable[[], T]) -> T:
+        if self._histories is None:
+            return read()
+        key = what, self.settings.cassandra.keyspace, view.name, view.logic_version, window, asked, known.digest
+        return self._histories.shared(key, read)
 
     @cached_property
     def finals(self) -> FinalRows:

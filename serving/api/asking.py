@@ -20,6 +20,7 @@ from cassandra.cluster import Session
 from connectors.memcached import Memcached
 from connectors.read_through import ReadThrough
 from serving.answers import Answer, ask, ask_accounting
+from serving.histories import Histories
 from serving.metrics import HISTORY, READINGS
 from serving.overview import Overview, look
 from serving.questions import Question
@@ -29,8 +30,6 @@ from serving.stores import Stores
 from topologies import accounting
 from topologies.settings import Settings
 
-HISTORY_S: Final = 0.25
-"""What Cassandra knows of the sources is asked anew after so long. What Redis knows of them is asked for each answer."""
 OVERVIEW_S: Final = 1.0
 MOST_KEPT: Final = 256
 MOST_ROWS_KEPT: Final = 10_000
@@ -58,6 +57,7 @@ class Asker:
         self._memcached = Memcached(self._settings.memcached)
         self._through = ReadThrough(self._memcached)
         self._pool = ThreadPoolExecutor(api.threads, thread_name_prefix="asking")
+        self._histories = Histories(clock)
         self._own = threading.local()
         self._opened: list[Stores | Shelves] = []
         self._under_way = 0
@@ -96,6 +96,7 @@ class Asker:
     async def close(self) -> None:
         """Ends what was opened, when the answers under way are there."""
         await asyncio.to_thread(self._pool.shutdown)
+        await asyncio.to_thread(self._histories.close)
         while self._opened:
             self._opened.pop().close()
         self._memcached.close()
@@ -142,7 +143,7 @@ class Asker:
     def _stores(self) -> Stores:
         found: Stores | None = getattr(self._own, "stores", None)
         if found is None:
-            found = self._own.stores = Stores(self._settings, lent=self._session, history_s=HISTORY_S, through=self._through)
+            found = self._own.stores = Stores(self._settings, lent=self._session, histories=self._histories, through=self._through)
             self._opened.append(found)
         return found
 
