@@ -61,7 +61,7 @@ def push(invocation: Invocation, subscribers: int, rate: float, duration_s: floa
       marquee bench push
       marquee bench push --subscribers 100 --json
     """
-    load = LoadOptions(rate=rate, duration_s=SETTLE_S + duration_s + 60.0, run="push")
+    load = LoadOptions(rate=rate, duration_s=SETTLE_S + duration_s + 60.0)
     shape_of(load)
     with arena(invocation.settings, "push", given) as (settings, directory, _), Workers(settings, 1, directory) as workers:
         workers.wait_ready(progress=say)

@@ -66,8 +66,8 @@ def query(invocation: Invocation, rate: float, load_rate: float, stored_events: 
       marquee bench query --load-rate 5000 --json
     """
     duration_s = SETTLE_S + 5 * EACH_S + 60.0
-    live = LoadOptions(rate=load_rate, duration_s=duration_s, run="query-live")
-    stored = LoadOptions(events=stored_events, backfill_s=STORED_H * 3600.0, format="arrow", run="query-stored")
+    live = LoadOptions(rate=load_rate, duration_s=duration_s)
+    stored = LoadOptions(events=stored_events, backfill_s=STORED_H * 3600.0, format="arrow")
     shape_of(live)
     shape_of(stored)
     everything = replace(invocation.settings, worker=replace(invocation.settings.worker, views=()))
