@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 
+from connectors.cassandra_finals import Mark
 from connectors.memcached import Memcached
 from connectors.read_through import ReadThrough
 from serving.answers import ask
@@ -159,7 +160,7 @@ class CatchingUp:
     def __init__(self) -> None:
         self.from_redis: list[tuple[str, int]] = []
         self.settings = Settings()
-        self.finals = SimpleNamespace(marks=lambda *_: {}, packs=lambda *_: ())
+        self.finals = SimpleNamespace(packs=lambda *_: ())
         self.rows = SimpleNamespace(packs=lambda *_: ())
         self.through = ReadThrough(Memcached(self.settings.memcached))
 
@@ -180,6 +181,9 @@ class CatchingUp:
 
     def spans(self, *_: object) -> set[int]:
         return set()
+
+    def marks(self, *_: object) -> dict[int, Mark]:
+        return {}
 
 
 def test_days_are_read_from_the_store_of_the_minutes_that_are_taken_off_them() -> None:
