@@ -6,6 +6,7 @@ So no test meets what another one wrote.
 from __future__ import annotations
 
 import dataclasses
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ REPOSITORY = Path(__file__).parent.parent
 examples.register_profile("patient", examples(), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 examples.load_profile("patient")
 
+collect_ignore = [] if "MARQUEE_BROWSER" in os.environ else ["browser"]
+"""scripts/test-browser sets it."""
 FEW_VIEWS = ("concurrents", "watch_time")
 """What workers of tests compute where the test is not of the other views: those take time, and find nothing more."""
 
