@@ -1,19 +1,30 @@
-"""What `load` and `replay` share: progress on stderr, the run's summary, the exit code."""
+"""What `load`, `replay` and `demo` share: progress on stderr, the course of the run kept, its summary, its report, the exit code."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from marquee.output import emit, instant, number, say
-from marquee.screen import Driven, Screen
+from marquee.moment import Driven
+from marquee.output import emit, instant, number
+from marquee.recording import Recorder
+from marquee.report import recorded, report
+from marquee.report_page import write_report
+from marquee.screen import Screen
+from topologies.settings import Settings
 
 if TYPE_CHECKING:
     from loadgen.crew import LoadProgress
     from loadgen.ledger import Run
 
 INTERRUPTED = 130
+FOLLOW_S: Final = 30.0
+STILL_S: Final = 5.0
+"""Workers that apply nothing for so long are not waited for."""
+LOOK_S: Final = 0.25
 
 
 def driven(progress: LoadProgress) -> Driven:
@@ -23,28 +34,72 @@ def driven(progress: LoadProgress) -> Driven:
     )
 
 
-def drive(title: str, run: Callable[[Callable[[LoadProgress], None]], Run], as_json: bool) -> int:
-    """Runs with live progress and reports the ledger: 0 all confirmed, 1 some failed, 130 stopped before its end."""
-    with Screen(title) as screen:
-        phase = ""
+def drive(
+    title: str,
+    settings: Settings,
+    name: str,
+    run: Callable[[Callable[[LoadProgress], None]], Run],
+    *,
+    progress: str = "auto",
+    file: Path | None = None,
+    as_json: bool = False,
+) -> int:
+    """Runs with live progress and reports the ledger: 0 all confirmed, 1 some failed, 130 stopped before its end.
 
-        def on_progress(progress: LoadProgress) -> None:
-            nonlocal phase
-            if progress.phase != phase and progress.phase in ("planning", "starting", "finishing"):
-                screen.say(f"{progress.phase} …")
-            phase = progress.phase
-            if progress.phase == "sending":
-                screen.show(driven(progress))
-
-        ran = run(on_progress)
+    name: the run's. file: where its report goes, into its ledger when None.
+    """
+    with Screen(title, progress) as screen:
+        with Recorder(settings, name) as recorder:
+            ran = run(_shown(screen, recorder))
+            if ran.live and ran.state == "finished":
+                follow(screen, recorder)
+        if recorder.latest is not None:
+            screen.show(recorder.latest.driven, recorder.latest)
+        file = file or ran.path / "report.html"
+        write_report(file, report(recorded(ran, recorder)))
+        if not as_json:
+            for line in [*summary(ran), f"report: {file}"]:
+                screen.say(line)
     if as_json:
-        emit({**asdict(ran), "path": str(ran.path)})
-    else:
-        for line in summary(ran):
-            say(line)
+        emit({**asdict(ran), "path": str(ran.path), "report": str(file)})
     if ran.state == "stopped":
         return INTERRUPTED
     return 0 if ran.state == "finished" and not ran.failed else 1
+
+
+def _shown(screen: Screen, recorder: Recorder) -> Callable[[LoadProgress], None]:
+    phase = ""
+
+    def on_progress(progress: LoadProgress) -> None:
+        nonlocal phase
+        if progress.phase != phase and progress.phase in ("planning", "starting", "finishing"):
+            screen.say(f"{progress.phase} …")
+        phase = progress.phase
+        if progress.phase in ("sending", "done"):
+            recorder.driven(driven(progress))
+        if progress.phase == "sending":
+            screen.show(driven(progress), recorder.latest)
+
+    return on_progress
+
+
+def follow(screen: Screen, recorder: Recorder) -> None:
+    """Looks on until Redis has all that was sent, while workers get on with it: FOLLOW_S seconds at the most, or until Ctrl-C."""
+    begun_s = moved_s = time.monotonic()
+    sent_ms, least = time.time() * 1000, float("inf")
+    try:
+        while (now := recorder.latest) is not None and now.workers and time.monotonic() - begun_s < FOLLOW_S:
+            backlog = now.backlog or 0
+            if not backlog and now.at_ms > sent_ms:
+                return
+            if backlog < least:
+                least, moved_s = backlog, time.monotonic()
+            elif time.monotonic() - moved_s > STILL_S:
+                return
+            screen.show(replace(now.driven, waiting_for=f"{number(backlog)} records to reach Redis"), now)
+            time.sleep(LOOK_S)
+    except KeyboardInterrupt:
+        return
 
 
 def summary(run: Run) -> list[str]:

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
@@ -13,6 +14,14 @@ PIPE_WIDTH = 1_000
 """Columns of a table that goes into a pipe: nothing is cut or wrapped there."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+report_option = click.option("--report", type=click.Path(path_type=Path), help="Write the report, a page with charts, to this file.")
+progress_option = click.option(
+    "--progress",
+    type=click.Choice(["auto", "lines", "json", "none"]),
+    default="auto",
+    show_default=True,
+    help="On stderr: a panel on a terminal, else lines; or a JSON object a line.",
+)
 
 
 def say(message: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from marquee.formats import format_option
 from marquee.invocation import Invocation, pass_invocation
 from marquee.numbers import FiniteRange
-from marquee.output import emit, json_option, number, say
+from marquee.output import emit, json_option, number, progress_option, report_option, say
 
 
 @click.command()
@@ -18,6 +20,8 @@ from marquee.output import emit, json_option, number, say
 @click.option("--faults", default="", help="Broken on purpose: duplicates,late=0.01,malformed,out-of-order.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="The same seed makes the same audience.")
 @click.option("--keep", is_flag=True, help="Keep the servers' data and the run's ledger.")
+@report_option
+@progress_option
 @json_option
 @pass_invocation
 def demo(
@@ -29,11 +33,13 @@ def demo(
     faults: str,
     seed: int,
     keep: bool,
+    report: Path | None,
+    progress: str,
     as_json: bool,
 ) -> int:
     """Start a cluster of its own, drive events through it, watch the views fill, audit every number, stop. Exit 0 only if exact.
 
-    It runs beside `marquee up` and other demos: own ports, own directory (var/clusters/demo-PID).
+    It runs beside `marquee up` and other demos: own ports, own directory (var/clusters/demo-PID). What it was stands in var/demo.html.
 
     \b
     Examples:
@@ -44,8 +50,8 @@ def demo(
     from marquee.demonstration import Demo, DemoOptions, natural_rate
     from marquee.screen import Screen
 
-    with Screen("marquee demo") as screen:
-        options = DemoOptions(events, workers, rate or natural_rate(events), faults, seed, keep, encoding)
+    with Screen("marquee demo", progress) as screen:
+        options = DemoOptions(events, workers, rate or natural_rate(events), faults, seed, keep, encoding, report)
         played = Demo(invocation.settings, options, screen)
         result = played.play()
     if as_json:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 import click
 
 from marquee.durations import DURATION
 from marquee.formats import format_option
 from marquee.invocation import Invocation, pass_invocation
 from marquee.numbers import FiniteRange
-from marquee.output import json_option
+from marquee.output import json_option, progress_option, report_option
 
 AMOUNT = click.IntRange(min=1)
 RATE = FiniteRange(min=0, min_open=True)
@@ -27,6 +30,8 @@ RATE = FiniteRange(min=0, min_open=True)
 @click.option("--titles", type=AMOUNT, default=18_214, show_default=True, help="Titles of the catalogue.")
 @click.option("--regions", type=AMOUNT, default=6, show_default=True, help="Regions.")
 @click.option("--vanish", type=FiniteRange(0, 1), default=0.02, show_default=True, help="Share of sessions that end without a stop.")
+@report_option
+@progress_option
 @json_option
 @pass_invocation
 def load(
@@ -43,11 +48,14 @@ def load(
     titles: int,
     regions: int,
     vanish: float,
+    report: Path | None,
+    progress: str,
     as_json: bool,
 ) -> int:
     """Drive viewing events: now and in open loop, or a past span as fast as it goes. Writes the run's ledger under var/runs.
 
     Say how much by --events, or by --duration with --rate. Ctrl-C stops in good order, with all that was sent in the ledger.
+    The run's report, one file with charts, stands beside the ledger: var/runs/RUN/report.html.
 
     \b
     Examples:
@@ -57,15 +65,17 @@ def load(
     """
     if events is None and duration_s is None and (backfill_s is None or rate is None):
         raise click.UsageError("say how much: --events N, or --duration S with --rate R")
-    from loadgen.load import LoadOptions, run_load
+    from loadgen.load import LoadOptions, run_load, run_name
     from marquee.driving import drive
 
+    name = run_name(name, "load")
     options = LoadOptions(
         events=events, duration_s=duration_s, rate=rate, backfill_s=backfill_s, format=encoding, seed=seed, run=name,
         faults=faults, processes=processes, titles=titles, regions=regions, vanish=vanish,
     )  # fmt: skip
     settings = invocation.settings
-    return drive("load", lambda on_progress: run_load(settings, options, on_progress), as_json)
+    run = partial(run_load, settings, options)
+    return drive("load", settings, name, run, progress=progress, file=report, as_json=as_json)
 
 
 COMMAND = load
