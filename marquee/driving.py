@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from marquee.moment import Driven
 from marquee.output import emit, instant, number
 from marquee.recording import Recorder
-from marquee.report import recorded, report
+from marquee.report import Recorded, accounts, recorded, report
 from marquee.report_page import write_report
 from marquee.screen import Screen
 from topologies.settings import Settings
@@ -56,9 +56,10 @@ def drive(
         if recorder.latest is not None:
             screen.show(recorder.latest.driven, recorder.latest)
         file = file or ran.path / "report.html"
-        write_report(file, report(recorded(ran, recorder)))
+        kept = recorded(ran, recorder)
+        write_report(file, report(kept))
         if not as_json:
-            for line in [*summary(ran), f"report: {file}"]:
+            for line in [*summary(ran), *accounted(kept), f"report: {file}"]:
                 screen.say(line)
     if as_json:
         emit({**asdict(ran), "path": str(ran.path), "report": str(file)})
@@ -100,6 +101,16 @@ def follow(screen: Screen, recorder: Recorder) -> None:
             time.sleep(LOOK_S)
     except KeyboardInterrupt:
         return
+
+
+def accounted(kept: Recorded) -> list[str]:
+    """The view `accounting` against what was sent, in a line; in none where no worker has counted anything."""
+    found = accounts(kept)
+    if not any(one.counted for one in found):
+        return []
+    counts = ", ".join(f"{one.name} {number(one.counted or 0)}" for one in found)
+    worths = {one.worth for one in found} - {"equal"}
+    return [f"the workers counted: {counts}: {'as sent' if not worths else '; '.join(sorted(worths))}"]
 
 
 def summary(run: Run) -> list[str]:

@@ -14,6 +14,8 @@ from marquee.output import instant, number
 from marquee.recording import Recorder
 from topologies import accounting
 
+CLASSES: Final = {"duplicates": "duplicate", "late": "late", "malformed": "dead"}
+"""What becomes of an event that is broken so; the others are applied."""
 MOST_LINES: Final = 8
 """Of a chart: as many as the page has colours."""
 
@@ -59,6 +61,7 @@ def _facts(course: Recorded) -> list[tuple[str, object]]:
         ("took", f"{seconds:,.1f} s"), ("sent late (over 100 ms)", run.late_sends), ("at worst", f"{number(run.max_lateness_ms)} ms"),
         ("freshness, median", _seconds(course.p50_ms)), ("freshness, p99", _seconds(course.p99_ms)),
         ("greatest backlog", max((moment.backlog or 0 for moment in course.moments), default=0)),
+        *((f"broken on purpose: {kind}", count) for kind, count in sorted(run.faults.items())),
         ("seed", str(run.seed)), *((name, value) for name, value in asked.items()),
     ]  # fmt: skip
 
@@ -67,17 +70,38 @@ def _seconds(value_ms: float | None) -> str:
     return "not known" if value_ms is None else f"{value_ms / 1000:.2f} s"
 
 
+@dataclass(frozen=True)
+class Account:
+    """Of one class of events: how many the generator sent, how many the view `accounting` counted meanwhile (None: not known), and what
+    that is worth: "equal", "not all is applied yet", "not known" or "differs"."""
+
+    name: str
+    sent: int
+    counted: int | None
+    worth: str
+
+
+def accounts(course: Recorded) -> list[Account]:
+    """The view's totals against the truth, class by class. They differ, too, where others have written while the run went on."""
+    last = next((moment for moment in reversed(course.moments) if moment.counted), None)
+    sent = dict.fromkeys(accounting.MEASURES, 0) | {"received": course.run.acknowledged}
+    for kind, count in course.run.faults.items():
+        if kind in CLASSES:
+            sent[CLASSES[kind]] += count
+    sent["applied"] = sent["received"] - sum(sent[name] for name in set(CLASSES.values()))
+
+    def account(name: str) -> Account:
+        counted = None if last is None else last.counted[name]
+        open_ = "not all is applied yet" if last is None or last.backlog != 0 else "differs"
+        return Account(name, sent[name], counted, "not known" if counted is None else "equal" if counted == sent[name] else open_)
+
+    return [account(name) for name in accounting.MEASURES]
+
+
 def _accounted(course: Recorded) -> dict[str, Any]:
-    """What was sent, and what the view `accounting` had counted when this was written."""
-    run, last = course.run, next((moment for moment in reversed(course.moments) if moment.counted), None)
-    sent = [["acknowledged by Kafka", run.acknowledged], *([f"of these, {kind}", count] for kind, count in sorted(run.faults.items()))]
-    counted = [] if last is None else [[f"{name} by the workers", last.counted[name]] for name in accounting.MEASURES]
-    waiting = [] if last is None or last.backlog is None else [["records that Redis lacked at the end", last.backlog]]
-    return {
-        "caption": "What became of the events",
-        "columns": [{"label": "what"}, {"label": "events", "numeric": True}],
-        "rows": [*sent, *counted, *waiting],
-    }
+    columns = [{"label": "class"}, {"label": "sent", "numeric": True}, {"label": "counted", "numeric": True}, {"label": "which is"}]
+    rows = [[one.name, one.sent, one.counted, one.worth] for one in accounts(course)]
+    return {"caption": "What became of the events", "columns": columns, "rows": rows}
 
 
 def _audited(result: AuditResult) -> dict[str, Any]:
