@@ -41,8 +41,14 @@ class Plan:
 
 
 @kernel
+def account_of(number: Any) -> Any:
+    """Whose seat a lane is: every third household watches on two screens. Of one number or of many."""
+    return number * 3 // 4
+
+
+@kernel
 def _seat(lane: Any, world: Any, number: int) -> None:
-    account = number * 3 // 4  # every third household watches on two screens
+    account = account_of(number)
     house = at(mix(world.seed) ^ np.uint64(0xACC0), account)
     lane.key = at(mix(world.seed), number)
     lane.place = pick(world.places, unit(at(house, 1)))
@@ -107,14 +113,15 @@ def _warped(world: Any, t: int) -> int:
 
 
 @kernel
-def fill(lanes: Any, world: Any, until: int, first: int, rows: Any) -> Any:
-    """The events that lanes[first:] have due before `until`, into rows. → (rows filled, lane to go on with; len(lanes) when through)."""
+def fill(lanes: Any, picks: Any, world: Any, until: int, first: int, rows: Any) -> Any:
+    """The events that lanes[picks[first:]] have due before `until`, into rows. → (rows filled, pick to go on with, or len(picks))."""
     n = 0
-    for i in range(first, len(lanes)):
+    for pick_at in range(first, len(picks)):
+        i = picks[pick_at]
         lane = lanes[i]
         while lane.phase != DONE and lane.at < until:
             if n + 2 > len(rows):
-                return n, i
+                return n, pick_at
             row = rows[n]
             if not step(lane, world, row):
                 continue
@@ -143,7 +150,7 @@ def fill(lanes: Any, world: Any, until: int, first: int, rows: Any) -> Any:
                 n += 1
             if world.live:
                 row.arrival = min(row.arrival, world.span_ms)
-    return n, len(lanes)
+    return n, len(picks)
 
 
 def horizon(world: World, until: int) -> int:

@@ -1,13 +1,14 @@
 """The audited run's records: counted by class while the sources are recounted, then compared with its ledger.
 
-The ledger can only be compared when all the run's records have been recounted: while it runs, or while the workers are behind, the
-views are audited and the ledger is not.
+What a load sent is made again from its seed (loadgen.truth), as far as its records have been recounted: so it is compared while it runs,
+and while the workers are behind, up to there. A replay's ledger can only be compared when all its records have been recounted.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import duckdb
@@ -15,6 +16,7 @@ import duckdb
 from loadgen import audit_sql
 from loadgen.audit_report import CLASSES, Difference
 from loadgen.ledger import Run
+from loadgen.truth import can_be_made_again, tell
 from topologies.sources import Source
 
 STORE: Final = "ledger"
@@ -35,6 +37,8 @@ class RunTally:
     in_log: int = 0
     unclassed: int = 0
     reached: dict[Source, tuple[int, int]] = field(default_factory=dict)
+    records: dict[int, int] = field(default_factory=dict)
+    """Of each partition of the run's topic: how many of the run's records are within the audited offsets."""
 
     @property
     def tag(self) -> bytes | None:
@@ -57,6 +61,10 @@ class RunTally:
         self.unclassed += unclassed
         self.reached[source] = (offset, read_to)
         if self.run is not None and source.topic_id == self.run.topic_id:
+            whole = f"mine AND class <> 'tick' AND n % {audit_sql.ROWS_A_RECORD} = 0"  # a record counts with its first row
+            before = {"offset": audit_sql.position_of(offset)}
+            [(records,)] = database.execute(f"SELECT count(*) FROM timeline WHERE {whole} AND n < $offset", before).fetchall()
+            self.records[source.partition] = records
             database.execute(_SESSIONS)
             database.execute(
                 """INSERT INTO run_sessions SELECT account, session, count(*), coalesce(sum(watched_ms), 0)
@@ -78,13 +86,16 @@ class RunTally:
         return max(0, lost) + self.unclassed
 
 
-def compare(database: duckdb.DuckDBPyConnection, tally: RunTally) -> tuple[str, list[Difference]]:
-    """Whether the run's classes are what its ledger says: `equal`, `different`, or why it was not compared; and what differs."""
+def compare(database: duckdb.DuckDBPyConnection, tally: RunTally, scratch: Path) -> tuple[str, list[Difference]]:
+    """Whether the run's classes are what its ledger says: `equal`, `equal so far` (up to what was recounted), `different`, or why it was
+    not compared; and what differs. What a load sent is told in tables in `scratch`."""
     run = tally.run
     if run is None:
         return "no run named", []
     if run.state == "failed":
         return "not compared: the run failed, so its ledger is not all of what was sent", []
+    if can_be_made_again(run) and not run.sent.exists():
+        return _made_again(database, tally, run, scratch)
     if not tally.covers(classes=True):
         return "not compared: the run, or the workers, are not through with it", []
     if run.failed:
@@ -92,6 +103,16 @@ def compare(database: duckdb.DuckDBPyConnection, tally: RunTally) -> tuple[str, 
     if any(not span.last < span.first for span in run.partitions) and not (run.sent.exists() and run.broken.exists()):
         return "not compared: the run's tables of what was sent are not there", []
     found = _counts(run, tally) + _sessions(database, run)
+    return ("different" if found else "equal"), found
+
+
+def _made_again(database: duckdb.DuckDBPyConnection, tally: RunTally, run: Run, scratch: Path) -> tuple[str, list[Difference]]:
+    told = tell(run, tally.records, scratch)
+    if not tally.covers(classes=True):
+        found = _counts(told, tally) + _sessions(database, told)
+        return ("different" if found else "equal so far"), found
+    # what it said of itself is held against the log too
+    found = _counts(run, tally) + _sessions(database, told)
     return ("different" if found else "equal"), found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from click.core import ParameterSource
 
 from marquee.durations import DURATION
 from marquee.formats import format_option
@@ -23,7 +24,10 @@ RATE = FiniteRange(min=0, min_open=True)
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="The same seed and options make the same audience.")
 @click.option("--run", "name", help="Name of the run, for the audit; made up when not given.")
 @click.option("--faults", default="", help="Broken on purpose: duplicates,late=0.01,malformed,out-of-order.")
-@click.option("--processes", type=AMOUNT, default=2, show_default=True, help="Generator processes.")
+@click.option("--start", metavar="T", help="When a backfill's span begins, instead of ending now: ISO 8601 or epoch seconds.")
+@click.option("--tag", help="What a backfill's accounts begin with; made up when not given. With --start: the same events, byte for byte.")
+@click.option("--resume", metavar="RUN", help="Go on with this run, which was stopped, failed or killed.")
+@click.option("--processes", type=AMOUNT, help="Generator processes.  [default: 2; of a resumed run as many as it had]")
 @click.option("--titles", type=AMOUNT, default=18_214, show_default=True, help="Titles of the catalogue.")
 @click.option("--regions", type=AMOUNT, default=6, show_default=True, help="Regions.")
 @click.option("--vanish", type=FiniteRange(0, 1), default=0.02, show_default=True, help="Share of sessions that end without a stop.")
@@ -39,7 +43,10 @@ def load(
     seed: int,
     name: str | None,
     faults: str,
-    processes: int,
+    start: str | None,
+    tag: str | None,
+    resume: str | None,
+    processes: int | None,
     titles: int,
     regions: int,
     vanish: float,
@@ -47,25 +54,45 @@ def load(
 ) -> int:
     """Drive viewing events: now and in open loop, or a past span as fast as it goes. Writes the run's ledger under var/runs.
 
-    Say how much by --events, or by --duration with --rate. Ctrl-C stops in good order, with all that was sent in the ledger.
+    Say how much by --events, or by --duration with --rate. Ctrl-C stops in good order, with all that was sent in the ledger; --resume goes
+    on. The ledger's `measured` has rates, CPU (of a local broker too), how late events were, and who made them late.
 
     \b
     Examples:
       marquee load --rate 20000 --duration 60
       marquee load --events 1000000 --rate 30000 --run first --faults duplicates,late,malformed
       marquee load --backfill 24h --events 5000000 --seed 7
+      marquee load --resume first
     """
+    from loadgen.load import LoadOptions, run_load
+    from loadgen.recovery import resume_load
+    from marquee.broker import broker_cpu_s
+    from marquee.driving import drive
+    from serving.questions import parse_instant
+
+    settings = invocation.settings
+    broker = broker_cpu_s(settings)
+    if resume is not None:
+        _refuse_with_resume(click.get_current_context())
+        return drive("load", lambda on_progress: resume_load(settings, resume, processes, on_progress, broker_cpu_s=broker), as_json)
     if events is None and duration_s is None and (backfill_s is None or rate is None):
         raise click.UsageError("say how much: --events N, or --duration S with --rate R")
-    from loadgen.load import LoadOptions, run_load
-    from marquee.driving import drive
-
+    if backfill_s is None and (start is not None or tag is not None):
+        raise click.UsageError("--start and --tag are a backfill's: live events are of now, and their topic is everybody's")
     options = LoadOptions(
         events=events, duration_s=duration_s, rate=rate, backfill_s=backfill_s, format=encoding, seed=seed, run=name,
-        faults=faults, processes=processes, titles=titles, regions=regions, vanish=vanish,
+        faults=faults, processes=processes or 2, titles=titles, regions=regions, vanish=vanish, tag=tag,
+        span_start_ms=None if start is None else parse_instant(start),
     )  # fmt: skip
-    settings = invocation.settings
-    return drive("load", lambda on_progress: run_load(settings, options, on_progress), as_json)
+    return drive("load", lambda on_progress: run_load(settings, options, on_progress, broker_cpu_s=broker), as_json)
+
+
+def _refuse_with_resume(context: click.Context) -> None:
+    """A resumed run is what it was: everything but how it is carried out comes from its ledger."""
+    own = ("resume", "processes", "as_json")
+    given = [name for name in context.params if context.get_parameter_source(name) is not ParameterSource.DEFAULT and name not in own]
+    if given:
+        raise click.UsageError("--resume takes everything from the run's ledger but --processes; leave the rest out")
 
 
 COMMAND = load
