@@ -12,8 +12,9 @@ from typing import Final
 
 import duckdb
 
-from loadgen import audit_sql
+from loadgen import audit_faults, audit_sql
 from loadgen.audit_report import CLASSES, Difference
+from loadgen.faults import CLASSES as FAULT_CLASSES
 from loadgen.ledger import Run
 from topologies.sources import Source
 
@@ -26,12 +27,14 @@ class RunTally:
     """What the recount found of a run (of the whole log, if `run` is None).
 
     classes: records by class, within the audited offsets; in_log: records found in the log, further ones too; unclassed: records that
-    the recount gave no class. reached: of each source the offset below which classes are counted, and below which the log was read.
+    the recount gave no class. faults: by kind, the broken ones that are what their fault makes of them. reached: of
+    each source the offset below which classes are counted, and below which the log was read.
     """
 
     run: Run | None
     classes: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
     in_log: int = 0
     unclassed: int = 0
     reached: dict[Source, tuple[int, int]] = field(default_factory=dict)
@@ -57,6 +60,7 @@ class RunTally:
         self.unclassed += unclassed
         self.reached[source] = (offset, read_to)
         if self.run is not None and source.topic_id == self.run.topic_id:
+            audit_faults.count_found(database, self.run, offset, self.faults)
             database.execute(_SESSIONS)
             database.execute(
                 """INSERT INTO run_sessions SELECT account, session, count(*), coalesce(sum(watched_ms), 0)
@@ -91,18 +95,25 @@ def compare(database: duckdb.DuckDBPyConnection, tally: RunTally) -> tuple[str, 
         return f"not compared: Kafka did not confirm {run.failed} records, which may be in the log or not", []
     if any(not span.last < span.first for span in run.partitions) and not (run.sent.exists() and run.broken.exists()):
         return "not compared: the run's tables of what was sent are not there", []
-    found = _counts(run, tally) + _sessions(database, run)
+    found = _counts(run, tally) + _faults(run, tally) + _sessions(database, run)
     return ("different" if found else "equal"), found
 
 
 def _counts(run: Run, tally: RunTally) -> list[Difference]:
-    broken = {"dead": "malformed", "duplicate": "duplicates", "late": "late"}
-    expected = {name: run.faults.get(kind, 0) for name, kind in broken.items()}
+    expected = dict.fromkeys(("duplicate", "late", "dead"), 0)
+    for kind, name in FAULT_CLASSES.items():
+        expected[name] += run.faults.get(kind, 0)
     expected["applied"] = run.generated - sum(expected.values())
     pairs = [(name, expected[name], tally.classes[name]) for name in CLASSES]
     pairs.append(("received", run.generated, sum(tally.classes[name] for name in CLASSES)))
     pairs.extend((f"dead: {name}", run.malformed.get(name, 0), tally.reasons[name]) for name in run.malformed.keys() | tally.reasons.keys())
     return [_difference(name, (wanted,), (counted,)) for name, wanted, counted in pairs if wanted != counted]
+
+
+def _faults(run: Run, tally: RunTally) -> list[Difference]:
+    """Kinds of faults that did not do to every event what they should."""
+    pairs = audit_faults.compared(run, tally.faults).items()
+    return [_difference(f"fault: {kind}", (injected,), (found,)) for kind, (injected, found) in pairs if injected != found]
 
 
 def _sessions(database: duckdb.DuckDBPyConnection, run: Run) -> list[Difference]:

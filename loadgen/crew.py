@@ -16,6 +16,7 @@ from typing import Any, Final
 import polars as pl
 
 from connectors.kafka import partition_offsets
+from loadgen.faults import CLASSES
 from loadgen.ledger import PartitionSpan, Run, merge_parts, read_faults, save_run
 from loadgen.process import Assignment, work
 from loadgen.produce import COUNTERS, DONE, FAILED, LATE_SENDS, MAX_LATENESS_MS, READY, SENT, WAITING
@@ -64,7 +65,7 @@ def finish_run(settings: Settings, run: Run) -> Run:
     merge_parts(run.path)
     broken = read_faults(run)
     ends = partition_offsets(settings, run.topic)
-    bad = broken.filter(pl.col("kind") == "malformed")
+    bad = broken.filter(pl.col("kind").is_in([kind for kind, name in CLASSES.items() if name == "dead"]))
     finished = replace(
         run,
         ended_ms=time.time_ns() // 1_000_000,

@@ -6,15 +6,18 @@
                       events                 valid events, each once, neither shifted late nor malformed
                       play_request … stop    those events by type
                       watched_ms stall_ms    their sums
-                      duplicates late malformed out_of_order    records of the session broken so
+                      duplicates late malformed out_of_order    records of the session broken so; late: by a clock that is behind
+                             too; malformed: of another version, or by a clock that is ahead, too
                       first_ts last_ts       of the valid events, epoch ms (0, 0 when there is none)
     faults.parquet  a row a broken event: kind, reason, key (= account), session, seq, times
-                      kind: duplicates | late | malformed | out-of-order; reason: near | far (duplicates), of the
-                      dead letter (malformed), else empty; times: records sent because of it (copies, for duplicates)
+                      kind: one of loadgen.faults.KINDS; reason: the way of duplicates and late ones, of what is dead that of
+                      the dead letter, else empty; times: 1 (a copy, for duplicates; what was never sent, for lost-stops)
+    scenario.toml   of a load: the scenario, as its file was
     parts/          what each process has written of the two tables while the run goes on; merged and removed at its end
 
 generated = events + duplicates + late + malformed, summed over sent.parquet = records handed to Kafka, ticks excepted.
-An out-of-order event is a valid one, so it is in `events` too. acknowledged = generated − failed.
+Events that are out of order, held back, under another key or of a clock that is a little off are valid ones, so they are in `events` too.
+acknowledged = generated − failed.
 """
 
 from __future__ import annotations
@@ -88,9 +91,9 @@ class Run:
     """Records handed to Kafka more than 100 ms after their intended time."""
     max_lateness_ms: int = 0
     faults: dict[str, int] = field(default_factory=dict)
-    """Broken events by kind: duplicates (copies), late, malformed, out-of-order."""
+    """Broken events by kind (loadgen.faults.KINDS); of duplicates the copies."""
     malformed: dict[str, int] = field(default_factory=dict)
-    """Malformed ones by the reason of the dead letter that they become."""
+    """Those that are dead by the reason of the dead letter that they become."""
     error: str = ""
 
     @property
@@ -100,6 +103,11 @@ class Run:
     @property
     def broken(self) -> Path:
         return self.path / "faults.parquet"
+
+    @property
+    def scenario(self) -> Path:
+        """What the scenario's file said when the run began."""
+        return self.path / "scenario.toml"
 
     @property
     def parts(self) -> Path:

@@ -22,6 +22,7 @@ from loadgen.destination import open_destination
 from loadgen.faults import Faults, parse_faults
 from loadgen.ledger import Run, create_run, refuse_taken, runs_directory
 from loadgen.process import Assignment, warm_up
+from loadgen.scenario import scenario_of, text_of
 from topologies.errors import UsageError
 from topologies.settings import Settings
 
@@ -53,7 +54,9 @@ class LoadOptions:
     run: str | None = None
     """The run's name; made up when None."""
     faults: str = ""
-    """As `--faults` has it: duplicates,late=0.01,malformed,out-of-order."""
+    """As `--faults` has it: duplicates,late=0.01,late:days=0.001 or all (loadgen.faults)."""
+    scenario: str = "steady"
+    """The name of one that is shipped, or the path of a file (loadgen.scenario)."""
     processes: int = 2
     titles: int = 18_214
     regions: int = 6
@@ -88,6 +91,8 @@ def shape_of(options: LoadOptions) -> Shape:
             raise UsageError("--backfill takes --events N or --rate R, one of them, and no --duration")
         return Shape(over, round(options.backfill_s * 1000), live=False)
     events, duration_s, rate = options.events, options.duration_s, options.rate
+    if events is None and duration_s is None:
+        duration_s = scenario_of(options.scenario).duration_s
     if events is None and duration_s is None:
         raise UsageError("say how much: --events N, or --duration S with --rate R")
     if events is not None and duration_s is not None and rate is not None:
@@ -183,6 +188,7 @@ def run_load(settings: Settings, options: LoadOptions, on_progress: OnProgress, 
         partitions=target.partitions,
     )
     create_run(run)
+    run.scenario.write_text(text_of(options.scenario))
     warm_up(options.format)
     processes = max(1, min(options.processes, len(target.partitions)))
     assignments = [
@@ -205,5 +211,6 @@ def _plan(options: LoadOptions, shape: Shape, faults: Faults, span_start_ms: int
         vanish=options.vanish,
         faults=faults.limits(),
         first_hour=span_start_ms % DAY_MS // 3_600_000,
+        scenario=scenario_of(options.scenario),
     )
     return make_plan(world, shape.records)

@@ -15,17 +15,16 @@ from numpy.typing import NDArray
 
 from loadgen import tally
 from loadgen.audience import Plan, make_plan, make_world
-from loadgen.faults import KINDS
+from loadgen.faults import KIND_AND_WAY, parse_faults
 from loadgen.ledger import FAULT_SCHEMA, Run, write_part
 from loadgen.produce import DONE, FINAL_TICK_MS, READY, Pace, Records, Sender
-from loadgen.rows import DELAYED, FAR, LATE, MALFORMED, NEAR, WELL
+from loadgen.rows import AGAIN, NEAR, WELL
 from loadgen.shard import Chunk, Shard
 from topologies.settings import KafkaSettings
 
 LIVE_CHUNK_MS: Final = 200
 CHUNK_RECORDS: Final = 50_000
 PART_ROWS: Final = 100_000
-_KIND_OF: Final = {NEAR: KINDS[0], FAR: KINDS[0], LATE: KINDS[1], MALFORMED: KINDS[2], DELAYED: KINDS[3]}
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,8 @@ class Assignment:
 
 def warm_up(encoding: str = "json") -> None:
     """Compiles every kernel, or loads them; so that a process that starts after this one does neither in its sending time."""
-    world = make_world(seed=1, span_ms=2_000, live=True, titles=10, regions=1, vanish=0.0, faults=np.ones(4), first_hour=0)
+    limits = parse_faults("all").limits()
+    world = make_world(seed=1, span_ms=2_000, live=True, titles=10, regions=1, vanish=0.0, faults=limits, first_hour=0)
     shard = Shard(make_plan(world, 50), "t", 1, 0, 1, frozenset([0]), encoding)
     tallies = np.zeros((len(shard.lanes), tally.COLUMNS), np.int64)
     for chunk in shard.chunks(1_000):
@@ -72,24 +72,26 @@ class _Book:
         if count:
             self._done.append(out[:count].copy())
         faults = chunk.rows["fault"][order]
-        doubled = (faults == NEAR) | (faults == FAR)
+        doubled = (faults >= NEAR) & (faults <= AGAIN)
         # of the two records of a duplicated event the copy is the broken one
-        self._add_broken(chunk, np.flatnonzero((faults != WELL) & (~doubled | (chunk.rows["copy"][order] == 1))))
+        picks = np.flatnonzero((faults != WELL) & (~doubled | (chunk.rows["copy"][order] == 1)))
+        self._add_broken(chunk.rows[order[picks]], [chunk.reasons.get(i) for i in picks.tolist()])
+        if sent == len(chunk.values):
+            self._add_broken(chunk.lost, [None] * len(chunk.lost))
         if sum(map(len, self._done)) + sum(map(len, self._broken)) >= PART_ROWS:
             self._write()
 
-    def _add_broken(self, chunk: Chunk, picks: NDArray[np.int64]) -> None:
-        if not len(picks):
+    def _add_broken(self, rows: NDArray[Any], reasons: list[str | None]) -> None:
+        """reasons: of the dead letters that mangled ones become; of the others None."""
+        if not len(rows):
             return
-        rows = chunk.rows[chunk.order[picks]]
         whose = np.zeros((len(rows), tally.COLUMNS), np.int64)
         whose[:, tally.LANE_INDEX] = rows["lane"]
         whose[:, tally.ORDINAL] = rows["ordinal"] + 1
-        how = {NEAR: "near", FAR: "far"}
-        faults = rows["fault"].tolist()
+        how = [KIND_AND_WAY[fault] for fault in rows["fault"].tolist()]
         columns = {
-            "kind": [_KIND_OF[fault] for fault in faults],
-            "reason": [chunk.reasons.get(i, how.get(fault, "")) for i, fault in zip(picks.tolist(), faults, strict=True)],
+            "kind": [kind for kind, _ in how],
+            "reason": [reason or way for reason, (_, way) in zip(reasons, how, strict=True)],
             "key": [self._shard.keys[lane].decode() for lane in rows["lane"].tolist()],
             "session": tally.sessions_of(self._shard.lanes, whose),
             "seq": rows["seq"],

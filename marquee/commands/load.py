@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from marquee.driven_options import faults_option, scenario_option
 from marquee.durations import DURATION
 from marquee.formats import format_option
 from marquee.invocation import Invocation, pass_invocation
@@ -22,7 +23,8 @@ RATE = FiniteRange(min=0, min_open=True)
 @format_option
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="The same seed and options make the same audience.")
 @click.option("--run", "name", help="Name of the run, for the audit; made up when not given.")
-@click.option("--faults", default="", help="Broken on purpose: duplicates,late=0.01,malformed,out-of-order.")
+@faults_option
+@scenario_option
 @click.option("--processes", type=AMOUNT, default=2, show_default=True, help="Generator processes.")
 @click.option("--titles", type=AMOUNT, default=18_214, show_default=True, help="Titles of the catalogue.")
 @click.option("--regions", type=AMOUNT, default=6, show_default=True, help="Regions.")
@@ -39,6 +41,7 @@ def load(
     seed: int,
     name: str | None,
     faults: str,
+    scenario: str,
     processes: int,
     titles: int,
     regions: int,
@@ -47,22 +50,23 @@ def load(
 ) -> int:
     """Drive viewing events: now and in open loop, or a past span as fast as it goes. Writes the run's ledger under var/runs.
 
-    Say how much by --events, or by --duration with --rate. Ctrl-C stops in good order, with all that was sent in the ledger.
+    Say how much by --events, or by --duration with --rate; most scenarios say how long they take. Ctrl-C stops in good order, with all that
+    was sent in the ledger. docs/loadgen.md has the audience's figures, the scenarios and the faults.
 
     \b
     Examples:
       marquee load --rate 20000 --duration 60
       marquee load --events 1000000 --rate 30000 --run first --faults duplicates,late,malformed
-      marquee load --backfill 24h --events 5000000 --seed 7
+      marquee load --scenario premiere
+      marquee load --scenario ./mine.toml --rate 5000 --duration 10m --faults all
+      marquee load --backfill 24h --events 5000000 --seed 7 --scenario day
     """
-    if events is None and duration_s is None and (backfill_s is None or rate is None):
-        raise click.UsageError("say how much: --events N, or --duration S with --rate R")
     from loadgen.load import LoadOptions, run_load
     from marquee.driving import drive
 
     options = LoadOptions(
         events=events, duration_s=duration_s, rate=rate, backfill_s=backfill_s, format=encoding, seed=seed, run=name,
-        faults=faults, processes=processes, titles=titles, regions=regions, vanish=vanish,
+        faults=faults, scenario=scenario, processes=processes, titles=titles, regions=regions, vanish=vanish,
     )  # fmt: skip
     settings = invocation.settings
     return drive("load", lambda on_progress: run_load(settings, options, on_progress), as_json)
