@@ -10,10 +10,10 @@ import numpy as np
 from loadgen.course import after, clock_column, join
 from loadgen.draws import draw, draw_exponential, draw_lognormal, pick
 from loadgen.rows import DONE, PLAY_REQUEST, WAITING
-from topologies.compiled import kernel
+from topologies.compiled import lean
 
 
-@kernel
+@lean
 def gap(lane: Any, world: Any, t: int) -> int:
     """To the viewer's next session, ms: browsing, or gone for a while (E). A day's curve stretches and shortens it."""
     pause_s = draw_lognormal(lane, 3.6, 0.8) if draw(lane) < 0.6 else draw_exponential(lane, 2_400.0)
@@ -23,14 +23,14 @@ def gap(lane: Any, world: Any, t: int) -> int:
     return int(1000 * pause_s / world.day[hour]) + 1
 
 
-@kernel
+@lean
 def _there(lane: Any, world: Any) -> float:
     """The share of viewers that are there when a scenario begins: more where more come then."""
     column = clock_column(world, lane.region)
     return float(min(0.65 * (world.course[1, column] - world.course[0, column]) / world.tick_ms, 0.95))
 
 
-@kernel
+@lean
 def sit_down(lane: Any, world: Any, account: int) -> None:
     """Fills a lane whose key is set: who sits there, with what, and when the first session is requested.
 

@@ -16,10 +16,10 @@ from loadgen import catalogue
 from loadgen.arrivals import sit_down
 from loadgen.breaking import HELD_MS, afflict, copy_arrival, decide, records_of, retime
 from loadgen.draws import at, mix, pick, unit
-from loadgen.rows import AGAIN, DONE, EVENT, LANE, NEAR, World
+from loadgen.rows import AGAIN, DONE, EVENT, LANE, NEAR, WELL, World
 from loadgen.scenario import STEADY, Scenario, course_of
 from loadgen.viewer import step
-from topologies.compiled import kernel
+from topologies.compiled import lean
 
 BIN_RECORDS: Final = 200
 """The rate is levelled in bins of so many records, at least 100 ms long."""
@@ -37,7 +37,7 @@ class Plan:
     records: int
 
 
-@kernel
+@lean
 def _seat(lane: Any, world: Any, number: int) -> None:
     account = number * 3 // 4  # every third household watches on two screens
     house = at(mix(world.seed) ^ np.uint64(0xACC0), account)
@@ -51,16 +51,16 @@ def _seat(lane: Any, world: Any, number: int) -> None:
     sit_down(lane, world, account)
 
 
-@kernel
+@lean
 def seat(lanes: Any, world: Any, numbers: Any) -> None:
     """Fills lanes[i] as the lane numbers[i]."""
     for i in range(len(numbers)):
         _seat(lanes[i], world, numbers[i])
 
 
-@kernel
-def _survey(lanes: Any, world: Any, records: Any, bins: Any, bin_ms: float) -> None:
-    row = np.zeros(1, EVENT)[0]
+@lean
+def _survey(lanes: Any, world: Any, records: Any, bins: Any, bin_ms: float, room: Any) -> None:
+    row = room[0]
     for i in range(len(lanes)):
         lane = lanes[i]
         while lane.phase != DONE and lane.at < world.span_ms:
@@ -74,7 +74,7 @@ def _survey(lanes: Any, world: Any, records: Any, bins: Any, bin_ms: float) -> N
                     lane.phase = DONE
 
 
-@kernel
+@lean
 def _warped(world: Any, t: int) -> int:
     """Levels the rate: the time at which as many records as come before `t` would have come at a constant rate."""
     if len(world.warp) == 0:
@@ -84,7 +84,7 @@ def _warped(world: Any, t: int) -> int:
     return int(world.warp[i] + (world.warp[i + 1] - world.warp[i]) * (place - i))
 
 
-@kernel
+@lean
 def fill(lanes: Any, world: Any, until: int, first: int, rows: Any) -> Any:
     """The events that lanes[first:] have due before `until`, into rows. → (rows filled, lane to go on with; len(lanes) when through)."""
     n = 0
@@ -100,23 +100,27 @@ def fill(lanes: Any, world: Any, until: int, first: int, rows: Any) -> Any:
             if lane.records_left <= 0:
                 lane.phase = DONE
             row.lane = i
-            # what is held keeps its order, a millisecond for each second
-            over = _warped(world, (row.ts // HELD_MS + 1) * HELD_MS) + row.ts % HELD_MS // 1_000
+            over = 0
+            if row.held or row.fault == AGAIN:
+                # what is held keeps its order, a millisecond for each second
+                over = _warped(world, (row.ts // HELD_MS + 1) * HELD_MS) + row.ts % HELD_MS // 1_000
             row.ts = _warped(world, row.ts)
             row.arrival = row.ts
             if not world.live:
                 # one delay a session: the network alone does not change a session's order
                 row.arrival += 20 + np.int64(mix(lane.key + np.uint64(row.ordinal)) % np.uint64(230))
-            retime(lane, row, over)
+            if row.fault != WELL or row.held or lane.skew != 0:
+                retime(lane, row, over)
             n += 1
             if NEAR <= row.fault <= AGAIN:
                 rows[n] = row
                 rows[n].copy = 1
                 rows[n].arrival = copy_arrival(world, row, over)
                 n += 1
+                if world.live:
+                    rows[n - 1].arrival = min(rows[n - 1].arrival, world.span_ms)
             if world.live:
-                for j in range(n - records_of(row.fault), n):
-                    rows[j].arrival = min(rows[j].arrival, world.span_ms)
+                row.arrival = min(row.arrival, world.span_ms)
     return n, len(lanes)
 
 
@@ -187,7 +191,7 @@ def make_plan(world: World, records: int) -> Plan:
         block = np.zeros(size, LANE)
         seat(block, world, np.arange(lanes, lanes + size))
         sent = np.zeros(size, np.int64)
-        _survey(block, world, sent, bins, bin_ms)
+        _survey(block, world, sent, bins, bin_ms, np.zeros(1, EVENT))
         reached = found + np.cumsum(sent)
         if reached[-1] >= records:
             last = int(np.searchsorted(reached, records))

@@ -32,7 +32,7 @@ from loadgen.rows import (
     STOP,
     WELL,
 )  # fmt: skip
-from topologies.compiled import kernel
+from topologies.compiled import lean
 
 HELD_MS: Final = 30_000
 """What is held and sent again is of so much of a viewer's time: live sessions stay so, and nothing is late."""
@@ -40,7 +40,7 @@ MOST_SKEW_MS: Final = 45_000
 """Of a clock that is a little off: an event a minute ahead would be dead."""
 
 
-@kernel
+@lean
 def afflict(lane: Any, world: Any) -> None:
     """What is wrong with the lane's player itself: its clock, by how much, and whether its sessions change their key."""
     chance, size = unit(at(lane.key ^ np.uint64(0xC10C), 1)), unit(at(lane.key ^ np.uint64(0xC10C), 2))
@@ -61,7 +61,7 @@ def afflict(lane: Any, world: Any) -> None:
         lane.moves = 3 + int(20 * unit(at(lane.key ^ np.uint64(0x5E4), 2)))
 
 
-@kernel
+@lean
 def _alone(world: Any, chance: float) -> int:
     """What befalls an event by itself."""
     if chance >= world.faults[0, DELAYED]:
@@ -72,7 +72,7 @@ def _alone(world: Any, chance: float) -> int:
     return fault
 
 
-@kernel
+@lean
 def decide(lane: Any, world: Any, row: Any) -> None:
     """What is broken about an event, and how many records of the lane's it takes: two, one, or none."""
     name = (np.uint64(row.ordinal) << np.uint64(32)) | np.uint64(row.seq)
@@ -108,13 +108,13 @@ def decide(lane: Any, world: Any, row: Any) -> None:
     lane.records_left -= records_of(fault)
 
 
-@kernel
+@lean
 def records_of(fault: int) -> int:
     """How many records an event makes that is broken so."""
     return 2 if NEAR <= fault <= AGAIN else 0 if fault == LOST else 1
 
 
-@kernel
+@lean
 def retime(lane: Any, row: Any, over: int) -> None:
     """Moves what the event says of its time, and when it arrives. `over`: when what is held with its half minute arrives."""
     chance = row.chance
@@ -131,7 +131,7 @@ def retime(lane: Any, row: Any, over: int) -> None:
         row.ts -= 86_400_000 + np.int64(chance % np.uint32(2_505_600_000))
 
 
-@kernel
+@lean
 def copy_arrival(world: Any, row: Any, over: int) -> int:
     """When the second record of a duplicated event arrives."""
     if row.fault == NEAR:

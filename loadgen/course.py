@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from loadgen.draws import draw, draw_exponential
 from loadgen.rows import BINGE, CDN_COLUMN, CROWD, CROWD_PEAK, FATAL, FINISH, PLAY_REQUEST, RELEASE, WAITING
-from topologies.compiled import kernel
+from topologies.compiled import lean
 
 EPISODE_KIND: Final = 1
 RECONNECT_MS: Final = 20_000.0
@@ -19,19 +19,19 @@ _SEARCHED: Final = 64
 """How far down the catalogue the next episode is looked for."""
 
 
-@kernel
+@lean
 def tick_of(world: Any, t: int) -> int:
     """The row of the course that rules at `t`."""
     return max(0, min(int(t / world.tick_ms), len(world.course) - 2))
 
 
-@kernel
+@lean
 def clock_column(world: Any, region: int) -> int:
     """Where the region's clock stands in the course; behind it, when it is back."""
     return CDN_COLUMN + 2 * len(world.cdns) + 2 * int(region)
 
 
-@kernel
+@lean
 def after(world: Any, region: int, t: int, pause_ms: float) -> int:
     """When `pause_ms` of the region's clock have passed since `t`: it goes as fast as viewers come. The span's end if not before."""
     course, column = world.course, clock_column(world, region)
@@ -50,7 +50,7 @@ def after(world: Any, region: int, t: int, pause_ms: float) -> int:
     return int((low + min(max(part, 0.0), 1.0)) * world.tick_ms)
 
 
-@kernel
+@lean
 def join(lane: Any, world: Any) -> bool:
     """Has a viewer of the crowd come when it reaches so far; whether there is a crowd that does."""
     course = world.course
@@ -68,7 +68,7 @@ def join(lane: Any, world: Any) -> bool:
     return True
 
 
-@kernel
+@lean
 def _leaving(lane: Any, world: Any, tick: int) -> int:
     """When the crowd has shrunk so far that this viewer has left."""
     last = len(world.course) - 1
@@ -77,7 +77,7 @@ def _leaving(lane: Any, world: Any, tick: int) -> int:
     return int((tick + draw(lane)) * world.tick_ms)
 
 
-@kernel
+@lean
 def direct(lane: Any, world: Any, t: int) -> None:
     """What a new session plays, and from which CDN: the crowd's event, the next episode, the release, or what was chosen already."""
     course, tick = world.course, tick_of(world, t)
@@ -99,14 +99,14 @@ def direct(lane: Any, world: Any, t: int) -> None:
     lane.next_title = 0
 
 
-@kernel
+@lean
 def fails(lane: Any, world: Any, t: int) -> bool:
     """Whether the CDN of the lane's session fails it now."""
     chance = world.course[tick_of(world, t), CDN_COLUMN + len(world.cdns) + int(lane.cdn)]
     return bool(chance > 0.0 and draw(lane) < chance)
 
 
-@kernel
+@lean
 def _following(world: Any, title: int) -> int:
     """The episode after this one, −1 if there is none: the release's next, or the next of the catalogue."""
     if title >= world.release_title:
@@ -117,7 +117,7 @@ def _following(world: Any, title: int) -> int:
     return -1
 
 
-@kernel
+@lean
 def follow(lane: Any, world: Any, t: int, due: int) -> None:
     """What comes after a session that ended by `due`, where it is not the usual pause: the next episode at once, another try."""
     tick = tick_of(world, t)
@@ -132,7 +132,7 @@ def follow(lane: Any, world: Any, t: int, due: int) -> None:
         lane.at = t + 2_000 + int(draw(lane) * 13_000)  # an impatient viewer (E)
 
 
-@kernel
+@lean
 def cut_off(lane: Any, world: Any, t: int) -> bool:
     """Whether the lane's region is lost: then the session is over without a word, and the viewer comes when the region is back."""
     back = int(world.course[tick_of(world, t), clock_column(world, lane.region) + 1])

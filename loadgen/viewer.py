@@ -46,7 +46,7 @@ from loadgen.rows import (
     WATCHES,
     WEAKLY,
 )  # fmt: skip
-from topologies.compiled import kernel
+from topologies.compiled import lean
 
 HEARTBEAT_MS: Final = 10_000
 """V (Adobe, customer.io)."""
@@ -69,7 +69,7 @@ _PAUSE, _SEEK, _ERROR, _FATAL, _ADVERT = 0.003, 0.0025, 0.0003, 0.0001, 0.008
 14.7 % of steps switch on weak networks (M)."""
 
 
-@kernel
+@lean
 def _measure(lane: Any, t: int, row: Any) -> None:
     """What was watched and stalled since the last event."""
     watched = np.int64(0)
@@ -91,7 +91,7 @@ def _measure(lane: Any, t: int, row: Any) -> None:
     row.rung = lane.rung
 
 
-@kernel
+@lean
 def _plan(lane: Any, t: int) -> None:
     """The next event: the heartbeat, unless something comes before it."""
     lane.at = lane.beat
@@ -113,7 +113,7 @@ def _plan(lane: Any, t: int) -> None:
     lane.at = max(lane.at, t + 1)
 
 
-@kernel
+@lean
 def _chance(lane: Any, t: int) -> None:
     """Whether something happens before the next heartbeat, what and when."""
     limit = 0.0
@@ -136,7 +136,7 @@ def _chance(lane: Any, t: int) -> None:
             return
 
 
-@kernel
+@lean
 def _seek(lane: Any, t: int) -> None:
     """A jump of 10 s to 2 min either way, within the title; a burst goes on."""
     jump = int((draw(lane) * 2 - 1) * 120_000)
@@ -149,7 +149,7 @@ def _seek(lane: Any, t: int) -> None:
         lane.hazard_at = t + 1_000 + int(draw(lane) * 2_000)
 
 
-@kernel
+@lean
 def _begin(lane: Any, world: Any, t: int) -> None:
     """Chooses what is watched, for how long, and how the start goes."""
     lane.title = pick(world.popularity, draw(lane))
@@ -193,7 +193,7 @@ def _begin(lane: Any, world: Any, t: int) -> None:
     lane.wave = 0
 
 
-@kernel
+@lean
 def _start_up(lane: Any, world: Any, t: int, due: int, row: Any) -> None:
     """From the request to the first frame, or to a start that fails or is given up."""
     if due == PLAY_REQUEST:
@@ -229,7 +229,7 @@ def _start_up(lane: Any, world: Any, t: int, due: int, row: Any) -> None:
         _plan(lane, t)
 
 
-@kernel
+@lean
 def _play_on(lane: Any, world: Any, t: int, due: int, row: Any) -> None:
     """An event of a started session: what it changes."""
     if due == HEARTBEAT:
@@ -264,7 +264,7 @@ def _play_on(lane: Any, world: Any, t: int, due: int, row: Any) -> None:
     _plan(lane, t)
 
 
-@kernel
+@lean
 def _end(lane: Any, world: Any, t: int, due: int, row: Any) -> bool:
     """The session's last event, unless the viewer vanishes; then the pause before the next session."""
     sent = due == FATAL or not lane.vanish
@@ -280,7 +280,7 @@ def _end(lane: Any, world: Any, t: int, due: int, row: Any) -> bool:
     return sent
 
 
-@kernel
+@lean
 def step(lane: Any, world: Any, row: Any) -> bool:
     """Makes the lane's next event, which is due at lane.at, in `row`, and plans the one after. False: nothing is sent for it."""
     t = lane.at
