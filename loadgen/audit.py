@@ -33,6 +33,7 @@ from loadgen import (
     audit_bins,
     audit_bookmarks,
     audit_compare,
+    audit_faults,
     audit_finals,
     audit_ledger,
     audit_letters,
@@ -308,5 +309,6 @@ def _result(going: _Audit, ledger: str, seconds: float) -> AuditResult:
         letters=going.letters,
         errors=going.errors,
         finals=going.finals,
+        faults={} if tally.run is None else audit_faults.compared(tally.run, tally.faults),
         **counts,
     )

@@ -13,8 +13,9 @@ from typing import Final
 
 import duckdb
 
-from loadgen import audit_sql
+from loadgen import audit_faults, audit_sql
 from loadgen.audit_report import CLASSES, Difference
+from loadgen.faults import CLASSES as FAULT_CLASSES
 from loadgen.ledger import Run
 from loadgen.truth import can_be_made_again, tell
 from topologies.sources import Source
@@ -28,12 +29,14 @@ class RunTally:
     """What the recount found of a run (of the whole log, if `run` is None).
 
     classes: records by class, within the audited offsets; in_log: records found in the log, further ones too; unclassed: records that
-    the recount gave no class. reached: of each source the offset below which classes are counted, and below which the log was read.
+    the recount gave no class. faults: by kind, the broken ones that are what their fault makes of them. reached: of
+    each source the offset below which classes are counted, and below which the log was read.
     """
 
     run: Run | None
     classes: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
     in_log: int = 0
     unclassed: int = 0
     reached: dict[Source, tuple[int, int]] = field(default_factory=dict)
@@ -65,6 +68,7 @@ class RunTally:
             before = {"offset": audit_sql.position_of(offset)}
             [(records,)] = database.execute(f"SELECT count(*) FROM timeline WHERE {whole} AND n < $offset", before).fetchall()
             self.records[source.partition] = records
+            audit_faults.count_found(database, self.run, offset, self.faults)
             database.execute(_SESSIONS)
             database.execute(
                 """INSERT INTO run_sessions SELECT account, session, count(*), coalesce(sum(watched_ms), 0)
@@ -102,7 +106,7 @@ def compare(database: duckdb.DuckDBPyConnection, tally: RunTally, scratch: Path)
         return f"not compared: Kafka did not confirm {run.failed} records, which may be in the log or not", []
     if any(not span.last < span.first for span in run.partitions) and not (run.sent.exists() and run.broken.exists()):
         return "not compared: the run's tables of what was sent are not there", []
-    found = _counts(run, tally) + _sessions(database, run)
+    found = _counts(run, tally) + _faults(run, tally) + _sessions(database, run)
     return ("different" if found else "equal"), found
 
 
@@ -111,19 +115,27 @@ def _made_again(database: duckdb.DuckDBPyConnection, tally: RunTally, run: Run, 
     if not tally.covers(classes=True):
         found = _counts(told, tally) + _sessions(database, told)
         return ("different" if found else "equal so far"), found
-    # what it said of itself is held against the log too
-    found = _counts(run, tally) + _sessions(database, told)
+    # what a run that went through says of itself is held against the log too
+    said = run if run.state == "finished" and len(run.stretches) == 1 else told
+    found = _counts(said, tally) + _faults(run, tally) + _sessions(database, told)
     return ("different" if found else "equal"), found
 
 
 def _counts(run: Run, tally: RunTally) -> list[Difference]:
-    broken = {"dead": "malformed", "duplicate": "duplicates", "late": "late"}
-    expected = {name: run.faults.get(kind, 0) for name, kind in broken.items()}
+    expected = dict.fromkeys(("duplicate", "late", "dead"), 0)
+    for kind, name in FAULT_CLASSES.items():
+        expected[name] += run.faults.get(kind, 0)
     expected["applied"] = run.generated - sum(expected.values())
     pairs = [(name, expected[name], tally.classes[name]) for name in CLASSES]
     pairs.append(("received", run.generated, sum(tally.classes[name] for name in CLASSES)))
     pairs.extend((f"dead: {name}", run.malformed.get(name, 0), tally.reasons[name]) for name in run.malformed.keys() | tally.reasons.keys())
     return [_difference(name, (wanted,), (counted,)) for name, wanted, counted in pairs if wanted != counted]
+
+
+def _faults(run: Run, tally: RunTally) -> list[Difference]:
+    """Kinds of faults that did not do to every event what they should."""
+    pairs = audit_faults.compared(run, tally.faults).items()
+    return [_difference(f"fault: {kind}", (injected,), (found,)) for kind, (injected, found) in pairs if injected != found]
 
 
 def _sessions(database: duckdb.DuckDBPyConnection, run: Run) -> list[Difference]:
@@ -133,7 +145,9 @@ def _sessions(database: duckdb.DuckDBPyConnection, run: Run) -> list[Difference]
     database.execute(_SESSIONS)
     found = database.execute(
         """SELECT account, session, s.events, s.watched_ms::BIGINT, r.events, r.watched_ms::BIGINT
-        FROM (SELECT * FROM read_parquet($sent) WHERE events > 0) s FULL JOIN run_sessions r USING (account, session)
+        FROM (SELECT * FROM read_parquet($sent) WHERE events > 0) s FULL JOIN
+             (SELECT account, session, sum(events)::BIGINT AS events, sum(watched_ms) AS watched_ms FROM run_sessions GROUP BY ALL) r
+             USING (account, session)
         WHERE (s.events, s.watched_ms) IS DISTINCT FROM (r.events, r.watched_ms::BIGINT) LIMIT 100""",
         {"sent": str(run.sent)},
     ).fetchall()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from loadgen.encode_arrow import ArrowEncoder, stream_of
 from loadgen.faults_arrow import edit, is_apart, mangle_record, with_edits
-from loadgen.rows import MALFORMED
+from loadgen.rows import MALFORMED, VERSION
 
 MOST_ROWS: Final = 8_192
 LINGER_MS: Final = 20_000
@@ -52,7 +52,7 @@ def written(
     faults, chances, apart = rows["fault"][order], rows["chance"][order], _apart(rows, order)
     values: list[bytes | None] = []
     reasons: dict[int, str] = {}
-    broken = np.flatnonzero(faults == MALFORMED)
+    broken = np.flatnonzero((faults == MALFORMED) | (faults == VERSION))
     for first, end in pairwise(bounds.tolist()):
         batch = encoder.batch(rows, order[first:end], lanes)
         bad = broken[np.searchsorted(broken, first) : np.searchsorted(broken, end)].tolist()
@@ -60,7 +60,7 @@ def written(
             value, reasons[first] = mangle_record(batch, int(chances[first]))
             values.append(value)
             continue
-        edits = {at - first: edit(int(chances[at]), int(rows["seq"][order[at]])) for at in bad}
+        edits = {at - first: edit(int(faults[at]), int(chances[at]), int(rows["seq"][order[at]])) for at in bad}
         reasons |= {first + row: reason for row, (_, _, reason) in edits.items()}
         values.append(stream_of(with_edits(batch, edits) if edits else batch))
     return values, reasons

@@ -10,34 +10,34 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loadgen import tally
-from loadgen.faults import KINDS
+from loadgen.faults import KIND_AND_WAY
 from loadgen.ledger import FAULT_SCHEMA, SEND_SCHEMA, Run, write_part
 from loadgen.produce import LATE_SEND_MS
-from loadgen.rows import DELAYED, FAR, LATE, MALFORMED, NEAR, WELL
+from loadgen.rows import AGAIN, NEAR, WELL
 from loadgen.shard import Chunk, Shard
 
 PART_S: Final = 15.0
 """A part of the ledger is written so often, or when it has PART_ROWS."""
 PART_ROWS: Final = 100_000
-_KIND_OF: Final = {NEAR: KINDS[0], FAR: KINDS[0], LATE: KINDS[1], MALFORMED: KINDS[2], DELAYED: KINDS[3]}
 
 
 def faults_of(chunk: Chunk, shard: Shard, sent: int) -> pl.DataFrame:
-    """A row for each broken event of the chunk's first `sent` records; columns FAULT_SCHEMA."""
+    """A row for each broken event of the chunk's first `sent` records, and for each lost one if those are all; columns FAULT_SCHEMA."""
     order = chunk.order[: chunk.bounds[sent]]
     faults = chunk.rows["fault"][order]
-    doubled = (faults == NEAR) | (faults == FAR)
+    doubled = (faults >= NEAR) & (faults <= AGAIN)
     # of the two records of a duplicated event the copy is the broken one
     picks = np.flatnonzero((faults != WELL) & (~doubled | (chunk.rows["copy"][order] == 1)))
-    rows = chunk.rows[order[picks]]
+    rows, reasons = chunk.rows[order[picks]], [chunk.reasons.get(i) for i in picks.tolist()]
+    if sent == len(chunk.values) and len(chunk.lost):
+        rows, reasons = np.concatenate([rows, chunk.lost]), reasons + [None] * len(chunk.lost)
     whose = np.zeros((len(rows), tally.COLUMNS), np.int64)
     whose[:, tally.LANE_INDEX] = rows["lane"]
     whose[:, tally.ORDINAL] = rows["ordinal"] + 1
-    how = {NEAR: "near", FAR: "far"}
-    kinds = rows["fault"].tolist()
+    how = [KIND_AND_WAY[fault] for fault in rows["fault"].tolist()]
     columns = {
-        "kind": [_KIND_OF[fault] for fault in kinds],
-        "reason": [chunk.reasons.get(i, how.get(fault, "")) for i, fault in zip(picks.tolist(), kinds, strict=True)],
+        "kind": [kind for kind, _ in how],
+        "reason": [reason or way for reason, (_, way) in zip(reasons, how, strict=True)],
         "key": [key.decode() for key in shard.keys(rows["lane"])],
         "session": tally.sessions_of(shard.lanes, whose),
         "seq": rows["seq"],
@@ -62,9 +62,9 @@ class Book:
         """The first `sent` records of the chunk, which have these numbers in their partitions, were handed to Kafka."""
         if sent:
             self._sends.append(self._sent(chunk, numbers, sent, time.time_ns() // 1_000_000))
-            broken = faults_of(chunk, self._shard, sent)
-            if len(broken):
-                self._broken.append(broken)
+        broken = faults_of(chunk, self._shard, sent)
+        if len(broken):
+            self._broken.append(broken)
         rows = sum(map(len, self._sends)) + sum(map(len, self._broken))
         if rows >= PART_ROWS or time.monotonic() - self._written > PART_S:
             self._write()

@@ -37,6 +37,11 @@ def write_account(prefix: Any, number: int, out: Any, at: int) -> int:
     return int(end)
 
 
+def other_key(account: bytes) -> bytes:
+    """The key under which the rest of a session comes whose key changes. It begins with the run's tag, as every key does."""
+    return account + b".moved"
+
+
 @kernel
 def _write_all(prefix: Any, accounts: Any, width: int, out: Any) -> None:
     for i in range(len(accounts)):

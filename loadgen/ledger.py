@@ -7,20 +7,23 @@
                       intended_ms intended_last_ms           when the first and the last were to be sent (epoch ms)
                       handed_ms late                         when the last was handed to Kafka; events handed over late
     faults.parquet  a row a broken event: kind, reason, key (= account), session, seq, times
-                      kind: duplicates | late | malformed | out-of-order; reason: near | far (duplicates), of the
-                      dead letter (malformed), else empty; times: records sent because of it (copies, for duplicates)
+                      kind: one of loadgen.faults.KINDS; reason: the way of duplicates and late ones, of what is dead that of
+                      the dead letter, else empty; times: 1 (a copy, for duplicates; what was never sent, for lost-stops)
     sent.parquet    a row a session. Of a load the audit makes it, by making the events again from the seed (loadgen.truth):
                       session account profile title region device                         text
                       events                 valid events, each once, neither shifted late nor malformed
                       play_request … stop    those events by type
                       watched_ms stall_ms    their sums
-                      duplicates late malformed out_of_order    records of the session broken so
+                      duplicates late malformed out_of_order    records of the session broken so; late: by a clock that is behind
+                             too; malformed: of another version, or by a clock that is ahead, too
                       first_ts last_ts       of the valid events, epoch ms (0, 0 when there is none)
+    scenario.toml   of a load: the scenario, as its file was
     parts/          what each process has written of the tables while the run goes on; merged and removed at its end
     *.lock          held while the run goes on (loadgen.holding)
 
 generated = events + duplicates + late + malformed, summed over sent.parquet = events handed to Kafka, ticks excepted.
-An out-of-order event is a valid one, so it is in `events` too. acknowledged = generated − failed.
+Events that are out of order, held back, under another key or of a clock that is a little off are valid ones, so they are in `events` too.
+acknowledged = generated − failed.
 A partition's records are in the log in the order in which they are made, and none is left out: so the first n that are there are the first
 n that the seed makes, whatever became of the processes.
 """
@@ -35,6 +38,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from loadgen.faults import CLASSES
 from loadgen.measured import Delays, Measured
 from topologies.errors import MarqueeError, UsageError
 from topologies.events import TYPES
@@ -113,9 +117,9 @@ class Run:
     """Records handed to Kafka more than 100 ms after their intended time."""
     max_lateness_ms: int = 0
     faults: dict[str, int] = field(default_factory=dict)
-    """Broken events by kind: duplicates (copies), late, malformed, out-of-order."""
+    """Broken events by kind (loadgen.faults.KINDS); of duplicates the copies."""
     malformed: dict[str, int] = field(default_factory=dict)
-    """Malformed ones by the reason of the dead letter that they become."""
+    """Those that are dead by the reason of the dead letter that they become."""
     error: str = ""
     processes: int = 0
     stretches: tuple[Stretch, ...] = ()
@@ -133,6 +137,11 @@ class Run:
     @property
     def broken(self) -> Path:
         return self.path / "faults.parquet"
+
+    @property
+    def scenario(self) -> Path:
+        """What the scenario's file said when the run began."""
+        return self.path / "scenario.toml"
 
     @property
     def parts(self) -> Path:
@@ -243,7 +252,8 @@ def records_of(run: Run) -> dict[int, int]:
 
 def counts_of(faults: pl.LazyFrame) -> tuple[dict[str, int], dict[str, int]]:
     """A run's `faults` and `malformed`, of a table of its faults."""
-    bad = faults.filter(pl.col("kind") == "malformed").group_by("reason").agg(pl.len()).sort("reason")
+    dead = [kind for kind, name in CLASSES.items() if name == "dead"]
+    bad = faults.filter(pl.col("kind").is_in(dead)).group_by("reason").agg(pl.len()).sort("reason")
     kinds = faults.group_by("kind").agg(pl.col("times").sum()).sort("kind")
     return dict(kinds.collect().iter_rows()), dict(bad.collect().iter_rows())
 

@@ -13,7 +13,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Final
 
 from loadgen.audience import Plan, make_plan, make_world
@@ -23,6 +23,7 @@ from loadgen.faults import Faults, parse_faults
 from loadgen.holding import owned
 from loadgen.ledger import Run, Stretch, create_run, refuse_taken, runs_directory
 from loadgen.process import Assignment, warm_up
+from loadgen.scenario import scenario_of, text_of
 from topologies.errors import UsageError
 from topologies.settings import Settings
 
@@ -54,7 +55,9 @@ class LoadOptions:
     run: str | None = None
     """The run's name; made up when None."""
     faults: str = ""
-    """As `--faults` has it: duplicates,late=0.01,malformed,out-of-order."""
+    """As `--faults` has it: duplicates,late=0.01,late:days=0.001 or all (loadgen.faults)."""
+    scenario: str = "steady"
+    """The name of one that is shipped, or the path of a file (loadgen.scenario)."""
     processes: int = 2
     titles: int = 18_214
     regions: int = 6
@@ -89,6 +92,8 @@ def shape_of(options: LoadOptions) -> Shape:
             raise UsageError("--backfill takes --events N or --rate R, one of them, and no --duration")
         return Shape(over, round(options.backfill_s * 1000), live=False)
     events, duration_s, rate = options.events, options.duration_s, options.rate
+    if events is None and duration_s is None:
+        duration_s = scenario_of(options.scenario).duration_s
     if events is None and duration_s is None:
         raise UsageError("say how much: --events N, or --duration S with --rate R")
     if events is not None and duration_s is not None and rate is not None:
@@ -166,6 +171,7 @@ def run_load(
     run = _new_run(settings, options)
     planned = plan_again(run, on_progress)
     create_run(run)
+    run.scenario.write_text(text_of(options.scenario))
     with owned(run.path):
         return send(settings, run, planned, on_progress, enough, broker_cpu_s)
 
@@ -243,7 +249,8 @@ def send(
 def options_of(run: Run) -> LoadOptions:
     """What the load was asked for."""
     known = {item.name for item in fields(LoadOptions)}
-    return LoadOptions(**{name: value for name, value in run.options.items() if name in known})
+    options = LoadOptions(**{name: value for name, value in run.options.items() if name in known})
+    return replace(options, scenario=str(run.scenario)) if run.scenario.exists() else options
 
 
 def _plan(options: LoadOptions, shape: Shape, faults: Faults, span_start_ms: int) -> Plan:
@@ -256,5 +263,6 @@ def _plan(options: LoadOptions, shape: Shape, faults: Faults, span_start_ms: int
         vanish=options.vanish,
         faults=faults.limits(),
         first_hour=span_start_ms % DAY_MS // 3_600_000,
+        scenario=scenario_of(options.scenario),
     )
     return make_plan(world, shape.records)

@@ -19,7 +19,7 @@ def _rank(rows: Any, picks: Any, lanes: Any, homes: Any, least: int, time_bits: 
         row = rows[picks[i]]
         rank = np.uint64(row.arrival - least)
         if len(homes):
-            rank |= np.uint64(homes[row.lane]) << np.uint64(time_bits)
+            rank |= np.uint64(homes[row.moved, row.lane]) << np.uint64(time_bits)
         ranks[i] = (rank << np.uint64(rest_bits)) | (lanes[row.lane].key >> np.uint64(_WORD_BITS - rest_bits))
 
 
@@ -48,7 +48,8 @@ def _settle(order: Any, ranks: Any, rows: Any, lanes: Any) -> None:
 
 
 def sending_order(rows: NDArray[Any], picks: NDArray[np.int64], lanes: NDArray[Any], homes: NDArray[np.int32] | None) -> NDArray[np.int64]:
-    """Of the events rows[picks] the indices in `rows`, in their order; partition by partition if the lanes' homes are given.
+    """Of the events rows[picks] the indices in `rows`, in their order; partition by partition if the lanes' homes i4[2, lanes] are given:
+    of what comes under their own keys, and under the others.
 
     A sort of one word an event, and then the few that are equal: 0.08 µs an event, where sorting by five columns took 0.3.
     """
@@ -59,7 +60,7 @@ def sending_order(rows: NDArray[Any], picks: NDArray[np.int64], lanes: NDArray[A
     time_bits = max(1, (int(arrivals.max()) - least).bit_length())
     place_bits = 0 if homes is None else max(1, int(homes.max(initial=0)).bit_length())
     ranks = np.empty(len(picks), np.uint64)
-    whose = np.empty(0, np.int32) if homes is None else homes
+    whose = np.empty((0, 0), np.int32) if homes is None else homes
     _rank(rows, picks, lanes, whose, least, time_bits, _WORD_BITS - time_bits - place_bits, ranks)
     places = np.argsort(ranks)
     order = picks[places]
@@ -85,3 +86,7 @@ class Numbers:
         numbers = np.empty(len(partitions), np.int64)
         _number(partitions, self._made, numbers)
         return numbers
+
+    def behind(self, partitions: NDArray[np.int32]) -> NDArray[np.int64]:
+        """How many records have been made of these partitions so far."""
+        return self._made[partitions]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from loadgen.audience import Plan, make_plan, make_world
 from loadgen.book import Book, faults_of
+from loadgen.faults import parse_faults
 from loadgen.holding import sending
 from loadgen.ledger import Run
 from loadgen.order import Numbers
@@ -42,7 +43,8 @@ class Assignment:
 
 def warm_up(encoding: str = "json") -> None:
     """Compiles every kernel, or loads them; so that a process that starts after this one does neither in its sending time."""
-    world = make_world(seed=1, span_ms=2_000, live=True, titles=10, regions=1, vanish=0.0, faults=np.ones(4), first_hour=0)
+    limits = parse_faults("all").limits()
+    world = make_world(seed=1, span_ms=2_000, live=True, titles=10, regions=1, vanish=0.0, faults=limits, first_hour=0)
     shard = Shard(make_plan(world, 50), "t", 1, 0, 1, frozenset([0]), encoding)
     numbers = Numbers(1)
     for chunk in shard.chunks(1_000):
@@ -90,7 +92,8 @@ class _Work:
         """Makes what is due first, waits for the others, and sends all, or until it is stopped."""
         unsent = self._unsent()
         first = next(unsent, None)
-        self._counters[FIRST_MS] = int(first[0].arrivals_ms.min()) if first else NEVER_MS
+        arrivals = np.concatenate([first[0].arrivals_ms, first[0].lost["arrival"]]) if first else np.empty(0, np.int64)
+        self._counters[FIRST_MS] = int(arrivals.min(initial=NEVER_MS))
         self._counters[READY] = 1
         while start_ms.value == 0 and not self._stopped():
             time.sleep(0.005)
@@ -112,12 +115,14 @@ class _Work:
     def _unsent(self) -> Iterator[tuple[Due, NDArray[np.int64]]]:
         """What no earlier stretch has sent, with the records' numbers in their partitions."""
         numbers = Numbers(self._assignment.partitions)
-        first = np.array(self._run.stretches[-1].first, np.int64)
+        first, fresh = np.array(self._run.stretches[-1].first, np.int64), len(self._run.stretches) == 1
         for due in self._shard.due(chunk_ms_of(self._assignment.plan, self._assignment.partitions)):
             number = numbers.of(due.partitions)
             wanted = number >= first[due.partitions]
-            if wanted.any():
-                yield due.only(wanted), number[wanted]
+            # what is lost counts with the records before it: none of them may be missing, and one at least has to be new
+            lost = (numbers.behind(due.lost_partitions) > first[due.lost_partitions]) | fresh
+            if wanted.any() or lost.any():
+                yield due.only(wanted, lost), number[wanted]
             elif self._stopped():
                 self._cut_short = True
                 return

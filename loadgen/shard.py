@@ -9,7 +9,7 @@ and ends depends on its partition's events and on the chunk's length alone.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from loadgen import batches
 from loadgen.audience import Plan, account_of, fill, horizon, seat
+from loadgen.draws import partitions_of
 from loadgen.encode import ROW_BYTES, encode, make_fragments
 from loadgen.encode_arrow import ArrowEncoder
-from loadgen.faults import mangle
-from loadgen.keys import homes_of, keys_of, prefix_of
+from loadgen.faults import mangle, misversion
+from loadgen.keys import homes_of, keys_of, other_key, prefix_of
 from loadgen.order import sending_order
-from loadgen.rows import DONE, EVENT, LANE, MALFORMED
+from loadgen.rows import DONE, EVENT, LANE, LOST, MALFORMED, MOVED, VERSION
 
 LIVE_CHUNK_MS: Final = 200
 CHUNK_RECORDS: Final = 50_000
@@ -48,16 +49,19 @@ def chunk_ms_of(plan: Plan, partitions: int) -> int:
 class Due:
     """Records of a stretch of time, not written yet: each partition's in order of arrival, and all of them if live.
 
-    rows[order[i]] are the events, among others; record r holds those from bounds[r] to below bounds[r + 1], one in JSON. lanes (a record's
-    first event's), partitions i32, arrivals_ms (its last event's, since the span began): by record.
+    rows[order[i]] are the events, among others; record r holds those from bounds[r] to below bounds[r + 1], one in JSON. firsts (a record's
+    first event, an index into rows), partitions i32, arrivals_ms (its last event's, since the span began): by record. lost: events that are
+    sent in none, and lost_partitions: to which they would have gone.
     """
 
     rows: NDArray[Any]
     order: NDArray[np.int64]
     bounds: NDArray[np.int64]
-    lanes: NDArray[np.int32]
+    firsts: NDArray[np.int64]
     partitions: NDArray[np.int32]
     arrivals_ms: NDArray[np.int64]
+    lost: NDArray[Any]
+    lost_partitions: NDArray[np.int32]
 
     def picked(self, records: NDArray[np.int64]) -> Due:
         """These records alone, in this order."""
@@ -68,22 +72,25 @@ class Due:
             rows=self.rows,
             order=self.order[np.repeat(self.bounds[records], sizes) + within],
             bounds=bounds,
-            lanes=self.lanes[records],
+            firsts=self.firsts[records],
             partitions=self.partitions[records],
             arrivals_ms=self.arrivals_ms[records],
+            lost=self.lost,
+            lost_partitions=self.lost_partitions,
         )
 
-    def only(self, wanted: NDArray[np.bool_]) -> Due:
-        """The wanted records."""
-        return self if wanted.all() else self.picked(np.flatnonzero(wanted))
+    def only(self, wanted: NDArray[np.bool_], lost: NDArray[np.bool_]) -> Due:
+        """The wanted records and lost events."""
+        kept = self if wanted.all() else self.picked(np.flatnonzero(wanted))
+        return kept if lost.all() else replace(kept, lost=self.lost[lost], lost_partitions=self.lost_partitions[lost])
 
 
 @dataclass(frozen=True)
 class Chunk:
     """Records as they are sent, their events as in Due.
 
-    values, keys (a record's first event's), partitions, arrivals_ms (its last event's, epoch ms): by record. reasons: of the malformed
-    events, by place in `order`.
+    values, keys (a record's first event's), partitions, arrivals_ms (its last event's, epoch ms): by record. reasons: of the mangled
+    events, by place in `order`. lost: events that are sent in none.
     """
 
     rows: NDArray[Any]
@@ -94,11 +101,13 @@ class Chunk:
     partitions: NDArray[np.int32]
     arrivals_ms: NDArray[np.int64]
     reasons: dict[int, str]
+    lost: NDArray[Any]
 
 
 class Shard:
-    """Lanes of `mine` of `partitions` partitions. `base_ms`: epoch ms at which the span begins; `tag`: the run's.
+    """What goes to `mine` of `partitions` partitions. `base_ms`: epoch ms at which the span begins; `tag`: the run's.
 
+    A lane whose sessions change their key goes to two partitions, so it may live in two shards, of which each sends its part.
     10 M lanes take 1.4 GB, and as long as a run is, no more than that.
     """
 
@@ -111,28 +120,37 @@ class Shard:
         self._tag = tag
         self._regions = regions
         self.begin_at(base_ms)
-        numbers, self._homes = self._seats(partitions, mine)
-        self.lanes = np.zeros(len(numbers), LANE)
-        for first in range(0, len(numbers), _BLOCK):
-            seat(self.lanes[first : first + _BLOCK], plan.world, numbers[first : first + _BLOCK])
-        if len(numbers) and numbers[-1] == plan.lanes - 1:
-            self.lanes[-1]["records_left"] = plan.last_lane_records
+        self._some_move = bool(plan.world.faults[1, MOVED] > 0)
+        self._mine = np.isin(np.arange(partitions), list(mine))
+        numbers, self._homes = self._seats(partitions)
+        self.lanes = self._seated(numbers)
         self._next_ms = _next_ms(self.lanes["phase"], self.lanes["at"])
         self._room = _LEAST_ROOM
         self._out = np.empty(0, np.uint8)
 
-    def _seats(self, partitions: int, mine: frozenset[int]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """The numbers of this shard's lanes, and the partition of each."""
-        wanted = np.zeros(partitions, np.bool_)
-        wanted[list(mine)] = True
-        numbers, homes = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
+    def _seats(self, partitions: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """The numbers of this shard's lanes, and i4[2, n] the partition of each under its own key, and under the other."""
+        numbers, homes = [np.empty(0, np.int64)], [np.empty((2, 0), np.int32)]
         for first in range(0, self.plan.lanes, _BLOCK):
             block = np.arange(first, min(first + _BLOCK, self.plan.lanes))
-            home = homes_of(self.prefix, account_of(block), partitions)
-            own = wanted[home]
+            home = np.stack([homes_of(self.prefix, account_of(block), partitions)] * 2)
+            if self._some_move:
+                movers = np.flatnonzero(self._seated(block)["moves"])
+                moved = [other_key(key) for key in keys_of(self.prefix, account_of(block[movers]))]
+                home[1, movers] = partitions_of(moved, partitions) if moved else 0
+            own = np.flatnonzero(self._mine[home].any(axis=0))
             numbers.append(block[own])
-            homes.append(home[own])
-        return np.concatenate(numbers), np.concatenate(homes)
+            homes.append(home[:, own])
+        return np.concatenate(numbers), np.ascontiguousarray(np.concatenate(homes, axis=1))
+
+    def _seated(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
+        """The lanes of these numbers, ascending, before their first event."""
+        lanes = np.zeros(len(numbers), LANE)
+        for first in range(0, len(numbers), _BLOCK):
+            seat(lanes[first : first + _BLOCK], self.plan.world, numbers[first : first + _BLOCK])
+        if len(numbers) and numbers[-1] == self.plan.lanes - 1:
+            lanes[-1]["records_left"] = self.plan.last_lane_records
+        return lanes
 
     def begin_at(self, base_ms: int) -> None:
         """Sets the epoch ms at which the span begins, before the first is written: a live run knows it when all processes are ready."""
@@ -177,21 +195,31 @@ class Shard:
                 rows = np.concatenate([rows[:count], np.empty(count + _LEAST_ROOM, EVENT)])
         self._next_ms[picks] = _next_ms(self.lanes["phase"][picks], self.lanes["at"][picks])
         self._room = (count - len(pending)) * 5 // 4 + _LEAST_ROOM
-        return rows[:count]
+        rows = rows[:count]
+        return rows[self._mine[self._homes_of(rows)]] if self._some_move else rows
+
+    def _homes_of(self, rows: NDArray[Any]) -> NDArray[np.int32]:
+        """The partitions of events."""
+        found: NDArray[np.int32] = self._homes[rows["moved"], rows["lane"]] if self._some_move else self._homes[0][rows["lane"]]
+        return found
 
     def _in_order(self, rows: NDArray[Any], picks: NDArray[np.int64]) -> Due:
         live = self.plan.world.live
+        gone = rows["fault"][picks] == LOST
+        lost, picks = rows[picks[gone]], picks[~gone]
         # Partition by partition: the producer fills one batch after the other, which takes a fifth off its CPU.
         order = sending_order(rows, picks, self.lanes, self._homes if self._arrow_wanted or not live else None)
-        homes = self._homes[rows["lane"][order]]
+        homes = self._homes_of(rows)[order]
         bounds = batches.cut(rows, order, homes) if self._arrow_wanted else np.arange(len(order) + 1)
         due = Due(
             rows=rows,
             order=order,
             bounds=bounds,
-            lanes=rows["lane"][order[bounds[:-1]]],
+            firsts=order[bounds[:-1]],
             partitions=homes[bounds[:-1]],
             arrivals_ms=rows["arrival"][order[bounds[1:] - 1]],
+            lost=lost,
+            lost_partitions=self._homes_of(lost),
         )
         return due.picked(np.argsort(due.arrivals_ms, kind="stable")) if self._arrow_wanted and live else due
 
@@ -206,11 +234,20 @@ class Shard:
             order=due.order,
             bounds=due.bounds,
             values=values,
-            keys=self.keys(due.lanes),
+            keys=self._record_keys(due),
             partitions=due.partitions,
             arrivals_ms=due.arrivals_ms + self.base_ms,
             reasons=reasons,
+            lost=due.lost,
         )
+
+    def _record_keys(self, due: Due) -> list[bytes]:
+        """Kafka's keys of the records."""
+        keys = self.keys(due.rows["lane"][due.firsts])
+        if self._some_move:
+            for i in np.flatnonzero(due.rows["moved"][due.firsts]).tolist():
+                keys[i] = other_key(keys[i])
+        return keys
 
     def _in_json(self, due: Due) -> tuple[list[bytes | None], dict[int, str]]:
         count = len(due.order)
@@ -230,10 +267,12 @@ def _next_ms(phases: NDArray[np.uint8], due_ms: NDArray[np.int64]) -> NDArray[np
 
 
 def _mangle(due: Due, values: list[bytes | None]) -> dict[int, str]:
-    """Makes the malformed ones malformed, in place; → their reasons."""
+    """Makes the malformed ones malformed, and those of another version of that, in place; → their reasons."""
     reasons: dict[int, str] = {}
-    for i in np.flatnonzero(due.rows["fault"][due.order] == MALFORMED).tolist():
+    faults = due.rows["fault"][due.order]
+    for i in np.flatnonzero((faults == MALFORMED) | (faults == VERSION)).tolist():
         value = values[i]
         assert value is not None
-        values[i], reasons[i] = mangle(value, int(due.rows["chance"][due.order[i]]))
+        broken = mangle if faults[i] == MALFORMED else misversion
+        values[i], reasons[i] = broken(value, int(due.rows["chance"][due.order[i]]))
     return reasons

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from loadgen import tally
 from loadgen.audience import Plan
 from loadgen.book import faults_of
-from loadgen.ledger import FAULT_SCHEMA, SENT_SCHEMA, Run, Stretch, counts_of, whole_sessions
+from loadgen.ledger import FAULT_SCHEMA, SENT_SCHEMA, Run, Stretch, counts_of, whole_sessions, write_table
 from loadgen.load import options_of, plan_again
 from loadgen.order import Numbers
+from loadgen.rows import MOVED
 from loadgen.shard import Chunk, Shard, chunk_ms_of
 from topologies.errors import MarqueeError
 
@@ -57,6 +58,8 @@ class _Teller:
     run: Run
     directory: Path
     events: int = 0
+    sessions_move: bool = False
+    """Whether some sessions stand in two partitions."""
 
     def __post_init__(self) -> None:
         self._writers = {
@@ -80,6 +83,7 @@ class _Teller:
                 done.append(out[: tally.count(chunk.rows, chunk.order, tallies, out)].copy())
             sessions = np.concatenate([*done, tallies[tallies[:, tally.ORDINAL] > 0]])
             rows.append(tally.sent_rows(shard.lanes, shard.keys(sessions[:, tally.LANE_INDEX]), sessions, regions, shard.base_ms))
+        self.sessions_move |= bool(plan.world.faults[1, MOVED] > 0)
         if told < records:
             raise MarqueeError(f"partition {partition} has {records:,} records of {self.run.name}, but its seed makes {told:,}")
         if rows:
@@ -96,9 +100,11 @@ class _Teller:
         for due in shard.due(chunk_ms_of(shard.plan, len(self.run.partitions))):
             number = numbers.of(due.partitions)
             wanted = (number >= first) & (number < end)
-            if wanted.any():
-                yield shard.written(due.only(wanted))
-            if number[-1] + 1 >= end:
+            behind = numbers.behind(due.lost_partitions)
+            lost = ((behind > first) | (first == 0)) & (behind <= end)  # as a process counts it
+            if wanted.any() or lost.any():
+                yield shard.written(due.only(wanted, lost))
+            if len(number) and number[-1] >= end:
                 return
 
     def _write(self, table: str, rows: pl.DataFrame) -> None:
@@ -110,6 +116,8 @@ class _Teller:
         for name, writer in self._writers.items():
             writer.close()
             (self.directory / f"{name}.new").replace(self.directory / name)
+        if self.sessions_move:
+            write_table(self.directory, "sent", whole_sessions(pl.scan_parquet(self.directory / SENT)))
 
 
 def _ends(stretches: tuple[Stretch, ...], partition: int, records: int) -> Iterator[tuple[Stretch, int]]:

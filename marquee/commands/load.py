@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from click.core import ParameterSource
 
+from marquee.driven_options import faults_option, scenario_option
 from marquee.durations import DURATION
 from marquee.formats import format_option
 from marquee.invocation import Invocation, pass_invocation
@@ -23,7 +24,8 @@ RATE = FiniteRange(min=0, min_open=True)
 @format_option
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="The same seed and options make the same audience.")
 @click.option("--run", "name", help="Name of the run, for the audit; made up when not given.")
-@click.option("--faults", default="", help="Broken on purpose: duplicates,late=0.01,malformed,out-of-order.")
+@faults_option
+@scenario_option
 @click.option("--start", metavar="T", help="When a backfill's span begins, instead of ending now: ISO 8601 or epoch seconds.")
 @click.option("--tag", help="What a backfill's accounts begin with; made up when not given. With --start: the same events, byte for byte.")
 @click.option("--resume", metavar="RUN", help="Go on with this run, which was stopped, failed or killed.")
@@ -43,6 +45,7 @@ def load(
     seed: int,
     name: str | None,
     faults: str,
+    scenario: str,
     start: str | None,
     tag: str | None,
     resume: str | None,
@@ -54,14 +57,17 @@ def load(
 ) -> int:
     """Drive viewing events: now and in open loop, or a past span as fast as it goes. Writes the run's ledger under var/runs.
 
-    Say how much by --events, or by --duration with --rate. Ctrl-C stops in good order, with all that was sent in the ledger; --resume goes
-    on. The ledger's `measured` has rates, CPU (of a local broker too), how late events were, and who made them late.
+    Say how much by --events, or by --duration with --rate; most scenarios say how long they take. Ctrl-C stops in good order, with all that
+    was sent in the ledger; --resume goes on. The ledger's `measured` has rates, CPU (of a local broker too), how late events were, and who
+    made them late. docs/loadgen.md has the audience's figures, the scenarios and the faults.
 
     \b
     Examples:
       marquee load --rate 20000 --duration 60
       marquee load --events 1000000 --rate 30000 --run first --faults duplicates,late,malformed
-      marquee load --backfill 24h --events 5000000 --seed 7
+      marquee load --scenario premiere
+      marquee load --scenario ./mine.toml --rate 5000 --duration 10m --faults all
+      marquee load --backfill 24h --events 5000000 --seed 7 --scenario day
       marquee load --resume first
     """
     from loadgen.load import LoadOptions, run_load
@@ -75,14 +81,12 @@ def load(
     if resume is not None:
         _refuse_with_resume(click.get_current_context())
         return drive("load", lambda on_progress: resume_load(settings, resume, processes, on_progress, broker_cpu_s=broker), as_json)
-    if events is None and duration_s is None and (backfill_s is None or rate is None):
-        raise click.UsageError("say how much: --events N, or --duration S with --rate R")
     if backfill_s is None and (start is not None or tag is not None):
         raise click.UsageError("--start and --tag are a backfill's: live events are of now, and their topic is everybody's")
     options = LoadOptions(
         events=events, duration_s=duration_s, rate=rate, backfill_s=backfill_s, format=encoding, seed=seed, run=name,
-        faults=faults, processes=processes or 2, titles=titles, regions=regions, vanish=vanish, tag=tag,
-        span_start_ms=None if start is None else parse_instant(start),
+        faults=faults, scenario=scenario, processes=processes or 2, titles=titles, regions=regions, vanish=vanish,
+        tag=tag, span_start_ms=None if start is None else parse_instant(start),
     )  # fmt: skip
     return drive("load", lambda on_progress: run_load(settings, options, on_progress, broker_cpu_s=broker), as_json)
 

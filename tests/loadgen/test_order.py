@@ -17,14 +17,15 @@ def test_events_are_ordered_by_partition_arrival_sender_and_number(span_ms: int,
     chances = np.random.default_rng(span_ms)
     lanes = np.zeros(7, LANE)
     lanes["key"] = chances.integers(0, 2**63, 7, np.uint64) * np.uint64(2)
-    homes = chances.integers(0, 5, 7).astype(np.int32)
+    homes = chances.integers(0, 5, (2, 7)).astype(np.int32)
     rows = np.zeros(2_000, EVENT)
     rows["lane"] = chances.integers(0, 7, 2_000)
     rows["arrival"] = 10**12 + chances.integers(0, span_ms, 2_000)
     rows["ordinal"] = chances.integers(0, 2, 2_000)
     rows["seq"] = np.arange(2_000) // 2
     rows["copy"] = np.arange(2_000) % 2
-    place = homes[rows["lane"]] if by_partition else np.zeros(2_000, np.int32)
+    rows["moved"] = rows["seq"] % 3 == 0
+    place = homes[rows["moved"], rows["lane"]] if by_partition else np.zeros(2_000, np.int32)
     picks = np.flatnonzero(chances.random(2_000) < 0.9)
     everything = np.lexsort((rows["copy"], rows["seq"], rows["ordinal"], lanes["key"][rows["lane"]], rows["arrival"], place))
     expected = everything[np.isin(everything, picks)]
@@ -39,6 +40,7 @@ def test_records_are_numbered_in_their_partitions() -> None:
     numbers = Numbers(3)
     assert numbers.of(np.array([0, 2, 0, 0], np.int32)).tolist() == [0, 0, 1, 2]
     assert numbers.of(np.array([2, 1, 0], np.int32)).tolist() == [1, 0, 3]
+    assert numbers.behind(np.array([1, 0], np.int32)).tolist() == [1, 4]
 
 
 def test_accounts_have_seven_digits_or_as_many_as_they_need_and_kafkas_partition() -> None:
