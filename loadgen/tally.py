@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from loadgen import catalogue
 from loadgen.encode import session_bits
 from loadgen.ledger import SENT_SCHEMA, SENT_SUMS
-from loadgen.rows import DELAYED, LATE, MALFORMED
+from loadgen.rows import AHEAD, BEHIND, DELAYED, MALFORMED, MINUTES
 from topologies.compiled import kernel
 from topologies.events import TYPES
 
@@ -46,9 +46,9 @@ def count(rows: Any, order: Any, tallies: Any, out: Any) -> int:
             tally[LANE_INDEX] = row.lane
         if row.copy:
             tally[DUPLICATES] += 1
-        elif row.fault == LATE:
+        elif MINUTES <= row.fault <= BEHIND:
             tally[LATES] += 1
-        elif row.fault == MALFORMED:
+        elif MALFORMED <= row.fault <= AHEAD:
             tally[MALFORMEDS] += 1
         else:
             tally[FIRST_TS] = min(tally[FIRST_TS], row.ts) if tally[EVENTS] else row.ts

@@ -56,14 +56,16 @@ class DemoOptions:
     seed: int = 1
     keep: bool = False
     format: str = "json"
+    scenario: str = "steady"
     report: Path | None = None
     """Where its report goes; var/demo.html, the last demo's, when None."""
 
     def load(self) -> LoadOptions:
         """The generator's options. UsageError when they do not fit together."""
         options = LoadOptions(
-            events=self.events, rate=self.rate, format=self.format, seed=self.seed, faults=self.faults, run=f"demo-{os.getpid()}"
-        )
+            events=self.events, rate=self.rate, format=self.format, seed=self.seed, faults=self.faults, scenario=self.scenario,
+            run=f"demo-{os.getpid()}",
+        )  # fmt: skip
         shape_of(options)
         return options
 

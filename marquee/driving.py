@@ -19,6 +19,7 @@ from topologies.settings import Settings
 if TYPE_CHECKING:
     from loadgen.crew import LoadProgress
     from loadgen.ledger import Run
+    from loadgen.measured import Measured
 
 INTERRUPTED = 130
 FOLLOW_S: Final = 30.0
@@ -66,6 +67,21 @@ def drive(
     if ran.state == "stopped":
         return INTERRUPTED
     return 0 if ran.state == "finished" and not ran.failed else 1
+
+
+_BOTTLENECKS: Final = {
+    "generator": ": the generator is the bottleneck, its processes have no CPU left; try more --processes",
+    "broker": ": the broker is the bottleneck, it did not take what the generator had",
+    "machine": ": the machine is the bottleneck, others had its cores when events were due",
+}
+
+
+def _cost(measured: Measured) -> str:
+    broker = "" if measured.broker_cpu_s is None else f", the broker {measured.broker_cpu_s:.1f} s"
+    return (
+        f"{number(round(measured.events_per_s))} events/s; the generator used {measured.cpu_s:.1f} s of CPU{broker}; "
+        f"its ceiling is about {number(round(measured.ceiling_events_per_s))} events/s"
+    )
 
 
 def _shown(screen: Screen, recorder: Recorder) -> Callable[[LoadProgress], None]:
@@ -122,10 +138,12 @@ def summary(run: Run) -> list[str]:
         lines.append("broken on purpose: " + ", ".join(f"{kind} {number(count)}" for kind, count in sorted(run.faults.items())))
     if run.unmapped:
         lines.append(f"{number(run.unmapped)} rows of the trace made no event")
+    if run.measured is not None:
+        lines.append(_cost(run.measured))
     if run.late_sends:
+        whose = _BOTTLENECKS.get(run.measured.bottleneck if run.measured else "", "")
         lines.append(
-            f"{number(run.late_sends)} sent more than 100 ms after their intended time, {number(run.max_lateness_ms)} ms at worst:"
-            " this machine could not keep the rate"
+            f"{number(run.late_sends)} sent more than 100 ms after their intended time, {number(run.max_lateness_ms)} ms at worst{whose}"
         )
     lines.append(f"event time {instant(run.span_start_ms)} to {instant(run.span_end_ms)}; `marquee audit {run.name}` checks it")
     return lines

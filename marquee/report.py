@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from loadgen.audit_report import AuditResult
+from loadgen.faults import CLASSES
 from loadgen.ledger import Run
 from marquee.audit_table import verdict
 from marquee.moment import Moment
@@ -14,8 +15,6 @@ from marquee.output import instant, number
 from marquee.recording import Recorder
 from topologies import accounting
 
-CLASSES: Final = {"duplicates": "duplicate", "late": "late", "malformed": "dead"}
-"""What becomes of an event that is broken so; the others are applied."""
 MOST_LINES: Final = 8
 """Of a chart: as many as the page has colours."""
 
@@ -62,7 +61,20 @@ def _facts(course: Recorded) -> list[tuple[str, object]]:
         ("freshness, median", _seconds(course.p50_ms)), ("freshness, p99", _seconds(course.p99_ms)),
         ("greatest backlog", max((moment.backlog or 0 for moment in course.moments), default=0)),
         *((f"broken on purpose: {kind}", count) for kind, count in sorted(run.faults.items())),
-        ("seed", str(run.seed)), *((name, value) for name, value in asked.items()),
+        *_cost(run), ("seed", str(run.seed)), *((name, value) for name, value in asked.items()),
+    ]  # fmt: skip
+
+
+def _cost(run: Run) -> list[tuple[str, object]]:
+    """What the generator measured of itself."""
+    if run.measured is None:
+        return []
+    told = run.measured
+    broker = "not known" if told.broker_cpu_s is None else f"{told.broker_cpu_s:,.1f} s"
+    return [
+        ("events/s", round(told.events_per_s)), ("generator's CPU", f"{told.cpu_s:,.1f} s"), ("broker's CPU", broker),
+        ("generator's events/core-second", round(told.events_per_core_second)), ("its ceiling, events/s", round(told.ceiling_events_per_s)),
+        ("confirmed within, p99", _seconds(told.confirmed.p99_ms)), ("late because of the", told.bottleneck or "(not late)"),
     ]  # fmt: skip
 
 
