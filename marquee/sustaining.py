@@ -30,6 +30,9 @@ LOOKS: Final = 200
 """At the lag, evenly over the judged part: with each flush it falls, so a moment says little."""
 GROWTH: Final = 0.03
 """Lag that grows by more seconds a second: the rate is so much more than what workers keep up with."""
+FAR_S: Final = 1.0
+"""Who is so far behind has not kept up, though the lag no longer grows: what a flush costs falls as flushes come round more rarely, so a
+worker that is overloaded by a little stays where its numbers are seconds old."""
 LATE_SHARE: Final = 0.05
 """A generator that hands over more than this share of its records 100 ms late or more is at its own limit."""
 HOPELESS_S: Final = 15.0
@@ -38,9 +41,11 @@ HOPELESS_S: Final = 15.0
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a sustained rate keeps to. p99_ms: from when an event was to be sent until Redis has it; None for no bound."""
+    """What a sustained rate keeps to. p99_ms: from when an event was to be sent until Redis has it; lag_s: at the load's end; None for no
+    bound."""
 
     p99_ms: float | None = None
+    lag_s: float | None = FAR_S
     growth: float = GROWTH
     late_share: float = LATE_SHARE
 
@@ -93,7 +98,7 @@ def tried(
     late = run.late_sends / max(run.generated, 1)
     return Trial(
         rate, round(growth, 3), round(lag_s, 2), p50_ms, p99_ms, round(late, 3),
-        "workers" if hopeless else gave_out(growth, p99_ms, late, bounds), run.generated, round((to_ms - run.span_start_ms) / 1000, 1),
+        "workers" if hopeless else gave_out(growth, lag_s, p99_ms, late, bounds), run.generated, round((to_ms - run.span_start_ms) / 1000, 1),
         round(cpu_s() - cpu_before, 2) if cpu_s else None,
     )  # fmt: skip
 
@@ -105,9 +110,9 @@ def growth_and_lag(applied: Sequence[Course], ends: Sequence[Course], from_ms: f
     return float(slope), max(0.0, float(start + slope * seconds[-1]))
 
 
-def gave_out(growth: float, p99_ms: float | None, late_share: float, bounds: Bounds) -> str:
+def gave_out(growth: float, lag_s: float, p99_ms: float | None, late_share: float, bounds: Bounds) -> str:
     """Who could not keep up with a load: "workers", "generator", "freshness" or "" for nobody."""
-    if growth > bounds.growth:
+    if growth > bounds.growth or (bounds.lag_s is not None and lag_s > bounds.lag_s):
         return "workers"
     if late_share > bounds.late_share:
         return "generator"

@@ -81,7 +81,7 @@ def freshness(
 
 
 def _sustained(system: System, encoding: str) -> dict[str, Any]:
-    """The highest rate at which the lag does not grow, however old what is shown is, and how it was found."""
+    """The highest rate at which the lag neither grows nor is a second, and how it was found."""
     method = Method(encoding=encoding)
     tester = Tester(system, method, say)
     found = highest(tester.sustains, method.search, lambda: False)

@@ -68,7 +68,7 @@ def capacity(
     from marquee.searching import Search
     from marquee.sustaining import Bounds
 
-    method = Method(Search(first, precision, search == "linear"), Bounds(p99_s * 1000), encoding, trial_s, repeats, most_s)
+    method = Method(Search(first, precision, search == "linear"), Bounds(p99_s * 1000, lag_s=None), encoding, trial_s, repeats, most_s)
     settings = invocation.settings
     systems = own_systems(settings, counts, given, say) if counts is not None else (running_system(settings) for _ in range(1))
     if rates:

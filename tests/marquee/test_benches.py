@@ -71,7 +71,7 @@ def test_a_rate_a_twentieth_above_what_workers_keep_up_with_is_not_sustained(abo
     growth, lag_s = growth_and_lag([applied], [ends], last * WARM_UP_SHARE, last)
     assert growth == pytest.approx(above, abs=0.01)
     assert lag_s == pytest.approx(0.5 + TRIAL_S * above, abs=0.4)
-    assert gave_out(growth, 600.0, 0.0, Bounds()) == by
+    assert gave_out(growth, lag_s, 600.0, 0.0, Bounds(lag_s=None)) == by
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,13 @@ def test_a_rate_a_twentieth_above_what_workers_keep_up_with_is_not_sustained(abo
     [(0.5, 9_000, 0.5, "workers"), (0.0, 9_000, 0.5, "generator"), (0.0, 1_001, 0.05, "freshness"), (0.0, None, 0, "freshness")],
 )
 def test_who_gave_out_is_who_the_others_waited_for(growth: float, p99_ms: float | None, late: float, by: str) -> None:
-    assert gave_out(growth, p99_ms, late, Bounds(p99_ms=1_000)) == by
-    assert gave_out(0.0, 1_000, 0.05, Bounds(p99_ms=1_000)) == ""
+    assert gave_out(growth, 0.5, p99_ms, late, Bounds(p99_ms=1_000)) == by
+    assert gave_out(0.0, 0.5, 1_000, 0.05, Bounds(p99_ms=1_000)) == ""
+
+
+def test_workers_that_stay_seconds_behind_do_not_keep_up_though_the_lag_grows_no_more() -> None:
+    assert gave_out(0.0, 3.0, 3_500, 0.0, Bounds()) == "workers"
+    assert gave_out(0.0, 3.0, 3_500, 0.0, Bounds(p99_ms=4_000, lag_s=None)) == ""
 
 
 def test_a_rebalance_in_which_nothing_moved_is_no_measurement() -> None:
