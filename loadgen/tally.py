@@ -75,14 +75,14 @@ def sessions_of(lanes: NDArray[Any], tallies: NDArray[np.int64]) -> list[str]:
 
 
 def sent_rows(lanes: NDArray[Any], keys: list[bytes], tallies: NDArray[np.int64], regions: int, base_ms: int) -> pl.DataFrame:
-    """Tallies [n, COLUMNS] as rows of the ledger. keys [lanes]: the lanes' accounts."""
+    """Tallies [n, COLUMNS] as rows of the ledger. keys [n]: the accounts of their lanes."""
     index = tallies[:, LANE_INDEX]
     region_names = np.array([place[0] for place in catalogue.places(regions)])
     devices = np.array([platform[0] for platform in catalogue.PLATFORMS])
     empty = tallies[:, EVENTS] == 0
     columns: dict[str, Any] = {
         "session": sessions_of(lanes, tallies),
-        "account": [keys[lane].decode() for lane in index.tolist()],
+        "account": [key.decode() for key in keys],
         "profile": [f"p{profile + 1}" for profile in tallies[:, PROFILE].tolist()],
         "title": [catalogue.title_name(title) for title in tallies[:, TITLE].tolist()],
         "region": region_names[lanes["place"][index]].tolist(),
