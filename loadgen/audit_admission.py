@@ -27,7 +27,7 @@ _CANDIDATES: Final = f"""
 CREATE OR REPLACE TABLE sids AS
   SELECT account, session, row_number() OVER () AS sid FROM (SELECT DISTINCT account, session FROM rows WHERE kind = 'event');
 CREATE OR REPLACE TABLE candidates AS
-  SELECT n, rts, ts, seq, sid FROM rows JOIN sids USING (account, session) WHERE kind = 'event' AND ts <= rts + {SKEW_MS};
+  SELECT n, rts, mine, ts, seq, sid FROM rows JOIN sids USING (account, session) WHERE kind = 'event' AND ts <= rts + {SKEW_MS};
 CREATE OR REPLACE TABLE movers AS
   SELECT n, rts, ts, sid FROM candidates UNION ALL SELECT n, rts, NULL, NULL FROM rows WHERE kind = 'tick';
 CREATE OR REPLACE TABLE restless AS
@@ -82,18 +82,21 @@ _NEXT: Final = """
 CREATE OR REPLACE TABLE undecided AS SELECT n, rts, ts, seq, sid, calm_ts, calm_clock, class FROM next_round;
 """
 
-_CLASSES: Final = """
+_CLASSES: Final = f"""
 CREATE OR REPLACE TABLE classes AS
-  SELECT n, 'dead' AS class, reason FROM rows WHERE kind = 'dead'
-  UNION ALL SELECT n, 'tick', NULL FROM rows WHERE kind = 'tick'
-  UNION ALL SELECT n, 'dead', 'ahead' FROM rows WHERE kind = 'event' AND n NOT IN (SELECT n FROM candidates)
-  UNION ALL SELECT n, 'applied', NULL FROM candidates WHERE sid NOT IN (FROM restless)
-  UNION ALL SELECT n, class, CASE WHEN class = 'dead' THEN 'seq_jump' END FROM undecided;
+  SELECT n, rts, mine, NULL::BIGINT AS ts, NULL::BIGINT AS sid, 'dead' AS class, reason FROM rows WHERE kind = 'dead'
+  UNION ALL SELECT n, rts, mine, NULL, NULL, 'tick', NULL FROM rows WHERE kind = 'tick'
+  UNION ALL SELECT n, rts, mine, ts, NULL, 'dead', 'ahead' FROM rows WHERE kind = 'event' AND ts > rts + {SKEW_MS}
+  UNION ALL SELECT n, rts, mine, ts, sid, 'applied', NULL FROM candidates WHERE sid NOT IN (FROM restless)
+  UNION ALL SELECT n, u.rts, mine, u.ts, u.sid, class, CASE WHEN class = 'dead' THEN 'seq_jump' END
+    FROM undecided u JOIN candidates USING (n);
 """
 
 
 def classify(database: duckdb.DuckDBPyConnection, max_rounds: int = MAX_ROUNDS) -> int:
-    """Make table `classes` (n, class applied|duplicate|late|dead|tick, reason of the dead) from `rows` of one source, and `sids`.
+    """Make table `classes` (n, rts, mine, ts, sid, class applied|duplicate|late|dead|tick, reason of the dead) from `rows` of one source.
+
+    sid: a number for each (account, session), of events that are not dead by themselves; `sids` has them.
 
     Returns the rounds it took; 0 if it had to be done in sequence.
     """
