@@ -50,7 +50,7 @@ def load_log(database: duckdb.DuckDBPyConnection, records: Sequence[Record]) -> 
     database.register("given_rows", table)
     database.execute("CREATE OR REPLACE TABLE rows AS SELECT * FROM given_rows")
     database.unregister("given_rows")
-    audit_admission.classify(database, 400)
+    audit_admission.classify(database)
     audit_views.prepare(database, ())
 
 
