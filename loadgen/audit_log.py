@@ -85,7 +85,7 @@ def log_ends(settings: Settings, topics: Iterable[str]) -> list[LogEnd]:
 
 def copy_log(settings: Settings, wanted: dict[Source, int], directory: Path, on_progress: Progress) -> Generator[tuple[Source, CopiedLog]]:
     """Copy each source's records below the wanted offset into files of `directory`, one source after the other, the next one while the
-    caller looks at this one; who has seen a source's files removes them, so those of three at the most take up room at a time.
+    caller looks at this one; who has seen a source's files removes them, so those of two at the most take up room at a time.
 
     Raises ServerAway when the brokers fall silent, SourceError when a partition cannot be read from its beginning.
     """
