@@ -123,7 +123,9 @@ def _sessions(database: duckdb.DuckDBPyConnection, run: Run) -> list[Difference]
     database.execute(_SESSIONS)
     found = database.execute(
         """SELECT account, session, s.events, s.watched_ms::BIGINT, r.events, r.watched_ms::BIGINT
-        FROM (SELECT * FROM read_parquet($sent) WHERE events > 0) s FULL JOIN run_sessions r USING (account, session)
+        FROM (SELECT * FROM read_parquet($sent) WHERE events > 0) s FULL JOIN
+             (SELECT account, session, sum(events)::BIGINT AS events, sum(watched_ms) AS watched_ms FROM run_sessions GROUP BY ALL) r
+             USING (account, session)
         WHERE (s.events, s.watched_ms) IS DISTINCT FROM (r.events, r.watched_ms::BIGINT) LIMIT 100""",
         {"sent": str(run.sent)},
     ).fetchall()
