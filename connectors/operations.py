@@ -14,9 +14,9 @@ from cassandra.cluster import Session
 
 from connectors.cassandra import asked, cassandra_errors, prepared
 from topologies.errors import MarqueeError
+from topologies.events import DAY_MS
 from topologies.settings import CassandraSettings
 
-DAY_MS: Final = 86_400_000
 _COLUMNS: Final = "at_ms, who, address, method, target, outcome, times, id"
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Final
 
 import click
 
 from marquee.invocation import Invocation, pass_invocation
 from marquee.output import emit, instant, json_option, table
-
-DAY_MS: Final = 86_400_000
 
 
 @click.command()
@@ -33,6 +30,7 @@ def operations(invocation: Invocation, since: str | None, as_json: bool) -> None
     from connectors.cassandra_schema import OPERATIONS_KEPT_S, require_schema
     from connectors.operations import Operations
     from serving.questions import parse_instant
+    from topologies.events import DAY_MS
 
     now_ms = time.time_ns() // 1_000_000
     from_ms = now_ms - DAY_MS if since is None else max(parse_instant(since), now_ms - OPERATIONS_KEPT_S * 1_000)

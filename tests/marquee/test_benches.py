@@ -57,6 +57,14 @@ def test_memory_that_grows_fails_its_bench(flat: bool, exact: bool | None, statu
     assert exit_status({"flat": flat, "exact": exact}) == status
 
 
+@pytest.mark.parametrize(
+    ("middle_s", "end_s", "late", "by"),
+    [(0.9, 0.9, 0.0, ""), (1.5, 0.9, 0.0, "workers"), (1.0, 1.1, 0.0, "workers"), (0.2, 0.2, 0.06, "generator")],
+)
+def test_a_rate_at_which_workers_stay_far_behind_is_not_sustained(middle_s: float, end_s: float, late: float, by: str) -> None:
+    assert gave_out(middle_s, end_s, late) == by
+
+
 @pytest.mark.parametrize(("above", "by"), [(0.0, ""), (0.02, ""), (0.05, "workers"), (0.10, "workers")])
 def test_a_rate_a_twentieth_above_what_workers_keep_up_with_is_not_sustained(above: float, by: str) -> None:
     # records come `1 + above` times as fast as they are applied; a flush a second; workers catch up when the load has ended

@@ -15,13 +15,14 @@ from cassandra.cluster import Session
 
 from cluster.process import wait_until
 from connectors.cassandra import close, connect
-from connectors.operations import DAY_MS, Operation, Operations
+from connectors.operations import Operation, Operations
 from connectors.tokens import Tokens, parsed
 from serving.api.audit import MINUTE_S, Audit
 from serving.metrics import REGISTRY
 from tests.serving.api.conftest import served
 from tests.serving.api.test_access import QUESTION, closed, made, with_token
 from tests.serving.test_answers import World, without_cassandra
+from topologies.events import DAY_MS
 
 STATUS = "/v1/status"
 READ = Operation(1_000, "somebody", "127.0.0.1", "GET", STATUS, "200")
