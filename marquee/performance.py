@@ -59,6 +59,10 @@ BARS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "a partition that stays, and one that moves, stands still",
         ("quiet_pause_s", *(f"{kind}_{which}_s" for kind in ("join", "leave", "kill") for which in ("pause", "moved")), "exact"),
     ),
+    "vanish": (
+        "all viewers fall silent: s until nobody is watching, and how many sessions silence closed, each once",
+        ("gone_s", "most_viewers", "sessions_sent", "sessions_ended", "sessions_closed", "counted_once", "exact"),
+    ),
     "checkpoint": ("checkpoints, by live sessions", ("by_live_sessions",)),
     "sessions": ("CPU an event, 1 M live sessions against 10 k", ("cpu_us_an_event", "ratio", "same_cells", "exact")),
     "chaos": ("ten seeds of `marquee chaos --faults 20`, each audited", ("seeds", "faults_struck", "exact", "passed")),
