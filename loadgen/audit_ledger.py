@@ -7,18 +7,20 @@ views are audited and the ledger is not.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 import duckdb
 
 from loadgen import audit_sql
-from loadgen.audit_report import CLASSES, Difference
+from loadgen.audit_report import CLASSES, Difference, Origin
 from loadgen.ledger import Run
 from topologies.sources import Source
 
 STORE: Final = "ledger"
-_SESSIONS: Final = "CREATE TABLE IF NOT EXISTS run_sessions (account VARCHAR, session VARCHAR, events BIGINT, watched_ms HUGEINT)"
+_SESSIONS: Final = """CREATE TABLE IF NOT EXISTS run_sessions
+(account VARCHAR, session VARCHAR, events BIGINT, watched_ms HUGEINT, part INTEGER, first_n BIGINT, last_n BIGINT)"""
 
 
 @dataclass
@@ -53,15 +55,15 @@ class RunTally:
             self.in_log += there
             if reason is not None and counted:
                 self.reasons[reason] += counted
-        [(unclassed,)] = database.execute(f"SELECT count(*) FROM rows ANTI JOIN classes USING (n) WHERE {mine}").fetchall()
+        [(unclassed,)] = database.execute(f"SELECT count(*) FROM others ANTI JOIN classes USING (n) WHERE {mine}").fetchall()
         self.unclassed += unclassed
         self.reached[source] = (offset, read_to)
         if self.run is not None and source.topic_id == self.run.topic_id:
             database.execute(_SESSIONS)
             database.execute(
-                """INSERT INTO run_sessions SELECT account, session, count(*), coalesce(sum(watched_ms), 0)
-                FROM rows JOIN timeline t USING (n) WHERE class = 'applied' AND t.mine AND n < $offset GROUP BY ALL""",
-                {"offset": audit_sql.position_of(offset)},
+                """INSERT INTO run_sessions SELECT account, session, count(*), coalesce(sum(watched_ms), 0), $part, min(n), max(n)
+                FROM counted WHERE mine AND n < $offset GROUP BY account, session""",
+                {"offset": audit_sql.position_of(offset), "part": source.partition},
             )
 
     def covers(self, *, classes: bool) -> bool:
@@ -91,7 +93,7 @@ def compare(database: duckdb.DuckDBPyConnection, tally: RunTally) -> tuple[str, 
         return f"not compared: Kafka did not confirm {run.failed} records, which may be in the log or not", []
     if any(not span.last < span.first for span in run.partitions) and not (run.sent.exists() and run.broken.exists()):
         return "not compared: the run's tables of what was sent are not there", []
-    found = _counts(run, tally) + _sessions(database, run)
+    found = _counts(run, tally) + _sessions(database, run, tally.reached)
     return ("different" if found else "equal"), found
 
 
@@ -105,23 +107,34 @@ def _counts(run: Run, tally: RunTally) -> list[Difference]:
     return [_difference(name, (wanted,), (counted,)) for name, wanted, counted in pairs if wanted != counted]
 
 
-def _sessions(database: duckdb.DuckDBPyConnection, run: Run) -> list[Difference]:
+def _sessions(database: duckdb.DuckDBPyConnection, run: Run, reached: Iterable[Source]) -> list[Difference]:
     """Sessions whose applied events or watched time are not what was sent."""
     if not run.sent.exists():
         return []
     database.execute(_SESSIONS)
     found = database.execute(
-        """SELECT account, session, s.events, s.watched_ms::BIGINT, r.events, r.watched_ms::BIGINT
+        """SELECT account, session, s.events, s.watched_ms::BIGINT, r.events, r.watched_ms::BIGINT, part, first_n, last_n
         FROM (SELECT * FROM read_parquet($sent) WHERE events > 0) s FULL JOIN run_sessions r USING (account, session)
         WHERE (s.events, s.watched_ms) IS DISTINCT FROM (r.events, r.watched_ms::BIGINT) LIMIT 100""",
         {"sent": str(run.sent)},
     ).fetchall()
+    sources = {source.partition: source for source in reached if source.topic_id == run.topic_id}
     return [
-        _difference(f"{account}/{session}", None if sent[0] is None else tuple(sent), None if counted[0] is None else tuple(counted))
-        for account, session, *sent_and_counted in found
-        for sent, counted in [(sent_and_counted[:2], sent_and_counted[2:])]
+        _difference(
+            f"{account}/{session}",
+            None if sent is None else (sent, sent_ms),
+            None if counted is None else (counted, counted_ms),
+            () if counted is None else (_stretch(sources[part], counted, first_n, last_n),),
+        )
+        for account, session, sent, sent_ms, counted, counted_ms, part, first_n, last_n in found
     ]
 
 
-def _difference(key: str, expected: tuple[int, ...] | None, served: tuple[int, ...] | None) -> Difference:
-    return Difference("ledger", "", 0, 0, key, "", STORE, expected, served)
+def _stretch(source: Source, events: int, first_n: int, last_n: int) -> Origin:
+    """Where a session's applied events stand: between these offsets, among others."""
+    first, last = (n // audit_sql.ROWS_A_RECORD for n in (first_n, last_n))
+    return Origin(str(source), source.topic, source.partition, "between", events, ((first, last),), ())
+
+
+def _difference(key: str, expected: tuple[int, ...] | None, served: tuple[int, ...] | None, origins: tuple[Origin, ...] = ()) -> Difference:
+    return Difference("ledger", "", 0, 0, key, "", STORE, expected, served, origins)
