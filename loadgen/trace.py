@@ -113,7 +113,7 @@ def _why(connection: duckdb.DuckDBPyConnection, rejected: int) -> str:
         line, message = _one(connection, "select line, error_message from reject_errors order by line limit 1")
         return f"line {line} cannot be read: {message.splitlines()[0]}"
     named = ", ".join(f"case when not coalesce({condition}, false) then '{name}' end" for name, condition in conditions().items())
-    values = ", ".join(f"when '{name}' then out_{name}::varchar" for name in MAPPED)
+    values = " ".join(f"when '{name}' then out_{name}::varchar" for name in MAPPED)
     found = connection.execute(f"""
         select row, type, field, case field {values} end from (select *, coalesce({named}) as field from made
         where not coalesce(valid, false) order by row, part, i limit 1)""").fetchone()
