@@ -1,4 +1,5 @@
-"""Who scales in a simulation: each looks at its fleets as it would at real ones, as often as it does, and sets how many workers are wanted."""
+"""Who scales in a simulation: each looks at its fleets as it would at real ones, as often as it does, and sets how many workers are
+wanted."""
 
 from __future__ import annotations
 
@@ -8,9 +9,9 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from cluster.scaling.fleet import Fleets, Floats, Ints
+from cluster.scaling.fleet import DAY_S, Fleets, Floats, Ints
 from cluster.scaling.hpa import SYNC_S, Behaviour, desired_by_average, desired_by_cpu
-from cluster.scaling.keda import told_lag
+from cluster.scaling.keda import ACTIVATION, between_zero_and_one, told_lag
 from cluster.scaling.policy import Measurement, Partition, Past, Rules, decide
 
 LOOK_S: Final = 5
@@ -61,14 +62,17 @@ def _seen(fleets: Fleets, fleet: int, per_s: Floats) -> Measurement:
     arrived, applied = per_s / partitions
     waiting = fleets.partitions_waiting(fleet)
     return Measurement(
-        float(fleets.second), fleets.ground.measured.capacity_per_s, tuple(Partition(float(arrived), float(applied), one) for one in waiting)
+        float(fleets.second),
+        fleets.ground.measured.capacity_per_s,
+        tuple(Partition(float(arrived), float(applied), one) for one in waiting),
     )
 
 
 class HpaOnCpu:
     """An HPA on CPU: one request is one worker's core, used in proportion to what the worker applies. target: averageUtilization ÷ 100.
 
-    In its favour: usage is what it was in the fifteen seconds until the sync, with no scrape in between, and a worker that starts uses none.
+    In its favour: usage is what it was in the fifteen seconds until the sync, with no scrape in between, and a worker that starts uses
+    none.
     """
 
     def __init__(self, places: slice, target: Floats, behaviour: Behaviour, fleets: Fleets) -> None:
@@ -102,6 +106,7 @@ class KedaOnLag:
         self._even = np.array(even)
         self._behaviour = behaviour
         self._served = np.zeros(len(threshold))
+        self._idle_s = np.zeros(len(threshold))
 
     def look(self, fleets: Fleets) -> None:
         if fleets.second % SYNC_S or not fleets.second:
@@ -111,13 +116,15 @@ class KedaOnLag:
         lag = fleets.backlog()[self.places] + uncommitted
         current = fleets.wanted[self.places]
         told = told_lag(lag, self._threshold, fleets.ground.partitions, self._even)
-        fleets.wanted[self.places] = self._behaviour.replicas(current, desired_by_average(current, told, self._threshold))
+        self._idle_s = np.where(lag > ACTIVATION, 0.0, self._idle_s + SYNC_S)
+        replicas = self._behaviour.replicas(current, desired_by_average(current, told, self._threshold))
+        fleets.wanted[self.places] = between_zero_and_one(replicas, lag, self._idle_s, ACTIVATION, fleets.ground.least)
         self._served = served
 
 
-def run(fleets: Fleets, contenders: Sequence[Contender], seconds: int) -> None:
-    """So many seconds of all."""
-    for _ in range(seconds // LOOK_S):
+def run_day(fleets: Fleets, contenders: Sequence[Contender]) -> None:
+    """A day of all."""
+    for _ in range(DAY_S // LOOK_S):
         for contender in contenders:
             contender.look(fleets)
         fleets.advance(LOOK_S)

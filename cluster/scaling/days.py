@@ -34,7 +34,7 @@ def read_day(file: Path) -> Day:
         raise UsageError(f"{file} is no day of load (columns minute, events_per_s): {error}") from error
     rates = np.array([rate for _, rate in rows])
     if [minute for minute, _ in rows] != list(range(MINUTES)) or not np.isfinite(rates).all() or (rates < 0).any():
-        raise UsageError(f"{file} is no day of load: it needs the minutes 0 to {MINUTES - 1} in order, each with a rate that is not negative")
+        raise UsageError(f"{file} is no day of load: it needs the minutes 0 to {MINUTES - 1} in order, each with a rate of 0 or more")
     return Day(file.stem, rates)
 
 
@@ -45,3 +45,12 @@ def read_days(directory: Path) -> list[Day]:
     if not days or days[0].name != PLAIN:
         raise UsageError(f"{directory} has no {PLAIN}.csv, the plain day; name the directory with --days")
     return days
+
+
+def others_like(day: Day, number: int, random: np.random.Generator) -> list[Day]:
+    """Days of the same course, with other noise: each minute's share of the hour's mean around it, dealt out anew within two hours."""
+    padded = np.concatenate([day.by_minute[-30:], day.by_minute, day.by_minute[:30]])
+    course = np.convolve(padded, np.ones(61) / 61, "valid")
+    shares = np.divide(day.by_minute, course, out=np.ones(MINUTES), where=course > 0)
+    dealt = [random.permuted(shares.reshape(-1, 120), axis=1).ravel() for _ in range(number)]
+    return [Day(f"{day.name} {place + 1}", course * shares) for place, shares in enumerate(dealt)]

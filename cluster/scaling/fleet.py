@@ -12,7 +12,7 @@ Lag is the age of the oldest event that waits. It is over its bound when more wa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -29,15 +29,15 @@ BOUND_S: Final = 5.0
 """The lag that is a violation: what freshness is to stay under while everything restarts."""
 TINY: Final = 1e-6
 TOTALS: Final = ("arrived", "served", "worker_s", "violated_s", "changes")
-"""What is summed over a simulation, in the order in which `_advance` has it: events, events, seconds that workers cost, seconds in which the
-lag was over its bound, how often the number of workers was changed."""
+"""What is summed over a simulation, in the order in which `_advance` has it: events, events, seconds that workers cost, seconds in which
+the lag was over its bound, how often the number of workers was changed."""
 
 
 @dataclass(frozen=True)
 class Ground:
     """What all fleets of a simulation have in common."""
 
-    measured: Measured = Measured()
+    measured: Measured = field(default_factory=Measured)
     partitions: int = 8
     least: int = 1
     most: int = 8
@@ -54,8 +54,8 @@ class Ground:
 
 
 class Fleets:
-    """Fleets side by side. by_minute: [days, minutes] rates, events a second; day: which of them each fleet has; workers: how many run at the
-    start, ready.
+    """Fleets side by side. by_minute: [days, minutes] rates, events a second; day: which of them each fleet has; workers: how many run at
+    the start, ready.
 
     `wanted` is what whoever scales sets between two calls of `advance`. Partitions that always fare alike are kept as one.
     """
@@ -115,7 +115,8 @@ class Fleets:
 @kernel
 def _advance(
     second: int, seconds: int, stand_s: tuple[float, float], partitions: float, day: Ints, by_minute: Floats, due: Floats, shares: Floats,
-    alike: Floats, wanted: Ints, ready: Ints, starting: Ints, stands_s: Floats, waiting: Floats, totals: Floats, workers_at: Ints, lag_s: Floats,
+    alike: Floats, wanted: Ints, ready: Ints, starting: Ints, stands_s: Floats, waiting: Floats, totals: Floats, workers_at: Ints, lag_s:
+    Floats,
 ) -> None:  # fmt: skip
     lasting = starting.shape[1]
     for fleet in range(len(day)):

@@ -62,36 +62,39 @@ def desired_by_average(current: Ints, total: Floats, target: Floats) -> Ints:
 
 def limit_up(current: Ints, changed: Callable[[int], Ints], limits: Sequence[Limit]) -> Ints:
     """calculateScaleUpLimitWithScalingRules, selectPolicy Max. changed: pods added less removed within so many seconds."""
-    return np.maximum.reduce([_after(limit, current - changed(limit.period_s), 1) for limit in limits])
+    found: Ints = np.maximum.reduce([_after(limit, current - changed(limit.period_s), 1) for limit in limits])
+    return found
 
 
 def limit_down(current: Ints, changed: Callable[[int], Ints], limits: Sequence[Limit]) -> Ints:
     """calculateScaleDownLimitWithBehaviors, selectPolicy Max (the greatest change is the least number)."""
-    return np.minimum.reduce([_after(limit, current - changed(limit.period_s), -1) for limit in limits])
+    found: Ints = np.minimum.reduce([_after(limit, current - changed(limit.period_s), -1) for limit in limits])
+    return found
 
 
 def _after(limit: Limit, start: Ints, sign: int) -> Ints:
     if limit.kind == "Pods":
         return start + sign * limit.value
     if sign > 0:
-        return _ceil(start * (1 + limit.value / 100))
-    return np.trunc(start * (1 - limit.value / 100)).astype(np.int64)
+        return _ceil(start.astype(np.float64) * (1 + limit.value / 100))
+    found: Ints = np.trunc(start * (1 - limit.value / 100)).astype(np.int64)
+    return found
 
 
 class Behaviour:
     """What the controller remembers, and how a recommendation becomes a number of replicas; one call a sync.
 
-    down_window_s: of each fleet; slow: fleets that remove one pod a minute at the most, the others go by DOWN. Up: UP, no window.
+    down_window_s: stabilizationWindowSeconds of scaleDown, of each fleet. All else are the defaults: scaleUp by UP with no window,
+    scaleDown by DOWN.
     """
 
-    def __init__(self, least: int, most: int, down_window_s: Ints, slow: NDArray[np.bool_]) -> None:
+    def __init__(self, least: int, most: int, down_window_s: Ints) -> None:
         self._least, self._most = least, most
         syncs = max(1, int(down_window_s.max()) // SYNC_S)
-        self._recommended = np.zeros((syncs, len(slow)), np.int64)
+        self._recommended = np.zeros((syncs, len(down_window_s)), np.int64)
         ages_s = (np.arange(syncs)[:, None] + 1) * SYNC_S
         self._in_window = ages_s < down_window_s[None, :]
-        self._changes = np.zeros((60 // SYNC_S, len(slow)), np.int64)
-        self._slow = slow
+        self._changes = np.zeros((60 // SYNC_S, len(down_window_s)), np.int64)
 
     def replicas(self, current: Ints, desired: Ints) -> Ints:
         """normalizeDesiredReplicasWithBehaviors: stabilised, then limited; remembered."""
@@ -99,11 +102,8 @@ class Behaviour:
         self._recommended = np.concatenate([desired[None, :], self._recommended[:-1]])
         stabilised = np.minimum(np.maximum(current, desired), greatest)
         up = np.minimum(np.maximum(limit_up(current, self._changed, UP), current), self._most)
-        down = np.where(
-            self._slow, limit_down(current, self._changed, (Limit("Pods", 1, 60),)), limit_down(current, self._changed, DOWN)
-        )
-        down = np.maximum(np.minimum(down, current), self._least)
-        replicas = np.where(stabilised > current, np.minimum(stabilised, up), np.where(stabilised < current, np.maximum(stabilised, down), current))
+        down = np.maximum(np.minimum(limit_down(current, self._changed, DOWN), current), self._least)
+        replicas: Ints = np.where(stabilised > current, np.minimum(stabilised, up), np.minimum(np.maximum(stabilised, down), current))
         self._changes = np.concatenate([(replicas - current)[None, :], self._changes[:-1]])
         return replicas
 

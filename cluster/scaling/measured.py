@@ -8,9 +8,9 @@
 
 The newest file of each counts. Where none is (Marquee installed without its repository), the values of 2026-11-27 stand here.
 
-Not taken: `drain` (610,852 events/s of a core) and `scale` (two workers bear 0.945 of twice one), which are of a preloaded log: far behind, a
-worker folds in batches of thousands and flushes more rarely. `recovery` shows the same live: 8 s of a backlog at 50,000 events/s (Arrow) were
-gone in 2 s. So backlogs go faster than simulated here, whoever scales; what is simulated is the cautious case.
+Not taken: `drain` (610,852 events/s of a core) and `scale` (two workers bear 0.945 of twice one), which are of a preloaded log: far
+behind, a worker folds in batches of thousands and flushes more rarely. `recovery` shows the same live: 8 s of a backlog at 50,000
+events/s (Arrow) were gone in 2 s. So backlogs go faster than simulated here, whoever scales; what is simulated is the cautious case.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ START_S: Final = 20.0
 """Workers that tests start beside each other on two busy cores have partitions after 13 to 23 s (2026-11-26). On a core of its own it is
 3.7 s until kernels are loaded, and joining."""
 COMMITTED_S: Final = 3.8
-"""Cells and checkpoints reach Cassandra every 5 s (worker.cassandra_flush_s, worker.checkpoint_s), each in its own cycle, and what both have is
-acknowledged: of two such cycles the older is on average 2/3 · 5 s old; and half a second until Faust commits (every second)."""
+"""Cells and checkpoints reach Cassandra every 5 s (worker.cassandra_flush_s, worker.checkpoint_s), each in its own cycle, and what both
+have is acknowledged: of two such cycles the older is on average 2/3 · 5 s old; and half a second until Faust commits (every second)."""
 
 
 @dataclass(frozen=True)

@@ -9,27 +9,28 @@ The number wanted is the fewest workers that bear the greatest of three loads, i
     return     after a break in the line: what was usual before, and what was kept, within `return_s`
 
 **What a fleet bears.** Partitions are what is shared out, so n workers of capacity c bear c · P ÷ ⌈P ÷ n⌉ events a second of P partitions
-that are alike: of 8 partitions, 5, 6 and 7 workers bear no more than 4, because one of them has two all the same. Numbers that bring nothing
-are passed over, and more workers than partitions never help. Capacity is measured as what a worker sustains with events fresh within a
-second; the headroom is in it, since one that is behind folds greater batches and bears more.
+that are alike: of 8 partitions, 5, 6 and 7 workers bear no more than 4, because one of them has two all the same. Numbers that bring
+nothing are passed over, and more workers than partitions never help. Capacity is measured as what a worker sustains with events fresh
+within a second; the headroom is in it, since one that is behind folds greater batches and bears more.
 
 **Rate.** A worker takes `start_s` to start, and a rebalance follows. So the forecast is the greatest of the last minute's mean, of the line
-through the last `trend_s` led on by `ahead_s` where it rises, and of now's rate times what the time of day did on the days before between now
-and then. A trend is trusted for that long and no longer; one that falls is not: going down has time.
+through the last `trend_s` led on by `ahead_s` where it rises, and of now's rate times what the time of day did on the days before between
+now and then. A trend is trusted for that long and no longer; one that falls is not: going down has time.
 
 **Lag.** Each partition adds what it needs to be even after `drain_s`, but never more than one worker's capacity, since one worker is all
 that it can have. One that has a backlog and makes no progress while others do is stuck: it adds nothing, workers do not help it. A backlog
 that workers who are starting are to drain is no reason for more of them: for `settle_s` after a rise, lag asks for nothing.
 
-**Return.** People leave over minutes; a rate that falls below half within one minute is a line that broke, and players keep what they cannot
-send (so do collectors). Who takes workers away then lacks them when the line is back and everything comes at once, faster than workers start.
-So what did not come, against the rate before, is added up, and the fleet is kept able to take it within `return_s` beside the usual rate:
-until as much has come in excess, or the line has been back for half of that and brings no more than before, or until `forget_s` after the
-break; by then those viewers are gone.
+**Return.** People leave over minutes; a rate that falls below half within one minute is a line that broke, and players keep what they
+cannot send (so do collectors). Who takes workers away then lacks them when the line is back and everything comes at once, faster than
+workers start. So what did not come, against the rate before, is added up, and the fleet is kept able to take it within `return_s` beside
+the usual rate: until as much has come in excess, or the line has been back for half of that and brings no more than before, or until
+`forget_s` after the break; by then those viewers are gone.
 
-**Fast up, slow down.** Up at once, to the number needed. Down when for `hold_s` nothing needed more, with room for what the time of day brings
-within `usual_ahead_s` and the rest at most `keep_share` busy, so that it can work off what waits after the rebalance; one useful number at a
-time, `cool_s` after any change. A worker too many costs a few minutes of one worker, one too few costs freshness and a rebalance more.
+**Fast up, slow down.** Up at once, to the number needed. Down when for `hold_s` nothing needed more, with room for what the time of day
+brings within `usual_ahead_s` and the rest at most `keep_share` busy, so that it can work off what waits after the rebalance; one useful
+number at a time, `cool_s` after any change. A worker too many costs a few minutes of one worker, one too few costs freshness and a
+rebalance more.
 
 **Measurements.** One that is missing, older than `stale_s`, without a capacity, or with a partition that nobody could ask, holds what was
 wanted and is not remembered: nothing is ever read as zero. Only limits are applied then, which may have been changed.
@@ -58,17 +59,20 @@ class Rules:
     most: int = 8
     ahead_s: float = 40.0
     """How far a rate is foretold: start-up (20 s), rebalance (3 s), a decision (10 s), and a little."""
+    slack_s: float = 1.0
+    """A forecast may cost so much lag within ahead_s before it asks for a worker."""
     trend_s: float = 300.0
     """A minute's rate differs from the next one's by 4 % without any trend; over five minutes that is not taken for one."""
     drain_s: float = 60.0
     settle_s: float = 40.0
     """Twice the start-up."""
-    hold_s: float = 240.0
-    keep_share: float = 0.95
+    hold_s: float = 180.0
+    keep_share: float = 0.94
     usual_ahead_s: float = 300.0
     cool_s: float = 60.0
     stale_s: float = 30.0
-    return_s: float = 600.0
+    return_s: float = 900.0
+    """Events older than a quarter of an hour are late, and players that keep them try sooner than that."""
     forget_s: float = 3_600.0
 
 
@@ -137,13 +141,14 @@ def decide(rules: Rules, past: Past, seen: Measurement | None, now_s: float) -> 
     partitions, capacity_per_s = len(seen.partitions), seen.capacity_per_s or 0.0
     past = _remembered(rules, past, seen)
     now_per_s = _mean(past.rates, seen.at_s - MINUTE_S)
+    ahead_per_s = max(_led_on(past.rates, seen.at_s + rules.ahead_s), now_per_s * growth(past.usual, seen.at_s, rules.ahead_s))
     loads = {
-        "rate": max(_led_on(past.rates, seen.at_s + rules.ahead_s), now_per_s * growth(past.usual, seen.at_s, rules.ahead_s)),
+        "rate": ahead_per_s * (1 - rules.slack_s / rules.ahead_s),
         "lag": draining_per_s(rules, seen),
         "return": returning_per_s(rules, past.broken),
     }
     needs = {name: fewest(rules, partitions, load / capacity_per_s) for name, load in loads.items()}
-    soon = max(loads["rate"], now_per_s * growth(past.usual, seen.at_s, rules.usual_ahead_s)) / rules.keep_share
+    soon = max(ahead_per_s, now_per_s * growth(past.usual, seen.at_s, rules.usual_ahead_s)) / rules.keep_share
     staying = max(*needs.values(), fewest(rules, partitions, soon / capacity_per_s))
     past = replace(past, needs=_by_minute(rules, past.needs, int(now_s // MINUTE_S), staying))
     return _changed(rules, past, needs, partitions, now_s)
@@ -152,17 +157,21 @@ def decide(rules: Rules, past: Past, seen: Measurement | None, now_s: float) -> 
 def fewest(rules: Rules, partitions: int, load: float) -> int:
     """The fewest workers within the limits that bear a load, in capacities of one worker; of those that bear the most where none does."""
     numbers = range(_within(rules, rules.least, partitions), _within(rules, rules.most, partitions) + 1)
-    enough = (workers for workers in numbers if bears(workers, partitions) >= load)
-    return next(enough, max(numbers, key=lambda workers: bears(workers, partitions)))
+    for workers in numbers:
+        if bears(workers, partitions) >= load:
+            return workers
+    return max(numbers, key=lambda workers: bears(workers, partitions))
 
 
 def bears(workers: int, partitions: int) -> float:
-    """What so many workers bear of partitions that are alike, in capacities of one worker: the one that has most partitions is the bound."""
+    """What so many workers bear of partitions that are alike, in capacities of one worker: the one that has most partitions is the
+    bound."""
     return partitions / ceil(partitions / workers)
 
 
 def growth(usual: tuple[float | None, ...], at_s: float, ahead_s: float) -> float:
-    """What the time of day multiplies a rate by between a time and so many seconds later: from 1, where it falls or is not known, to MOST_GROWTH."""
+    """What the time of day multiplies a rate by between a time and so many seconds later: from 1, where it falls or is not known, to
+    MOST_GROWTH."""
     before, after = _usual(usual, at_s), _usual(usual, at_s + ahead_s)
     return min(max(after / before, 1.0), MOST_GROWTH) if before and after else 1.0
 
