@@ -24,8 +24,8 @@ that workers who are starting are to drain is no reason for more of them: for `s
 **Return.** People leave over minutes; a rate that falls below half within one minute is a line that broke, and players keep what they
 cannot send (so do collectors). Who takes workers away then lacks them when the line is back and everything comes at once, faster than
 workers start. So what did not come, against the rate before, is added up, and the fleet is kept able to take it within `return_s` beside
-the usual rate: until as much has come in excess, or the line has been back for half of that and brings no more than before, or until
-`forget_s` after the break; by then those viewers are gone.
+the usual rate: until as much has come in excess, or the line has been back for half of that, and no more comes than before; or until
+`forget_s` after the break: by then those viewers are gone.
 
 **Fast up, slow down.** Up at once, to the number needed. Down when for `hold_s` nothing needed more, with room for what the time of day
 brings within `usual_ahead_s` and the rest at most `keep_share` busy, so that it can work off what waits after the rebalance; one useful
@@ -150,7 +150,8 @@ def decide(rules: Rules, past: Past, seen: Measurement | None, now_s: float) -> 
     needs = {name: fewest(rules, partitions, load / capacity_per_s) for name, load in loads.items()}
     soon = max(ahead_per_s, now_per_s * growth(past.usual, seen.at_s, rules.usual_ahead_s)) / rules.keep_share
     staying = max(*needs.values(), fewest(rules, partitions, soon / capacity_per_s))
-    past = replace(past, needs=_by_minute(rules, past.needs, int(now_s // MINUTE_S), staying))
+    minutes = _by_minute(rules, past.needs, int(now_s // MINUTE_S), staying)
+    past = past if minutes == past.needs else replace(past, needs=minutes)
     return _changed(rules, past, needs, partitions, now_s)
 
 
@@ -189,7 +190,7 @@ def draining_per_s(rules: Rules, seen: Measurement) -> float:
 
 def returning_per_s(rules: Rules, broken: Break | None) -> float:
     """What a broken line would bring if it were back now, events a second; 0 where none is broken."""
-    return 0.0 if broken is None else broken.before_per_s + broken.missing / rules.return_s
+    return 0.0 if broken is None else broken.before_per_s + max(broken.missing, 0.0) / rules.return_s
 
 
 def _changed(rules: Rules, past: Past, needs: dict[str, int], partitions: int, now_s: float) -> Decision:
@@ -204,7 +205,8 @@ def _changed(rules: Rules, past: Past, needs: dict[str, int], partitions: int, n
     if stay < wanted and known and now_s - past.changed_s >= rules.cool_s:
         less = max(number for number in range(stay, wanted) if number == stay or bears(number, partitions) > bears(number - 1, partitions))
         return Decision(less, "down", replace(past, wanted=less, changed_s=now_s))
-    return Decision(wanted, f"enough for {why}" if need == wanted else "not yet down", replace(past, wanted=wanted))
+    stays = past if past.wanted == wanted else replace(past, wanted=wanted)
+    return Decision(wanted, f"enough for {why}" if need == wanted else "not yet down", stays)
 
 
 def _unknown(rules: Rules, seen: Measurement, now_s: float) -> str:
@@ -260,8 +262,8 @@ def _broken(rules: Rules, past: Past, at_s: float, rate: float, elapsed_s: float
         return Break(at_s, before, (before - rate) * elapsed_s) if rate < before / 2 else None
     missing = broken.missing + (broken.before_per_s - rate) * elapsed_s
     back_s = min(broken.back_s, at_s) if rate >= broken.before_per_s / 2 else inf
-    as_before = at_s - back_s >= rules.return_s / 2 and rate <= broken.before_per_s
-    over = missing <= 0 or as_before or at_s - broken.since_s > rules.forget_s
+    paid = missing <= 0 or at_s - back_s >= rules.return_s / 2
+    over = (paid and rate <= broken.before_per_s) or at_s - broken.since_s > rules.forget_s
     return None if over else replace(broken, missing=missing, back_s=back_s)
 
 

@@ -77,14 +77,13 @@ class Verdict:
     """No more violations, and no more worker-hours, than KEDA as tuned on that very day."""
 
 
-def judge(ground: Ground, days: Sequence[Day], random: np.random.Generator, rules: Rules | None = None) -> Judged:
-    """All contenders on these days, of which the first is the plain one. rules: the policy's, within the ground's limits; its own when
-    None."""
-    plain = others_like(days[0], PLAIN_DAYS, random)
+def judge(ground: Ground, days: Sequence[Day], random: np.random.Generator, plain_days: int = PLAIN_DAYS) -> Judged:
+    """All contenders on these days, of which the first is the plain one. random: deals out the noise of plain_days days like it."""
+    plain = others_like(days[0], plain_days, random)
     everything = [*days, *plain]
     by_minute = np.array([day.by_minute for day in everything])
     at_first = np.array([min(ground.sized_for(rate), ground.most) for rate in by_minute[:, 0]])
-    ours = _ours(ground, days[0], by_minute, at_first, rules or Rules(ground.least, ground.most))
+    ours = _ours(ground, days[0], by_minute, at_first)
     hpa, keda = hpa_grid(ground, by_minute, at_first), keda_grid(ground, by_minute, at_first)
     tuned_on = range(len(days), len(everything))
     peaks = [ground.sized_for(float(day.by_minute.max())) for day in days]
@@ -130,11 +129,11 @@ def _verdict(judged: Judged, day: str) -> Verdict:
     )
 
 
-def _ours(ground: Ground, plain: Day, by_minute: Floats, at_first: Ints, rules: Rules) -> Fleets:
+def _ours(ground: Ground, plain: Day, by_minute: Floats, at_first: Ints) -> Fleets:
     fleets = Fleets(ground, by_minute, np.arange(len(by_minute)), at_first)
     pasts = [Past(int(workers), usual=usual_of(plain)) for workers in at_first]
     pasts[0] = Past(int(at_first[0]))
-    run_day(fleets, [ByPolicy(slice(0, len(pasts)), rules, pasts)])
+    run_day(fleets, [ByPolicy(slice(0, len(pasts)), Rules(ground.least, ground.most), pasts)])
     return fleets
 
 
