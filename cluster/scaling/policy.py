@@ -63,7 +63,8 @@ class Rules:
     """A forecast may cost so much lag within ahead_s before it asks for a worker."""
     trend_s: float = 300.0
     """A minute's rate differs from the next one's by 4 % without any trend; over five minutes that is not taken for one."""
-    drain_s: float = 60.0
+    drain_s: float = 30.0
+    """Where capacity was measured a tenth too high, a tenth of this is the lag that stays."""
     settle_s: float = 40.0
     """Twice the start-up."""
     hold_s: float = 180.0

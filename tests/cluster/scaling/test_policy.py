@@ -163,10 +163,10 @@ def test_after_a_change_nothing_is_taken_away_for_a_while() -> None:
 
 
 def test_a_backlog_that_started_workers_will_drain_asks_for_no_more() -> None:
-    behind = measured(100.0, 900.0, backlog=180_000.0)
+    behind = measured(100.0, 900.0, backlog=90_000.0)
     first = decide(RULES, Past(1), behind, 100.0)
     assert (first.wanted, first.why) == (4, "up for lag")
-    worse = measured(110.0, 900.0, backlog=500_000.0)
+    worse = measured(110.0, 900.0, backlog=250_000.0)
     assert decide(RULES, first.past, worse, 110.0).wanted == 4
     assert decide(RULES, first.past, replace(worse, at_s=150.0), 150.0).wanted == 8
 
