@@ -58,7 +58,8 @@ class Rules:
     least: int = 1
     most: int = 8
     ahead_s: float = 40.0
-    """How far a rate is foretold: start-up (20 s), rebalance (3 s), a decision (10 s), and a little."""
+    """How far a rate is foretold: start-up (20 s), rebalance (3 s), a decision (10 s), and a little. Who starts workers in another time
+    says so."""
     slack_s: float = 1.0
     """A forecast may cost so much lag within ahead_s before it asks for a worker."""
     trend_s: float = 300.0

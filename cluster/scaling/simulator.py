@@ -133,7 +133,9 @@ def _ours(ground: Ground, plain: Day, by_minute: Floats, at_first: Ints) -> Flee
     fleets = Fleets(ground, by_minute, np.arange(len(by_minute)), at_first)
     pasts = [Past(int(workers), usual=usual_of(plain)) for workers in at_first]
     pasts[0] = Past(int(at_first[0]))
-    run_day(fleets, [ByPolicy(slice(0, len(pasts)), Rules(ground.least, ground.most), pasts)])
+    start_s = ground.measured.start_s
+    rules = Rules(ground.least, ground.most, ahead_s=start_s + 20, settle_s=2 * start_s)
+    run_day(fleets, [ByPolicy(slice(0, len(pasts)), rules, pasts)])
     return fleets
 
 
