@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from cluster.scaling.contenders import ByPolicy, run_day
-from cluster.scaling.days import MINUTES, Day, others_like
+from cluster.scaling.days import Day, others_like
 from cluster.scaling.fleet import Fleets, Floats, Ground, Ints
 from cluster.scaling.policy import SLOTS, Past, Rules
 from cluster.scaling.tuning import PLAIN_DAYS, hpa_grid, keda_grid
@@ -157,6 +157,3 @@ def _outcome(contender: str, setting: str, day: Day, fleets: Fleets, place: int)
         fleets.workers_at[place],
         fleets.lag_s[place],
     )
-
-
-assert MINUTES % SLOTS == 0
