@@ -31,7 +31,7 @@ def test_up_is_found_by_the_other_commands_and_stopped_by_down(tmp_path: Path) -
 @pytest.mark.timeout(1_500)
 def test_the_demo_is_exact_and_leaves_nothing(tmp_path: Path) -> None:
     faults = "duplicates,late,malformed,out-of-order"
-    arguments = ("demo", "--events", "20000", "--workers", "1", "--faults", faults, "--json")
+    arguments = ("demo", "--events", "20000", "--rate", "4000", "--workers", "1", "--faults", faults, "--json")
     found = document(marquee(tmp_path, *arguments, environment=JARS, timeout_s=1_200))
     assert (found["exact"], found["generated"], found["unaccounted"]) == (True, 20_000, 0)
     assert found["received"] == found["applied"] + found["duplicate"] + found["late"] + found["dead"]
