@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.local import SERVICES
+from cluster.local import ALL_SERVICES
 from tests.marquee.running import ROOT, Foreground, document, marquee, sentence
 
 JARS = {"MARQUEE_LOCAL__JARS": str(ROOT / "var" / "jars")}
@@ -20,7 +20,7 @@ def test_up_is_found_by_the_other_commands_and_stopped_by_down(tmp_path: Path) -
         assert config["kafka.bootstrap"]["value"] in up.said
         assert "already runs" in sentence(marquee(tmp_path, "up", environment=JARS), 2)
         status = document(marquee(tmp_path, "status", "--json"))
-        assert {server["name"]: server["ok"] for server in status["servers"]} == dict.fromkeys(SERVICES, True)
+        assert {server["name"]: server["ok"] for server in status["servers"]} == dict.fromkeys(ALL_SERVICES, True)
         assert (len(status["sources"]), status["lag"]) == (8, 0)
         assert marquee(tmp_path, "down").returncode == 0
         assert up.ended(120) == 0
