@@ -28,7 +28,8 @@ from typing import Final, Self
 import msgspec
 
 from cluster.looking import Looking
-from connectors.zookeeper import Check, Session, Write
+from connectors.znodes import Check, Write
+from connectors.zookeeper import Session
 from topologies.errors import Conflict, Deposed, MarqueeError, ServerAway, StoreError
 
 log = logging.getLogger(__name__)
@@ -208,7 +209,7 @@ class Candidate:
             return
         self._closed = True
         self._looking.close(self._session.settings.timeout_s)
-        self._lose()
+        self._leads.clear()
         try:
             for one in _standing(self._session, self.name):
                 if one.startswith(self._token):

@@ -24,7 +24,8 @@ from cluster.discovery import Known, Listed, Member, Registry, Role
 from cluster.looking import Looking
 from cluster.membership import Membership
 from cluster.refusing import refuses
-from connectors.zookeeper import Create, Delete, Session, Write
+from connectors.znodes import Create, Delete, Write
+from connectors.zookeeper import Session
 from topologies.errors import Conflict, MarqueeError, ServerAway
 from topologies.settings import Settings
 

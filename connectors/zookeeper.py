@@ -20,7 +20,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 from kazoo.client import KazooClient, TransactionRequest
@@ -41,6 +40,7 @@ from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.protocol.states import KazooState, WatchedEvent
 from kazoo.retry import KazooRetry
 
+from connectors.znodes import Change, Check, Create, Delete, Node, Write
 from topologies.errors import Conflict, ServerAway, StoreError
 from topologies.settings import ZooKeeperSettings
 
@@ -61,47 +61,6 @@ _AWAY: Final = (
 _CONFLICTS: Final = (BadVersionError, NodeExistsError, NoNodeError)
 _silent = logging.getLogger(f"{__name__}.kazoo")
 _silent.setLevel(logging.ERROR)  # it tells of each attempt to connect; that a server is away is said here, once
-
-
-@dataclass(frozen=True)
-class Node:
-    """A node as it was read. version: how often it was written; owner: the session that it is ephemeral in, 0 for none."""
-
-    data: bytes
-    version: int
-    owner: int
-
-
-@dataclass(frozen=True)
-class Check:
-    """Of a commit: the node is there, with this version; −1: with any."""
-
-    path: str
-    version: int = -1
-
-
-@dataclass(frozen=True)
-class Create:
-    """Of a commit: a node that is not there. Its parents are."""
-
-    path: str
-    data: bytes
-    ephemeral: bool = False
-
-
-@dataclass(frozen=True)
-class Write(Check):
-    """Of a commit: the node's data."""
-
-    data: bytes = b""
-
-
-@dataclass(frozen=True)
-class Delete(Check):
-    """Of a commit: the node goes."""
-
-
-Change = Check | Create | Write | Delete
 
 
 class Session:

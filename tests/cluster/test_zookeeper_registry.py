@@ -133,6 +133,16 @@ def test_many_that_vanish_together_are_kept_until_they_are_back_or_shown_to_be_g
     assert wait_until(lambda: marked(observer) == {"w1": True, "w2": False}, PATIENCE_S)
 
 
+def test_those_that_leave_are_not_kept_however_many_they_are(there: Settings, members: Members) -> None:
+    observer = members.observe()
+    with ExitStack() as stack:
+        leaving = Members(there, stack)
+        for name in ("w1", "w2", "w3"):
+            leaving.join(name)
+        assert comes_to(observer, ["w1", "w2", "w3"])
+    assert comes_to(observer, [])
+
+
 def test_a_zookeeper_that_is_away_changes_nothing_and_delays_nobody(
     zookeeper: LocalCluster, members: Members, there: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
