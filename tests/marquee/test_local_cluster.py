@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cluster.local import ALL_SERVICES
+from cluster.process import wait_until
 from tests.marquee.running import ROOT, Foreground, document, marquee, sentence
 
 JARS = {"MARQUEE_LOCAL__JARS": str(ROOT / "var" / "jars")}
@@ -22,10 +23,16 @@ def test_up_is_found_by_the_other_commands_and_stopped_by_down(tmp_path: Path) -
         status = document(marquee(tmp_path, "status", "--json"))
         assert {server["name"]: server["ok"] for server in status["servers"]} == dict.fromkeys(ALL_SERVICES, True)
         assert (len(status["sources"]), status["lag"]) == (8, 0)
+        assert wait_until(lambda: registered(tmp_path) == [("api", "api-0"), ("collector", "api-0")], 120)
         assert marquee(tmp_path, "down").returncode == 0
         assert up.ended(120) == 0
     assert not (tmp_path / "var/clusters/local/cluster.json").exists()
     assert "no local cluster" in sentence(marquee(tmp_path, "down"), 1)
+
+
+def registered(directory: Path) -> list[tuple[str, str]]:
+    """Who is up, as `marquee members` has it."""
+    return [(member["role"], member["id"]) for member in document(marquee(directory, "members", "--json"))["members"]]
 
 
 @pytest.mark.timeout(1_500)
