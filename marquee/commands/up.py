@@ -18,7 +18,7 @@ from marquee.signals import interruptible, undisturbed
 from topologies.errors import ServerAway
 
 if TYPE_CHECKING:
-    from cluster.local import ALL_SERVICES, LocalCluster
+    from cluster.local import LocalCluster
     from cluster.supervisor import Workers
     from topologies.settings import Settings
 
@@ -42,7 +42,7 @@ def up(invocation: Invocation, count: int) -> int:
       marquee up --workers 4
       marquee -s kafka.bootstrap=127.0.0.1:19092 up --workers 0
     """
-    from cluster.local import LocalCluster
+    from cluster.local import ALL_SERVICES, LocalCluster
     from cluster.supervisor import SERVE, Workers, start_all
     from connectors.kafka import ensure_topics
 
