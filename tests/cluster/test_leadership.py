@@ -131,19 +131,6 @@ def test_a_leader_whose_session_is_lost_stands_again(place: ZooKeeperSettings) -
         assert wait_until(lambda: (term := candidate.term()) is not None and term.epoch == 2, PATIENCE_S)
 
 
-def test_a_leader_found_back_by_zookeeper_leads_on_in_its_epoch(zookeeper: LocalCluster, place: ZooKeeperSettings) -> None:
-    with standing(place, "a") as (candidate, _):
-        epoch = leads(candidate).epoch
-        zookeeper.kill("zookeeper")
-        assert wait_until(lambda: candidate.term() is None, PATIENCE_S)
-        with pytest.raises(Deposed):
-            candidate.act("1")
-        zookeeper.restart("zookeeper")
-        assert wait_until(lambda: candidate.term() is not None, PATIENCE_S)
-        assert leads(candidate).epoch == epoch
-        assert candidate.act("1").epoch == epoch
-
-
 def test_nobody_answers_who_asks_once_where_no_zookeeper_is() -> None:
     with pytest.raises(ServerAway, match="does not answer"), opened(ZooKeeperSettings(("127.0.0.1:1",)), 0.1):
         pass

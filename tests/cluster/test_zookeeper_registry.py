@@ -13,13 +13,15 @@ import pytest
 from kazoo.client import KazooClient
 
 from cluster.discovery import Member, Registry, Role
+from cluster.leadership import AUTOSCALER, Candidate
 from cluster.local import LocalCluster
 from cluster.process import wait_until
 from cluster.registries import open_registry, registered
 from cluster.zookeeper_registry import ZooKeeperRegistry
-from connectors.zookeeper import Session
+from connectors.zookeeper import Session, opened
 from marquee.cli import main
 from tests.cluster.registry_conformance import PATIENCE_S, RegistryConformance, comes_to, idle, ids, member
+from topologies.errors import Deposed
 from topologies.settings import Settings
 
 
@@ -49,6 +51,10 @@ class Members:
         session = Session(self._settings.zookeeper)
         self._stack.enter_context(ZooKeeperRegistry(session, self._settings)).register(member(id_, since_ms=since_ms), idle)
         return session
+
+    def candidate(self) -> Candidate:
+        session = self._stack.enter_context(opened(self._settings.zookeeper, PATIENCE_S))
+        return self._stack.enter_context(Candidate(session, AUTOSCALER, "a"))
 
     def observe(self, gone: Callable[[Member], bool] = lambda _: False) -> Registry:
         return self._stack.enter_context(ZooKeeperRegistry(Session(self._settings.zookeeper), self._settings, gone=gone))
@@ -147,9 +153,14 @@ def test_a_zookeeper_that_is_away_changes_nothing_and_delays_nobody(
     zookeeper: LocalCluster, members: Members, there: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     observer = members.observe()
+    candidate = members.candidate()
     members.join("w1")
     assert comes_to(observer, ["w1"])
+    led = candidate.wait(PATIENCE_S)
     zookeeper.kill("zookeeper")
+    assert wait_until(lambda: candidate.term() is None, PATIENCE_S)
+    with pytest.raises(Deposed):
+        candidate.act("1")
     assert wait_until(lambda: not observer.members(Role.WORKER).answers, PATIENCE_S)
     impatient = dataclasses.replace(there, zookeeper=dataclasses.replace(there.zookeeper, timeout_s=0.5))
     named = dataclasses.replace(impatient, worker=dataclasses.replace(there.worker, name="w2"))
@@ -167,6 +178,8 @@ def test_a_zookeeper_that_is_away_changes_nothing_and_delays_nobody(
         assert comes_to(observer, ["w2"], Role.API)
         assert wait_until(lambda: marked(observer) == {"w1": False, "w2": False}, PATIENCE_S)
         assert observer.members(Role.WORKER).answers
+        assert wait_until(lambda: candidate.term() == led, PATIENCE_S)  # found back before its session ended, it leads on
+        candidate.act("1")
     assert comes_to(observer, ["w1"])
     assert caplog.text.count("members go by who was there last") == 1
 
