@@ -8,7 +8,8 @@ registrations while fewer than 85 % of the heartbeats it expects come in a minut
 The rule, for the members of one role:
 
     lost    those that went without leaving in the last `window_s`, unless they are shown to be gone since
-    mass    lost is more than LOST_SHARE of (lost + registered), and at least LOST_LEAST of them; or nobody is registered any more
+    mass    lost is more than LOST_SHARE of (lost + registered), and at least LOST_LEAST of them; or nobody is registered any more; or the
+            registry itself did not answer in the last `window_s`: some of a mass are back before they are missed, others after
 
 In a mass all that are lost are kept and marked, those too that went before it was one: sessions that end together are taken away over
 seconds. A marked member is unmarked when it registers again, and goes when it is shown to be gone (its address refuses connections), when
@@ -22,6 +23,7 @@ marks tell which to try last.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -49,6 +51,12 @@ class Membership:
         self._registered: dict[str, Member] = {}
         self._lost: dict[str, _Lost] = {}
         self._heard_s: float | None = None
+        self._silent = False
+        self._doubted_until_s = -math.inf
+
+    def silent(self) -> None:
+        """The registry has been asked and has not answered. Before it ever has, that says nothing."""
+        self._silent = self._heard_s is not None
 
     def heard(self, registered: Mapping[str, Member], left: Collection[tuple[str, int]], now_s: float) -> None:
         """The registry has told who is registered, by id, and some of those that left in good order (Member.came)."""
@@ -56,6 +64,9 @@ class Membership:
             for lost in self._lost.values():
                 lost.at_s += silence_s
         self._heard_s = now_s
+        if self._silent:
+            self._silent = False
+            self._doubted_until_s = now_s + self._window_s
         for id_, member in self._registered.items():
             if id_ not in registered:
                 self._lost[id_] = _Lost(member, now_s)
@@ -66,7 +77,7 @@ class Membership:
     def _judge(self, now_s: float) -> None:
         recent = [lost for lost in self._lost.values() if now_s - lost.at_s <= self._window_s]
         many = len(recent) >= LOST_LEAST and len(recent) > LOST_SHARE * (len(recent) + len(self._registered))
-        if many or not self._registered:
+        if many or not self._registered or now_s <= self._doubted_until_s:
             for lost in recent:
                 lost.kept = True
         self._lost = {id_: lost for id_, lost in self._lost.items() if now_s - lost.at_s <= (self._keep_s if lost.kept else self._window_s)}

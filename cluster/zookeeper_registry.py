@@ -139,14 +139,20 @@ class ZooKeeperRegistry(Registry):
                 self._read()
             self._answers = True
         except ServerAway:
-            self._answers = False
+            self._fails()
             self._session.say_away("members go by who was there last, and register when it does")
         except MarqueeError as error:
-            self._answers = False
+            self._fails()
             log.warning("members cannot be kept: %s", error)
         if self._asked:
             self._try_those_lost()
             self._tell()
+
+    def _fails(self) -> None:
+        self._answers = False
+        with self._lock:
+            for members in self._lists.values():
+                members.silent()
 
     def _path(self, role: Role, id_: str) -> str:
         return self._session.path("members", role, id_)

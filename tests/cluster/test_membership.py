@@ -65,6 +65,16 @@ def test_those_that_die_one_after_another_are_not_many() -> None:
         assert heard.tells(float(at), count) == marks(count, count)
 
 
+def test_after_a_silence_of_the_registry_one_is_as_many() -> None:
+    heard = Heard(4)
+    heard.list.silent()
+    assert heard.tells(1.0, 4) == marks(4, 4)
+    assert heard.tells(1.0 + WINDOW_S, 3) == marks(4, 3)
+    assert heard.tells(11.0 + WINDOW_S, 2) == marks(4, 2)
+    assert heard.tells(12.0 + WINDOW_S, 4) == marks(4, 4)
+    assert heard.tells(13.0 + WINDOW_S, 3) == marks(3, 3)
+
+
 def test_the_last_one_is_kept() -> None:
     assert Heard(1).tells(1.0, 0) == {"w00": True}
 
