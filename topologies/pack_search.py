@@ -61,9 +61,11 @@ def cells_among(pack: bytes, grouping: int, first: str | None, wanted: Collectio
         return []
     with reading(pack):
         opened = _opened(pack)
-        places = np.flatnonzero(opened.groupings == grouping)
         if first:
-            places = np.intersect1d(places, np.fromiter(_named(opened, first), dtype=np.intp))
+            named = [place for place in _named(opened, first) if opened.groupings.item(place) == grouping]
+            places = np.array(named, dtype=np.intp)
+        else:
+            places = np.flatnonzero(opened.groupings == grouping)
         return _at(opened, grouping, places, wanted)
 
 
