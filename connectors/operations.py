@@ -1,5 +1,5 @@
-"""The audit log as Cassandra keeps it: what was operated, by HTTP and by `marquee token`, by whom, and how it ended; table `operations` of
-connectors/cassandra.py.
+"""The audit log as Cassandra keeps it: what was operated, by HTTP and by commands (`marquee token`, `switch`, `source accept-gap`), by
+whom, and how it ended; table `operations` of connectors/cassandra.py.
 """
 
 from __future__ import annotations

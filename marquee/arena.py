@@ -30,11 +30,12 @@ cluster_option = click.option("--cluster", "given", is_flag=True, help="Use the 
 
 @contextmanager
 def arena(
-    settings: Settings, name: str, given: bool, services: tuple[str, ...] = SERVICES
+    settings: Settings, name: str, given: bool, services: tuple[str, ...] = SERVICES, *, short_lived: bool = True
 ) -> Iterator[tuple[Settings, Path, LocalCluster | None]]:
     """Settings of running servers, a directory of the benchmark's own, and the cluster if it is its own: of these services only.
 
-    All is removed at the end; after an error the directory stays, for its logs.
+    short_lived: as LocalCluster has it; not where the servers' own speed is measured, for minutes. All is removed at the end; after an
+    error the directory stays, for its logs.
     """
     directory = Path(settings.local.directory) / "clusters" / f"bench-{name}-{os.getpid()}"
     if given:
@@ -42,7 +43,7 @@ def arena(
         _make_topics(settings, services)
         yield settings, directory, None
     else:
-        with LocalCluster(directory, settings, services=services, preferred=dict.fromkeys(services, 0), short_lived=True) as cluster:
+        with LocalCluster(directory, settings, services=services, preferred=dict.fromkeys(services, 0), short_lived=short_lived) as cluster:
             cluster.start(say)
             _make_topics(cluster.settings, services)
             yield cluster.settings, directory, cluster

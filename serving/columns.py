@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Final, Generic
@@ -21,7 +21,7 @@ from serving.cells import Cell, Found, Place, Shown, Sums, Values, added, greate
 from serving.questions import Plan, additive
 from topologies.bins import RELATIVE_ERROR, middle_of
 from topologies.finals import pack_of
-from topologies.pack_search import cells_of
+from topologies.pack_search import cells_among, cells_of
 from topologies.packs import PackedCell, decode_pack
 from topologies.sketch_packs import PackedSketch, decode_sketches, encode_sketches
 from topologies.sketches import STANDARD_ERROR, Coupons, estimate, union
@@ -59,6 +59,10 @@ class Columns(ABC, Generic[Cell]):
         """At least those cells of a final pack that are asked for; raises as `decoded`."""
         return self.decoded(pack)
 
+    def decoded_partial(self, pack: bytes, wanted: Collection[int]) -> Iterator[Found[Cell]]:  # noqa: ARG002  # a kind that reads all
+        """At least those cells of a source's pack that are asked for, of these windows (their starts); raises as `decoded`."""
+        return self.decoded(pack)
+
     @abstractmethod
     def packed(self, cells: Mapping[Place, Cell]) -> bytes | None:
         """What `unpacked` reads: a pack of these cells of the plan, by place; None if one does not fit it."""
@@ -89,6 +93,9 @@ class Numbers(Columns[Values]):
 
     def decoded_final(self, pack: bytes) -> Iterator[Found[Values]]:
         return iter(cells_of(pack, self.plan.grouping, self.plan.fixed.get(0)))
+
+    def decoded_partial(self, pack: bytes, wanted: Collection[int]) -> Iterator[Found[Values]]:
+        return iter(cells_among(pack, self.plan.grouping, self.plan.fixed.get(0), wanted))
 
     def packed(self, cells: Mapping[Place, Values]) -> bytes | None:
         if any(max(values) > MOST for values in cells.values()):  # a sum of cells

@@ -51,7 +51,7 @@ def read(stores: Stores, known: Known, columns: Columns[Cell], starts_ms: Sequen
     if partial := set(stored) - taken.starts_ms:
         partials = read_partials(stores, known, plan, partial)
         for pack in partials.packs:
-            sums.take(columns.decoded(pack), partial)
+            sums.take(columns.decoded_partial(pack, partial), partial)
         remembered |= {start_ms for start_ms in partial if plan.stored.pack_of(start_ms) in partials.remembered}
     return Reading(sums, cached, stored, taken.starts_ms, remembered)
 

@@ -71,7 +71,7 @@ def query(invocation: Invocation, rate: float, load_rate: float, stored_events: 
     shape_of(live)
     shape_of(stored)
     everything = replace(invocation.settings, worker=replace(invocation.settings.worker, views=()))
-    with arena(everything, "query", given) as (settings, directory, _), Workers(settings, 1, directory) as workers:
+    with arena(everything, "query", given, short_lived=False) as (settings, directory, _), Workers(settings, 1, directory) as workers:
         workers.wait_ready(progress=say)
         say(f"storing the cells of {stored_events:,} events")
         run = run_load(settings, stored, lambda _: None)

@@ -15,8 +15,8 @@ from marquee.output import emit, instant, json_option, table
 @json_option
 @pass_invocation
 def operations(invocation: Invocation, since: str | None, as_json: bool) -> None:
-    """Show what was operated, by whom, and how it ended: requests for addresses of scope operate, admitted or refused, and tokens that were
-    made and revoked. It is kept for 90 days.
+    """Show what was operated, by whom, and how it ended: requests for addresses of scope operate, admitted or refused; tokens that were
+    made and revoked, views that were switched, gaps that were accepted. It is kept for 90 days.
 
     Equal reads, as a dashboard makes them, are one line a minute, with their number.
 

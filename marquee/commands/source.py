@@ -94,7 +94,9 @@ def accept_gap(invocation: Invocation, text: str, yes: bool, as_json: bool) -> N
     Examples:
       marquee source accept-gap local:4TFGKnUUTjGbQhzQDtyMkA:3
     """
+    from connectors.operations import Operations
     from connectors.source_notes import Loss, SourceNotes
+    from marquee.person import operation
     from marquee.sources import file_of, opened, resumes_at
 
     settings = invocation.settings
@@ -111,7 +113,8 @@ def accept_gap(invocation: Invocation, text: str, yes: bool, as_json: bool) -> N
         if not yes:
             click.confirm(f"{told}; go on without?", abort=True, err=True)
         loss = Loss(text, tuple(offset for offset in (first, found.stored or 0) if offset is not None), ends)
-        SourceNotes(session, settings.cassandra).accept(loss, time.time_ns() // 1_000_000)
+        with Operations(session, settings.cassandra).recorded(operation("source accept-gap", f"{text}: {told}")):
+            SourceNotes(session, settings.cassandra).accept(loss, time.time_ns() // 1_000_000)
     if as_json:
         emit({"source": text, "first": first, "upto": begins, "stored": found.stored, "accepted": ends})
     else:

@@ -10,7 +10,6 @@ import click
 
 from marquee.invocation import Invocation, pass_invocation
 from marquee.output import emit, instant, json_option, say
-from marquee.person import who
 from topologies.editions import LIVE_EDITION
 from topologies.errors import UsageError
 
@@ -38,7 +37,9 @@ def switch(invocation: Invocation, view: str, edition: str | None, back: bool, y
       marquee switch watch_time fix          # from now on it answers for watch_time
       marquee switch watch_time --back       # the live workers' numbers again
     """
+    from connectors.operations import Operations
     from connectors.pointers import Pointer
+    from marquee.person import operation, who
     from marquee.switching import carry_out, opened, prepare
     from topologies import accounting
     from topologies.views import OTHERS, view_named
@@ -55,7 +56,10 @@ def switch(invocation: Invocation, view: str, edition: str | None, back: bool, y
         prepared = prepare(settings, session, wanted)
         if prepared.losses and not yes:
             _confirm(prepared)
-        carry_out(settings, session, prepared)
+        before = prepared.before.edition if prepared.before else LIVE_EDITION
+        told = f"{view}: {before or 'live'} → {wanted.edition or 'live'}"
+        with Operations(session, settings.cassandra).recorded(operation("switch", told)):
+            carry_out(settings, session, prepared)
     if as_json:
         emit(_document(prepared))
     else:

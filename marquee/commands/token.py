@@ -12,7 +12,6 @@ import click
 from marquee.invocation import Invocation, pass_invocation
 from marquee.numbers import FiniteRange
 from marquee.output import emit, instant, json_option, say, table
-from marquee.person import who
 from topologies.errors import UsageError
 from topologies.scopes import SCOPES
 
@@ -124,10 +123,9 @@ def _opened(invocation: Invocation) -> Iterator[tuple[Tokens, Operations]]:
 
 
 def _operation(verb: str, one: Token) -> Operation:
-    from connectors.operations import Operation
+    from marquee.person import operation
 
-    target = f"{one.name} ({one.id}) for {', '.join(sorted(one.scopes))}"
-    return Operation(_now_ms(), who(), "", f"token {verb}", target, "")
+    return operation(f"token {verb}", f"{one.name} ({one.id}) for {', '.join(sorted(one.scopes))}")
 
 
 def _document(one: Token) -> dict[str, object]:

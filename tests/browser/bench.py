@@ -91,7 +91,7 @@ def pages(rate: float, loads: int, kills: int, given: bool, as_json: bool) -> No
     shape_of(load)
     settings = Invocation().settings
     everything = replace(settings, worker=replace(settings.worker, views=()))
-    with arena(everything, "pages", given) as (running, directory, _), Workers(running, WORKERS, directory) as workers:
+    with arena(everything, "pages", given, short_lived=False) as (running, directory, _), Workers(running, WORKERS, directory) as workers:
         workers.wait_ready(progress=say)
         enough: list[bool] = []
         with Door(running, directory / "api", "api") as api, ThreadPoolExecutor(1) as driver:

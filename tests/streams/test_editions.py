@@ -138,6 +138,8 @@ def test_a_corrected_view_is_counted_beside_the_live_one_and_switched(
             answer = desk.ask()
             assert starts_and_attempts(answer) == (attempts, attempts)
             assert not any("edition" in note for note in answer.notes)
+            operated = [(one["method"], one["target"], one["outcome"]) for one in document(desk.run("operations", "--json"))["operations"]]
+            assert operated == [("switch", f"watch_time: live → {FIX}", "done"), ("switch", f"watch_time: {FIX} → live", "done")]
 
             assert_exact(audit(settings, run.name, lambda _: None))
             monkeypatch.setitem(VIEWS, "watch_time", right.view)

@@ -170,6 +170,9 @@ def _records_gone_before_they_were_read(world: World) -> str:
     shown = document(world.marquee("source", "show", str(source), "--json"))
     assert [(gap["first"], gap["upto"], gap["records"]) for gap in shown["gaps"]] == [(status.offset, status.offset + GONE, GONE)]
     assert "nothing is gone" in sentence(world.marquee("source", "accept-gap", str(source), "--yes"), 2)
+    [operated] = document(world.marquee("operations", "--json"))["operations"]
+    assert (operated["method"], operated["outcome"]) == ("source accept-gap", "done")
+    assert operated["target"].startswith(str(source))
     [trouble] = [one.trouble for one in audit(world.settings, None, lambda _: None).sources if one.source == str(source)]
     assert f"records {status.offset} to {status.offset + GONE - 1} ({GONE}) were gone before they were folded" in trouble
     return str(source)

@@ -17,7 +17,6 @@ from topologies.audience import AUDIENCE
 from topologies.concurrents import CONCURRENTS
 from topologies.errors import StoreError
 from topologies.finals import BEST, PASSED, Bases, Basis, merge, top_packs
-from topologies.pack_search import cells_of
 from topologies.packs import PackedCell, decode_pack
 from topologies.sketch_packs import PackedSketch, encode_sketches
 from topologies.sketches import RANK_BITS, Coupons
@@ -118,29 +117,6 @@ def test_sketches_are_united(sources: list[dict[tuple[tuple[str, ...], int], set
             expected[place] = expected.get(place, set()) | held
     assert merge(AUDIENCE.part("viewers"), [packed(cells) for cells in sources]) == packed(expected)
     assert merge(AUDIENCE.part("viewers"), [packed(cells) for cells in reversed(sources)]) == packed(expected)
-
-
-@given(packs_of(2, 9), KEYS)
-@examples(80)
-def test_what_is_asked_of_a_final_pack_is_what_it_holds(sources: list[list[PackedCell]], key: tuple[str, ...]) -> None:
-    merged = merge(SUMS, [encode_pack(cells) for cells in sources if cells])
-    cells = decode_pack(merged)
-    for grouping in (0, 1, 2):
-        assert searched(merged, grouping, None) == [cell for cell in cells if cell.grouping == grouping]
-        assert searched(merged, grouping, key[0]) == [cell for cell in cells if cell.grouping == grouping and cell.key[0] == key[0]]
-
-
-def searched(pack: bytes, grouping: int, first: str | None) -> list[PackedCell]:
-    return [PackedCell(*cell) for cell in cells_of(pack, grouping, first)]
-
-
-def test_a_final_pack_that_is_cut_is_not_searched() -> None:
-    pack = merge(SUMS, [encode_pack([PackedCell(start, 1, (title,), (1, 300)) for start in (0, HOUR_MS) for title in ("a", "b")])])
-    for size in range(1, len(pack)):
-        with pytest.raises(StoreError, match="cannot be read"):
-            cells_of(pack[:size], 1, "a")
-    with pytest.raises(StoreError, match="cannot be read"):
-        cells_of(b"MQP2" + pack[4:], 1, "a")
 
 
 def test_a_top_list_has_the_best_of_each_window_in_order_ties_by_key() -> None:
