@@ -20,9 +20,9 @@ class Difference:
     """One thing that is not as recounted. expected None: it should not be there; served None: it is not there.
 
     source: "(total)" and "(all sources)" for a sum over sources. store: redis | cassandra | redis totals | redis leaderboard | cassandra
-    final | cassandra top | ledger (its `expected` is what
-    the ledger says, `served` what the log has) | the name of a topic of letters (view "letters": `key` is the letter's name
-    SOURCE@OFFSET#ROW, `expected` its reason, `served` the letter's and, where that is right, what is not).
+    final | cassandra top | cassandra volume | ledger (its `expected` is what the ledger says, `served` what the log has) | the name of a
+    topic of letters (view "letters": `key` is the letter's name SOURCE@OFFSET#ROW, `expected` its reason, `served` the letter's and, where
+    that is right, what is not).
     """
 
     view: str

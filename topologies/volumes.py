@@ -38,7 +38,6 @@ SPANS: Final = 24
 BUCKETS: Final = 256
 """A multiple of a span's: what a volume's bucket has, one bucket of its spans has."""
 _SEPARATOR: Final = KEY_SEPARATOR.encode()
-_LAYOUT: Final = f"{SPANS} spans in {BUCKETS} buckets"
 
 
 def are_kept(view: View, window: Window) -> bool:
@@ -47,8 +46,8 @@ def are_kept(view: View, window: Window) -> bool:
 
 
 def name_of(window: Window) -> str:
-    """What stands as the window in the rows of its volumes, which share the tables of its spans'."""
-    return f"{window.name} volume"
+    """What stands as the window in the rows of its volumes, which share the tables of its spans': "hour x24/256"."""
+    return f"{window.name} x{SPANS}/{BUCKETS}"
 
 
 def length_ms(window: Window) -> int:
@@ -91,7 +90,7 @@ class VolumeBasis:
 
 @lru_cache(maxsize=1024)
 def _made_of(spans: tuple[tuple[int, str], ...]) -> VolumeBasis:
-    told = " ".join((_LAYOUT, *(digest for _, digest in spans)))
+    told = " ".join(digest for _, digest in spans)
     return VolumeBasis(sum(version for version, _ in spans), hashlib.sha256(told.encode()).hexdigest()[:32])
 
 
@@ -140,7 +139,7 @@ class Contents:
 
 def digest_of(spans: Sequence[str]) -> str:
     """Contents.sources of what the marks of the spans say, in their order."""
-    return hashlib.sha256("|".join((_LAYOUT, *spans)).encode()).hexdigest()[:32]
+    return hashlib.sha256("|".join(spans).encode()).hexdigest()[:32]
 
 
 def bind(view: View, packs: Sequence[bytes]) -> dict[int, bytes]:
