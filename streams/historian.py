@@ -39,8 +39,8 @@ EVERY_S: Final = 30.0
 """So long after the start, and after having found nothing to do, it looks again."""
 SPANS_A_ROUND: Final = 100
 """Then it looks anew at what is known of the sources."""
-VOLUMES_A_ROUND: Final = 4
-"""So spans that have become final meanwhile wait for no more than these."""
+VOLUMES_S: Final = 30.0
+"""So long a round goes on making volumes: spans that become final meanwhile wait for no more than that and the last of them."""
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -146,8 +146,11 @@ class Historian:
         """Make some of the volumes whose spans all have their final rows."""
         ready = [volume for volume in self._unbound if all(self._done.get(span) == state for span, state in volume.made_of())]
         self._order.shuffle(ready)
-        made = 0
-        for volume in ready[:VOLUMES_A_ROUND]:
+        made, time = 0, asyncio.get_running_loop().time
+        until_s = time() + VOLUMES_S
+        for volume in ready:
+            if time() >= until_s:
+                break
             try:
                 bound = await bind_volume(history.finals, history.store, volume, self._step)
                 metrics.VOLUMES_WRITTEN.inc(bound)
