@@ -15,6 +15,7 @@ from connectors.cassandra import close, connect
 from connectors.cassandra_finals import FinalPack, Mark, top_bucket
 from connectors.cassandra_schema import ensure_schema
 from connectors.cassandra_store import CellStore
+from loadgen import audit_volumes
 from streams.binding import bind_volume, volumes_of
 from streams.historian import Historian, History
 from tests.topologies.packed import encode_pack
@@ -24,7 +25,7 @@ from topologies.flushes import Pack
 from topologies.packs import BUCKETS, PackedCell, bucket_of, decode_pack
 from topologies.settings import Settings
 from topologies.sources import LATENESS_MS, Finish, Source, SourceStatus
-from topologies.view import HOUR, MINUTE, View
+from topologies.view import HOUR, KEY_SEPARATOR, MINUTE, View
 from topologies.volumes import Contents
 from topologies.watch_time import WATCH_TIME
 
@@ -316,6 +317,9 @@ async def test_a_day_gets_its_volume_when_its_last_hour_is_final_and_a_new_one_w
     await world.store(2, 20, DAY_PASSED, {3 * H: {A: 2}, 4 * H: {C: 8}})
     assert await settle(historian) == 4  # three hours, two of which had rows, and the day
     assert world.bound() == {(1, A): 5, (1, B): 9, (3, A): 3, (4, C): 8}
+    marks = world.history.finals.marks(WATCH_TIME, volumes.name_of(HOUR))
+    audited = audit_volumes.read(world.history.finals, WATCH_TIME, HOUR, marks)
+    assert {(start_ms // H, tuple(key.split(KEY_SEPARATOR))): values[0] for _, _, start_ms, _, key, values in audited} == world.bound()
 
 
 async def test_a_volume_whose_historian_was_killed_or_knew_less_is_what_it_would_be(world: World) -> None:
