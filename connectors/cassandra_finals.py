@@ -5,6 +5,9 @@
     finals                 ((view_name, logic, window), pack_ms) → upto, basis, sources
                            the span's final packs are there: written after them; basis: digest of every source known, sources: those of them
                            that have cells in the span
+    both again             window "hour x24/256", pack_ms of a day, bucket 0 … 255
+                           the day's volume (topologies/volumes.py): all its hours' cells, standing together; basis: digest of theirs,
+                           sources: what its packs are made of, and which buckets have one
 
 Both are written USING TIMESTAMP BASE_US + upto, upto being Basis.version: who knew more wins, and who knew the same wrote the same. A pack
 whose `upto` is above its mark's is of somebody who is just making them anew. An empty bucket has no row. No row is ever deleted, none has a

@@ -1,7 +1,7 @@
 """The independent auditor: recounts the raw log with DuckDB and compares with the ledger, every cell that is served, and every letter.
 
     what the stores serve, each source exactly as of its own offset   audit_stores
-    final rows against the cells that they were made of               audit_finals
+    final rows against the cells that they were made of               audit_finals, audit_volumes
     the raw log up to there, from Kafka into Parquet                  audit_log
     the letters of what is in no view                                 audit_letters
     a source at a time: records judged      audit_sql, audit_strict   → rows
@@ -41,6 +41,7 @@ from loadgen import (
     audit_sketches,
     audit_sql,
     audit_views,
+    audit_volumes,
 )
 from loadgen.audit_ledger import RunTally
 from loadgen.audit_log import CopiedLog, LogEnd, copy_log, log_ends
@@ -176,13 +177,14 @@ def _read_stores(going: _Audit) -> list[LogEnd]:
         for view in going.views:
             going.tallies[view.family].add("redis totals", *counts[view.name])
         going.differences.extend(wrong)
-        finals = stores.load_finals()
+        finals, bound = stores.load_finals(), stores.load_volumes()
         going.stored = stores.load_cassandra(going.on_progress)
         going.checkpoints = stores.checkpoints(going.cached.keys() | going.stored.keys())
         going.losses, going.ended = stores.losses(), stores.ended()
         live_topics = going.settings.kafka.topics
         sources = audit_finals.SourcesAudited(going.stored, going.ended, stores.finished(), live_topics, stores.counted())
         going.differences += audit_finals.compare(going.database, going.views, finals, sources, going.tallies)
+        going.differences += audit_volumes.compare(going.database, going.views, bound, sources, going.tallies)
         going.finals = audit_finals.count_missing(going.views, finals, sources, time.time_ns() // 1_000_000)
         if audit_bookmarks.NAME in going.tallies:
             going.on_progress("reading the bookmarks")

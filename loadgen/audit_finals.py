@@ -2,12 +2,12 @@
 
 A final row counts while it is of every source that is known, which is when readers take it; one that lacks a source is of the past, and
 one that is not there yet comes: how many are to come is told, and how many of these should have. They are in table `served` as stores FINAL
-and TOP.
+and TOP. The volumes that they are bound into are audit_volumes.py's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -25,6 +25,7 @@ from topologies.view import KEY_SEPARATOR, View, Window
 
 FINAL: Final = "cassandra final"
 TOP: Final = "cassandra top"
+VOLUME: Final = "cassandra volume"
 _KEPT: Final = 1_000
 _SPANS_ASKED: Final = 200
 """The final rows of so many spans of a part are asked for, those of more are walked through."""
@@ -121,7 +122,8 @@ def compare(
                 and basis.digest == digest
             ]
             if current:
-                found += _compare(database, view, window, current, tallies[view.family])
+                stores = (FINAL,) if view.ranked is None else (FINAL, TOP)
+                found += compare_spans(database, view, window, current, stores, tallies[view.family])
     return found
 
 
@@ -142,15 +144,22 @@ def count_missing(views: tuple[View, ...], spans: Spans, sources: SourcesAudited
     return counted
 
 
-def _compare(database: duckdb.DuckDBPyConnection, view: View, window: Window, current: list[int], tally: ViewTally) -> Iterator[Difference]:
-    database.execute("CREATE OR REPLACE TEMP TABLE spans AS SELECT unnest($spans) AS first_ms", {"spans": current})
+def compare_spans(
+    database: duckdb.DuckDBPyConnection, view: View, window: Window, spans: Sequence[int], stores: Sequence[str], tally: ViewTally
+) -> Iterator[Difference]:
+    """What is wrong of a part in these spans of a window, in each of these stores."""
+    database.execute("CREATE OR REPLACE TEMP TABLE spans AS SELECT unnest($spans) AS first_ms", {"spans": spans})
     name = {"view": view.name, "window": window.name, "pack_ms": window.pack_ms}
     database.execute(f"CREATE OR REPLACE TEMP TABLE expected AS {_united() if view.distinct is not None else _added(view)}", name)
-    yield from _wrong(database, "expected", {**name, "store": FINAL}, tally)
-    if view.ranked is not None:
-        best = f"""(SELECT * FROM expected
-            QUALIFY row_number() OVER (PARTITION BY start_ms, grouping ORDER BY "values"[{view.ranked + 1}] DESC, key) <= {BEST})"""
-        yield from _wrong(database, best, {**name, "store": TOP}, tally)
+    for store in stores:
+        yield from _wrong(database, _best(view) if store == TOP else "expected", {**name, "store": store}, tally)
+
+
+def _best(view: View) -> str:
+    """SQL of those of the expected that stand in top lists."""
+    assert view.ranked is not None
+    return f"""(SELECT * FROM expected
+        QUALIFY row_number() OVER (PARTITION BY start_ms, grouping ORDER BY "values"[{view.ranked + 1}] DESC, key) <= {BEST})"""
 
 
 _PARTIALS: Final = """FROM served JOIN spans ON start_ms - start_ms % $pack_ms = first_ms

@@ -57,10 +57,10 @@ class Difference:
 
     origins: of those that are shown, which events of the log make the cell.
 
-    source: TOTAL and EVERY for a sum over sources. store: redis | cassandra | redis totals | redis leaderboard | cassandra
-    final | cassandra top | ledger (its `expected` is what
-    the ledger says, `served` what the log has) | the name of a topic of letters (view "letters": `key` is the letter's name
-    SOURCE@OFFSET#ROW, `expected` its reason, `served` the letter's and, where that is right, what is not).
+    source: TOTAL and EVERY for a sum over sources. store: redis | cassandra | redis totals | redis leaderboard | cassandra final |
+    cassandra top | cassandra volume | ledger (its `expected` is what the ledger says, `served` what the log has) | the name of a topic of
+    letters (view "letters": `key` is the letter's name SOURCE@OFFSET#ROW, `expected` its reason, `served` the letter's and, where that is
+    right, what is not).
     """
 
     view: str

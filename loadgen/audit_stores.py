@@ -22,8 +22,9 @@ from connectors.redis import BOARD_FEWEST
 from connectors.redis_reader import CellReader, WindowLook
 from connectors.shelves import ShelfReader
 from connectors.source_notes import SourceNotes
-from loadgen import audit_bookmarks, audit_finals
+from loadgen import audit_bookmarks, audit_finals, audit_volumes
 from loadgen.audit_report import TOTAL, Difference
+from topologies import volumes
 from topologies.errors import StoreError
 from topologies.settings import Settings
 from topologies.sketch_packs import decode_cells
@@ -144,6 +145,16 @@ class ServedStores:
             self._insert(audit_finals.read(self._finals, view, marks))
             spans |= {(view.name, name, pack_ms): mark.basis for name in names for pack_ms, mark in marks[name].items()}
         return spans
+
+    def load_volumes(self) -> audit_finals.Spans:
+        """Bring the volumes of final rows; returns which there are, and what those are of. Before load_cassandra, too."""
+        found: audit_finals.Spans = {}
+        for view in self._views.values():
+            for window in view.windows:
+                if volumes.are_kept(view, window) and (marks := self._finals.marks(view, volumes.name_of(window))):
+                    self._insert(audit_volumes.read(self._finals, view, window, marks))
+                    found |= {(view.name, window.name, first_ms): mark.basis for first_ms, mark in marks.items()}
+        return found
 
     def load_bookmarks(self) -> None:
         """Bring every bookmark that stands in either store."""

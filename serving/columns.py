@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Final, Generic
@@ -21,7 +21,7 @@ from serving.cells import Cell, Found, Place, Shown, Sums, Values, added, greate
 from serving.questions import Plan, additive
 from topologies.bins import RELATIVE_ERROR, middle_of
 from topologies.finals import pack_of
-from topologies.pack_search import cells_among, cells_of
+from topologies.pack_search import cells_among, cells_of, sums_of
 from topologies.packs import PackedCell, decode_pack
 from topologies.sketch_packs import PackedSketch, decode_sketches, encode_sketches
 from topologies.sketches import STANDARD_ERROR, Coupons, estimate, union
@@ -69,8 +69,11 @@ class Columns(ABC, Generic[Cell]):
 
     def unpacked(self, payload: bytes) -> dict[Place, Cell]:
         """The cells that were packed so. Raises as `decoded`."""
+        return self._by_place(self.decoded(payload))
+
+    def _by_place(self, found: Iterable[Found[Cell]]) -> dict[Place, Cell]:
         empty = ("",) if len(self.plan.kept) == 1 else ()  # no value, and one of no characters, are the same bytes
-        return {(start_ms, key or empty): cell for start_ms, _, key, cell in self.decoded(payload)}
+        return {(start_ms, key or empty): cell for start_ms, _, key, cell in found}
 
     @abstractmethod
     def merged(self, first: Cell, second: Cell) -> Cell:
@@ -100,7 +103,11 @@ class Numbers(Columns[Values]):
     def packed(self, cells: Mapping[Place, Values]) -> bytes | None:
         if any(max(values) > MOST for values in cells.values()):  # a sum of cells
             return None
-        return pack_of([PackedCell(start_ms, 0, key, values) for (start_ms, key), values in cells.items()])
+        in_order = sorted(cells.items(), key=lambda item: (item[0][1], item[0][0]))
+        return pack_of([PackedCell(start_ms, 0, key, values) for (start_ms, key), values in in_order])
+
+    def unpacked(self, payload: bytes) -> dict[Place, Values]:
+        return self._by_place(cells_of(payload, 0, None))  # a key's cells stand together, as in a final pack
 
     def merged(self, first: Values, second: Values) -> Values:
         return added(first, second)
@@ -119,7 +126,12 @@ class Integers(Numbers):
         self.units = {each.name: each.unit for each in declared if each.unit}
         self.fractions = frozenset(rate.name for rate in plan.view.rates)
         self.absent = self._shown((0,) * len(measures))
+        # of a title, all its regions together: added up before they are cells
+        self._added = set(plan.fixed) == {0} and set(plan.kept) <= {0} and len(plan.view.groupings[plan.grouping]) > 1
         self._as_they_are = not self._rates and len(self._visible) == len(measures)
+
+    def decoded_final(self, pack: bytes) -> Iterator[Found[Values]]:
+        return iter(sums_of(pack, self.plan.grouping, self.plan.fixed[0])) if self._added else super().decoded_final(pack)
 
     def over(self, first: Values, second: Values) -> Values:
         return added(first, second) if additive(self.plan.view) else greatest(first, second)

@@ -1,31 +1,40 @@
 """Final rows as an answer reads them: those that are made of every source that is known, and no others.
 
-They are read through Memcached, some spans together: of a title's hours a day at a time. A key names the place, what is asked there, and of
-each span the digest of the basis that the reader reckoned. Final packs are a function of their basis, and so is that a span has none: a
-key has one right value, and whoever finds it needs neither marks nor packs. Kept are the cells that the answer has of them, merged over
-what it leaves out, as Cassandra had them under those very marks: of all of the spans or not at all. Another basis is another key.
+    Memcached    what the answer has of some spans together: of a title's hours a day at a time
+    Cassandra    the volumes, where a question is answered from one bucket and wants some spans of one (serving/volumes.py)
+                 of the other spans the marks, then the final packs
+
+A key of Memcached names the place, what is asked there, and of each span the digest of the basis that the reader reckoned. Final packs are
+a function of their basis, and so is that a span has none: a key has one right value, and whoever finds it needs neither marks nor packs.
+Kept are the cells that the answer has of them, merged over what it leaves out, as Cassandra had them under those very marks: of all of the
+spans or not at all. Another basis is another key.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic
 
-from connectors.cassandra_finals import top_bucket
+from connectors.cassandra_finals import Mark, top_bucket
 from connectors.read_through import Found as Got
 from connectors.read_through import Store
 from serving.cells import Cell, Place, Sums
 from serving.columns import Columns
 from serving.questions import Plan
 from serving.stores import Known, Stores
+from serving.volumes import take_volumes
+from topologies import volumes
 from topologies.finals import BEST, Bases
 from topologies.packs import BUCKETS, bucket_of
 
-SPANS_TOGETHER: Final = 24
+SPANS_TOGETHER: Final = volumes.SPANS
 """Of a question that is answered from one bucket; of sketches, of which one may take 16 KiB, and of all others each span stands alone."""
 MOST_KEYS: Final = 128
 """A question for more is not read through Memcached."""
+MOST_RUNS: Final = 3
+"""Spans are told by so many ranges of marks at the most; else by one, with whatever lies between."""
 
 
 @dataclass(frozen=True)
@@ -50,34 +59,36 @@ def take_final(stores: Stores, known: Known, columns: Columns[Cell], sums: Sums[
     """Takes in the cells of those windows that have final rows. alone: no other window can be in the answer, so its first rows may come
     from a top list. Raises ServerAway or StoreError."""
     plan = columns.plan
-    wanted: dict[int, list[int]] = {}
-    for start_ms in starts_ms:
-        wanted.setdefault(plan.stored.pack_of(start_ms), []).append(start_ms)
-    bases = Bases(known.stored, known.over, known.counted)
-    digests = {pack_ms: basis.digest for pack_ms in wanted if (basis := bases.of(plan.view, plan.stored, pack_ms)) is not None}
-    found = _Rows(stores, known, columns, digests, listed=alone and _is_listed(plan)).read()
+    window, bases = plan.stored, Bases(known.stored, known.over, known.counted)
+    alike = window.pack_ms == window.length_ms  # then a span is a window, and what has one has the other
+    spans_ms = starts_ms if alike else sorted({window.pack_of(start_ms) for start_ms in starts_ms})
+    found = _Rows(stores, known, columns, bases, spans_ms, listed=alone and _is_listed(plan)).read()
     asked = set(starts_ms)
     for held, _ in found:
         # No window is in two of them, nor was it read before.
-        sums.cells.update({place: cell for place, cell in held.cells.items() if place[0] in asked})
-    return Taken(
-        frozenset(start_ms for held, _ in found for pack_ms in held.spans_ms for start_ms in wanted[pack_ms]),
-        frozenset(start_ms for held, was in found if was for pack_ms in held.spans_ms for start_ms in wanted[pack_ms]),
-    )
+        sums.cells.update(held.cells if alike else {place: cell for place, cell in held.cells.items() if place[0] in asked})
+    there = frozenset[int]().union(*(held.spans_ms for held, _ in found))
+    remembered = frozenset[int]().union(*(held.spans_ms for held, was in found if was))
+    if alike:
+        return Taken(there, remembered)
+    return Taken(*(frozenset(start_ms for start_ms in starts_ms if window.pack_of(start_ms) in spans) for spans in (there, remembered)))
 
 
 class _Rows(Generic[Cell]):
-    """The final rows of these spans, each with the digest of its basis, as far as a question asks for them."""
+    """The final rows of those of these spans (ascending) that are final, as far as a question asks for them."""
 
-    def __init__(self, stores: Stores, known: Known, columns: Columns[Cell], digests: Mapping[int, str], *, listed: bool) -> None:
+    def __init__(
+        self, stores: Stores, known: Known, columns: Columns[Cell], bases: Bases, spans_ms: Sequence[int], *, listed: bool
+    ) -> None:
         plan = columns.plan
         self._stores = stores
         self._known = known
         self._columns = columns
-        self._digests = digests
+        self._bases = bases
+        self._bases_of = bases.of_spans(plan.view, plan.stored, spans_ms)
         self._listed = listed
-        self._buckets = [top_bucket(plan.grouping)] if listed else _buckets(plan)
-        self._pinned = len(self._buckets) == 1
+        self._first = _first(plan)
+        self._buckets = [top_bucket(plan.grouping)] if listed else _buckets(self._first)
         self._spans = self._blocks()
 
     def read(self) -> list[Got[Held[Cell]]]:
@@ -91,40 +102,70 @@ class _Rows(Generic[Cell]):
     def _blocks(self) -> dict[str, list[int]]:
         """The spans that are read together, by their key. Blocks begin at whole multiples, so that questions that overlap share them."""
         plan, view = self._columns.plan, self._columns.plan.view
-        together = SPANS_TOGETHER if self._pinned and view.distinct is None else 1
-        blocks: dict[int, list[int]] = {}
-        for pack_ms in sorted(self._digests):
-            blocks.setdefault(pack_ms // (plan.stored.pack_ms * together), []).append(pack_ms)
+        together = SPANS_TOGETHER if len(self._buckets) == 1 and view.distinct is None else 1
+        blocks, length_ms = list[list[int]](), plan.stored.pack_ms * together
+        spans_ms = list(self._bases_of)
+        while spans_ms:
+            many = bisect_left(spans_ms, spans_ms[0] - spans_ms[0] % length_ms + length_ms)
+            blocks.append(spans_ms[:many])
+            del spans_ms[:many]
         what = ("final", plan.grouping, self._listed, sorted(plan.fixed.items()), plan.kept)
         keyed = self._stores.key_of
-        return {
-            keyed(view.final_table, plan.stored.name, *what, [(pack_ms, self._digests[pack_ms]) for pack_ms in block]): block
-            for block in blocks.values()
-        }
+        return {keyed(view.final_table, plan.stored.name, *what, self._told(block)): block for block in blocks}
+
+    def _told(self, block: Sequence[int]) -> object:
+        """Each span with the digest of its basis; of spans in a row that have one basis, once."""
+        bases, first = self._bases_of, self._bases_of[block[0]]
+        in_a_row = block[-1] - block[0] == (len(block) - 1) * self._columns.plan.stored.pack_ms
+        if in_a_row and all(bases[pack_ms] is first for pack_ms in block):
+            return block[0], len(block), first.digest
+        return [(pack_ms, bases[pack_ms].digest) for pack_ms in block]
 
     def _load(self, keys: Sequence[str]) -> dict[str, Held[Cell]]:
-        """From Cassandra: the marks, then the packs."""
+        """From Cassandra."""
+        sums = self._columns.sums()
+        asked = sorted(pack_ms for key in keys for pack_ms in self._spans[key])
+        whole = frozenset[int]()
+        if self._first is not None and not self._listed:
+            whole = take_volumes(self._stores, self._known, self._columns, sums, self._bases, asked, self._first)
+        if rest := [pack_ms for pack_ms in asked if pack_ms not in whole]:
+            whole |= self._take_spans(sums, rest)
+        cells: dict[int, dict[Place, Cell]] = {}
+        for place, cell in sums.cells.items():
+            cells.setdefault(self._columns.plan.stored.pack_of(place[0]), {})[place] = cell
+        return {key: self._held(self._spans[key], whole, cells) for key in keys}
+
+    def _take_spans(self, sums: Sums[Cell], asked: Sequence[int]) -> frozenset[int]:
+        """Takes in the cells of these spans: the marks, then the packs; returns those of which that is all."""
         plan, finals = self._columns.plan, self._stores.finals
-        asked = {pack_ms for key in keys for pack_ms in self._spans[key]}
-        if not asked:
-            return {}
-        marks = self._stores.marks(plan.view, plan.stored.name, min(asked), max(asked), self._known)
-        there = {pack_ms: mark.upto for pack_ms, mark in marks.items() if pack_ms in asked and self._digests[pack_ms] == mark.basis}
+        marks = self._marks(asked)
+        there = {pack_ms: marks[pack_ms].upto for pack_ms in asked if pack_ms in marks and self._has(pack_ms, marks[pack_ms])}
         packs = list(finals.packs(plan.view, plan.stored.name, sorted(there), self._buckets))
         renewed = {pack.pack_ms for pack in packs if pack.upto > there[pack.pack_ms]}
-        unmarked = asked - marks.keys()
+        unmarked = set(asked) - marks.keys()
         # Nobody makes final rows of nothing.
         empty = unmarked - self._stores.spans(plan.view, plan.stored.name, self._known) if unmarked else unmarked
         whole = (there.keys() - renewed) | empty
-        sums = self._columns.sums()
         for pack in packs:
             if pack.pack_ms in whole:
                 found = self._columns.decoded(pack.blob) if self._listed else self._columns.decoded_final(pack.blob)
                 sums.take(found, range(pack.pack_ms, pack.pack_ms + plan.stored.pack_ms))
-        cells: dict[int, dict[Place, Cell]] = {}
-        for place, cell in sums.cells.items():
-            cells.setdefault(plan.stored.pack_of(place[0]), {})[place] = cell
-        return {key: self._held(self._spans[key], whole, cells) for key in keys}
+        return frozenset(whole)
+
+    def _marks(self, asked: Sequence[int]) -> dict[int, Mark]:
+        """The marks of these spans (ascending), and maybe others'. Volumes leave the spans of a first and a last day, far apart."""
+        plan = self._columns.plan
+        runs = runs_of(asked, plan.stored.pack_ms)
+        if len(runs) > MOST_RUNS:
+            runs = [(asked[0], asked[-1])]
+        found: dict[int, Mark] = {}
+        for first_ms, last_ms in runs:
+            found |= self._stores.marks(plan.view, plan.stored.name, first_ms, last_ms, self._known)
+        return found
+
+    def _has(self, pack_ms: int, mark: Mark) -> bool:
+        """Whether the span's final rows are of the basis that we reckon."""
+        return self._bases_of[pack_ms].digest == mark.basis
 
     @staticmethod
     def _held(block: Sequence[int], whole: Collection[int], cells: Mapping[int, Mapping[Place, Cell]]) -> Held[Cell]:
@@ -146,8 +187,22 @@ def _is_listed(plan: Plan) -> bool:
     return whole and plan.top is not None and plan.top <= BEST and view.leaderboard is not None and len(view.parts) == 1
 
 
-def _buckets(plan: Plan) -> list[int]:
+def _first(plan: Plan) -> str | None:
+    """The first dimension value of all cells that are asked for, "" of those that have no dimension; None if they may have any."""
+    return plan.fixed.get(0) if plan.view.groupings[plan.grouping] else ""
+
+
+def _buckets(first: str | None) -> list[int]:
     """Those that may hold what is asked for."""
-    if not plan.view.groupings[plan.grouping]:
-        return [bucket_of(())]
-    return [bucket_of((plan.fixed[0],))] if 0 in plan.fixed else list(range(BUCKETS))
+    return list(range(BUCKETS)) if first is None else [bucket_of((first,))]
+
+
+def runs_of(spans_ms: Sequence[int], pack_ms: int) -> list[tuple[int, int]]:
+    """The first and the last span of each run of them (ascending) without a gap."""
+    runs: list[tuple[int, int]] = []
+    for span_ms in spans_ms:
+        if runs and span_ms == runs[-1][1] + pack_ms:
+            runs[-1] = runs[-1][0], span_ms
+        else:
+            runs.append((span_ms, span_ms))
+    return runs

@@ -10,9 +10,10 @@ Of a view only its integers are kept in Redis. What is read in Cassandra is read
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Any, Final, Generic
 
 from serving.cells import Cell, Sums
 from serving.columns import Columns
@@ -23,6 +24,9 @@ from serving.stores import Known, Stores
 from topologies.errors import ServerAway
 from topologies.sources import LATENESS_MS, SourceStatus
 from topologies.view import View, Window
+
+NEVER: Final = 2**62
+"""Later than any window starts."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +42,17 @@ class Reading(Generic[Cell]):
 
 
 def read(stores: Stores, known: Known, columns: Columns[Cell], starts_ms: Sequence[int], now_ms: int) -> Reading[Cell]:
-    """The cells of these windows. Raises ServerAway when a store that is needed does not answer, or just did not."""
+    """The cells of these windows (ascending). Raises ServerAway when a store that is needed does not answer, or just did not."""
     plan, sums = columns.plan, columns.sums()
-    cached = tuple(start_ms for start_ms in starts_ms if is_cached(plan, start_ms, known, now_ms))
-    stored = tuple(sorted(set(starts_ms) - set(cached)))
+    begins = bisect_left(starts_ms, cached_from(plan.stored, known, now_ms))
+    stored, cached = tuple(starts_ms[:begins]), tuple(starts_ms[begins:])
     if stored and known.away:
         raise ServerAway(known.away)
     for start_ms in cached:
         _add_cached(stores, sums, start_ms, alone=len(starts_ms) == 1)
     taken = take_final(stores, known, columns, sums, stored, alone=len(starts_ms) == 1) if stored and plan.stored.length_ms else Taken()
     remembered = taken.remembered
-    if partial := set(stored) - taken.starts_ms:
+    if partial := set(stored).difference(taken.starts_ms):
         partials = read_partials(stores, known, plan, partial)
         for pack in partials.packs:
             sums.take(columns.decoded_partial(pack, partial), partial)
@@ -58,13 +62,20 @@ def read(stores: Stores, known: Known, columns: Columns[Cell], starts_ms: Sequen
 
 def is_cached(plan: Plan, start_ms: int, known: Known, now_ms: int) -> bool:
     """Whether this window is to be read from Redis."""
-    window = plan.stored
-    if not window.cached or not known.cached or known.doubt(window, start_ms):
-        return False
+    return start_ms >= cached_from(plan.stored, known, now_ms)
+
+
+def cached_from(window: Window, known: Known, now_ms: int) -> int:
+    """From which start on windows are to be read from Redis: it has them still, none is final at any source, and what it lacks
+    (`Known.doubt`) is older. NEVER when none is; 0 of the live window, when that is."""
+    if not window.cached or not known.cached or known.redis_away or known.lacking - known.ended:
+        return NEVER
     if not window.length_ms:
-        return True
-    kept = now_ms < start_ms + window.length_ms + window.retention_s * 1000
-    return kept and not any(_passed(window, start_ms, status) for status in known.going(known.best))
+        return 0
+    forgotten_ms = now_ms - window.retention_s * 1000
+    passed_ms = max((status.watermark_ms for status in known.going(known.best)), default=-NEVER) - LATENESS_MS
+    lacked_ms = max((known.reached_ms(name) for name in known.lacking), default=-NEVER)
+    return max(max(forgotten_ms, passed_ms) - window.length_ms, lacked_ms) + 1
 
 
 def _passed(window: Window, start_ms: int, status: SourceStatus) -> bool:

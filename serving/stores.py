@@ -83,15 +83,18 @@ class Known:
         if self.redis_away:
             return self.redis_away
         lacking = {
-            name for name in self.lacking if name not in self.ended or (window is not None and self._reaches(name, window, start_ms))
+            name
+            for name in self.lacking
+            if name not in self.ended or (window is not None and window.length_ms and start_ms <= self.reached_ms(name))
         }
         return f"Redis has not all of {len(lacking)} of the {len(self.names | self.lacking)} sources" if lacking else ""
 
-    def _reaches(self, name: str, window: Window, start_ms: int) -> bool:
+    def reached_ms(self, name: str) -> int:
+        """The last start of a window in which the source can have a cell."""
         clocks = [found[name].clock_ms for found in (self.cached, self.stored) if name in found]
-        return bool(window.length_ms) and start_ms <= max(clocks, default=-1) + SKEW_MS
+        return max(clocks, default=-1) + SKEW_MS
 
-    @property
+    @cached_property
     def best(self) -> tuple[SourceStatus, ...]:
         """Of each source the status that is further."""
         both = [[found[name] for found in (self.cached, self.stored) if name in found] for name in sorted(self.names)]

@@ -6,6 +6,7 @@ there before it makes them. Two that make the same write the same.
     sources, ended, finished   → which spans are final, and of what they are made
     spans, finals              → which of those lack final rows, or have them of fewer sources
     a span at a time           → its packs, a bucket at a time, merged; then the top lists; written; marked
+    a volume at a time         → final packs of spans that belong together, bound (streams/binding.py), when each span has had its turn
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from connectors.cassandra_finals import FinalRows, FinalStore, Mark, top_bucket
 from connectors.cassandra_reader import CellRows
 from connectors.source_notes import SourceNotes
 from streams import metrics
+from streams.binding import TooLarge, Volume, bind_volume, volumes_of
 from streams.metered import CpuMeter
 from topologies.errors import ServerAway, StoreError
 from topologies.finals import PASSED, Bases, Basis, merge, top_packs
@@ -37,6 +39,8 @@ EVERY_S: Final = 30.0
 """So long after the start, and after having found nothing to do, it looks again."""
 SPANS_A_ROUND: Final = 100
 """Then it looks anew at what is known of the sources."""
+VOLUMES_S: Final = 30.0
+"""So long a round goes on making volumes: spans that become final meanwhile wait for no more than that and the last of them."""
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -88,6 +92,9 @@ class Span:
         return self.basis.digest, self.basis.version
 
 
+Made = TypeVar("Made", Span, Volume)
+
+
 class Historian:
     """One of a worker, over the parts that it computes."""
 
@@ -99,7 +106,9 @@ class Historian:
         self._order = random.Random(worker)
         self._share = share
         self._done: dict[tuple[str, str, int], tuple[str, int]] = {}
-        """Of each span that has its final rows, what its mark says."""
+        """Of each span that has its final rows, and each volume, what its mark says."""
+        self._unbound: list[Volume] = []
+        """The volumes that this round has found to be lacking."""
         self._said = ""
 
     async def run(self) -> None:
@@ -113,21 +122,47 @@ class Historian:
                 self._say(str(error))
 
     async def round(self) -> int:
-        """Make some of the final rows that are lacking; how many spans got theirs. Raises ServerAway or StoreError."""
+        """Make some of the final rows that are lacking, and, when none of them had to be left for another round, some of the volumes; how
+        many there are now by our doing. Raises ServerAway or StoreError."""
         if self._history is None:
             self._history = await self._step(self._opened)
         bases = await self._step(self._history.bases)
+        self._unbound = []
         lacking = [span for view, window in self._windows for span in await self._step(self._lacking, self._history, bases, view, window)]
         self._order.shuffle(lacking)
+        made = await self._make_spans(self._history, lacking)
+        return made if len(lacking) > SPANS_A_ROUND else made + await self._make_volumes(self._history)
+
+    async def _make_spans(self, history: History, lacking: Sequence[Span]) -> int:
         made = 0
         for span in lacking[:SPANS_A_ROUND]:
             try:
-                made += await self._make(self._history, span)
+                made += await self._make(history, span)
             except StoreError as error:  # of this span: a pack that cannot be read is no reason to leave the others
                 self._say(f"final rows of {' '.join(map(str, span.name))}: {error}")
         return made
 
-    async def _step(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _make_volumes(self, history: History) -> int:
+        """Make some of the volumes whose spans all have their final rows."""
+        ready = [volume for volume in self._unbound if all(self._done.get(span) == state for span, state in volume.made_of())]
+        self._order.shuffle(ready)
+        made, time = 0, asyncio.get_running_loop().time
+        until_s = time() + VOLUMES_S
+        for volume in ready:
+            if time() >= until_s:
+                break
+            try:
+                bound = await bind_volume(history.finals, history.store, volume, self._step)
+                metrics.VOLUMES_WRITTEN.inc(bound)
+                made += bound
+            except TooLarge as error:
+                self._done[volume.name] = volume.state  # it would be each time
+                self._say(f"{' '.join(map(str, volume.name))}: {error}")
+            except StoreError as error:
+                self._say(f"{' '.join(map(str, volume.name))}: {error}")
+        return made
+
+    async def _step(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """The call's result, from another thread; then as long a rest as the share asks for."""
         meter = CpuMeter()
         try:
@@ -136,17 +171,21 @@ class Historian:
             await asyncio.sleep(meter.spent_s * (1 / self._share - 1))
 
     def _lacking(self, history: History, bases: Bases, view: View, window: Window) -> list[Span]:
-        """The final spans of this part and window that are not known to have their final rows."""
-        spans = [
-            Span(view, window, pack_ms, basis)
-            for pack_ms in history.rows.pack_spans(view, window.name)
-            if (basis := bases.of(view, window, pack_ms)) is not None
-        ]
-        unknown = [span for span in spans if self._done.get(span.name) != span.state]
+        """The final spans of this part and window that are not known to have their final rows; of its volumes, notes those."""
+        bases_of = bases.of_spans(view, window, history.rows.pack_spans(view, window.name))
+        spans = [Span(view, window, pack_ms, basis) for pack_ms, basis in bases_of.items()]
+        unknown = self._unknown(history, spans)
+        self._unbound += self._unknown(history, list(volumes_of(bases, view, window, bases_of)))
+        return unknown
+
+    def _unknown(self, history: History, found: Sequence[Made]) -> list[Made]:
+        """Those, of one part and window, whose marks are not known to say what they are to say."""
+        unknown = [one for one in found if self._done.get(one.name) != one.state]
         if unknown:
-            marks = history.finals.marks(view, window.name, unknown[0].pack_ms, unknown[-1].pack_ms)
-            self._done |= {(view.name, window.name, pack_ms): (mark.basis, mark.upto) for pack_ms, mark in marks.items()}
-        return [span for span in unknown if self._done.get(span.name) != span.state]
+            view, window = unknown[0].view, unknown[0].name[1]
+            marks = history.finals.marks(view, window, unknown[0].name[2], unknown[-1].name[2])
+            self._done |= {(view.name, window, pack_ms): (mark.basis, mark.upto) for pack_ms, mark in marks.items()}
+        return [one for one in unknown if self._done.get(one.name) != one.state]
 
     async def _make(self, history: History, span: Span) -> bool:
         """Make a span's final rows, unless somebody has; whether they are there now by our doing."""

@@ -82,6 +82,9 @@ CACHE_REWRITES: Final = _counter(
 FINALS_WRITTEN: Final = _counter(
     "marquee_finals_written", "pack spans, each of one part of a view, whose final rows this worker wrote into Cassandra"
 )
+VOLUMES_WRITTEN: Final = _counter(
+    "marquee_volumes_written", "volumes, each of one part of a view, into which this worker bound final rows of Cassandra"
+)
 
 # -- the group --------------------------------------------------------------------------------------------------------------------
 REBALANCES: Final = _counter("marquee_rebalances", "times that partitions were assigned to this worker anew")

@@ -11,7 +11,7 @@ whoever reads compares bases, and nobody has to say that a final row is one no l
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -58,7 +58,8 @@ class Basis:
 
 
 class Bases:
-    """The basis of each span, as far as the sources' statuses in Cassandra tell."""
+    """The basis of each span, as far as the sources' statuses in Cassandra tell. everyone: that of what every source has passed, one object
+    for all; so a span before one that has it has it too."""
 
     def __init__(self, statuses: Mapping[str, SourceStatus], over: Collection[str], counted: Counted = ALL_COUNTED) -> None:
         """statuses: of every source by its text. over: those of which nothing is awaited; what they counted stays. counted: which views
@@ -67,20 +68,17 @@ class Bases:
         known = sorted(statuses.items())
         self._known = [(text, status.watermark_ms, status.offset, text in over) for text, status in known]
         self._least_ms = min((watermark_ms for _, watermark_ms, _, _ in self._known), default=-1)
-        self._all = Basis(tuple((text, PASSED) for text, *_ in self._known))
+        self.everyone = Basis(tuple((text, PASSED) for text, *_ in self._known))
         self._whole: dict[str, bool] = {}
         self._made: dict[tuple[tuple[str, int], ...], Basis] = {}
 
     def of(self, view: View, window: Window, pack_ms: int) -> Basis | None:
         """The basis of a part's final rows of that span; None while it is not final."""
-        whole = self._whole.get(view.name)
-        if whole is None:
-            whole = self._whole[view.name] = self._counted.whole(view.table)
-        if not whole:
+        if not self._is_whole(view):
             return None
         passed_ms = pack_ms + window.pack_ms + LATENESS_MS
         if window.length_ms and self._known and self._least_ms >= passed_ms:
-            return self._all
+            return self.everyone
         sources: list[tuple[str, int]] = []
         for text, watermark_ms, offset, over in self._known:
             if watermark_ms < passed_ms and not over:
@@ -89,6 +87,22 @@ class Bases:
         if not window.length_ms or not any(offset == PASSED for _, offset in sources):
             return None
         return self._made.setdefault(tuple(sources), Basis(tuple(sources)))
+
+    def of_spans(self, view: View, window: Window, spans_ms: Iterable[int]) -> dict[int, Basis]:
+        """The bases of those of these spans that are final, in their order. What every source has passed has one basis, which is not
+        reckoned for each: of a month of hours that is nearly all."""
+        if not self._is_whole(view):
+            return {}
+        known = window.length_ms and self._known
+        passed_all_ms = self._least_ms - window.pack_ms - LATENESS_MS if known else -1
+        bases = ((pack_ms, self.everyone if pack_ms <= passed_all_ms else self.of(view, window, pack_ms)) for pack_ms in spans_ms)
+        return {pack_ms: basis for pack_ms, basis in bases if basis is not None}
+
+    def _is_whole(self, view: View) -> bool:
+        whole = self._whole.get(view.name)
+        if whole is None:
+            whole = self._whole[view.name] = self._counted.whole(view.table)
+        return whole
 
 
 # -- packs of several sources into one -----------------------------------------------------------------------------------
@@ -99,8 +113,14 @@ def merge(view: View, packs: Sequence[bytes]) -> bytes:
     topologies.sketch_packs orders them), so that the order of the packs does not matter. Raises StoreError for one that cannot be read."""
     if view.distinct is not None:
         return _united(packs)
+    merged = merged_columns(view, packs)
+    return encode_columns(merged) if merged is not None else b""
+
+
+def merged_columns(view: View, packs: Sequence[bytes]) -> PackColumns | None:
+    """The same of a part that has no sketches, as columns; None of packs without a cell."""
     held = [columns for pack in packs if pack and len((columns := decode_columns(pack)).index)]
-    return encode_columns(_merged(view, held)) if held else b""
+    return _merged(view, held) if held else None
 
 
 def _united(packs: Sequence[bytes]) -> bytes:

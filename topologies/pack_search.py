@@ -3,7 +3,8 @@ hour a handful among the thousands of each source.
 
 A final pack's cells stand in the order of grouping, key and start (topologies.finals.merge), so they are found by halving; a source's stand
 as they came, so its keys are searched for the text. The other keys are not even sliced out, nor their measures widened. Of a final pack of
-90 cells this takes a third of the time of decoding its columns.
+90 cells this takes a third of the time of decoding its columns. Of a volume (topologies/volumes.py) a title's cells in all its regions are
+added up as columns: 144 of them in a fifth of the time.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topologies.packs import HEAD, INTEGERS, KEY_HEAD, MAGIC, reading, split
-from topologies.view import KEY_SEPARATOR
+from topologies.view import KEY_SEPARATOR, MOST
 
 _SEPARATOR: Final = KEY_SEPARATOR.encode()
 _BEHIND_SEPARATOR: Final = bytes([ord(KEY_SEPARATOR) + 1])
@@ -52,6 +53,20 @@ def cells_of(pack: bytes, grouping: int, first: str | None) -> list[Cell]:
         return []
     with reading(pack):
         return _in_order(_opened(pack), grouping, first)
+
+
+def sums_of(pack: bytes, grouping: int, first: str) -> list[Cell]:
+    """Of a final pack, what the cells of a grouping by more than one dimension that have this first value are together, in each window:
+    with that value alone as their key, and their measures added up. Raises as `cells_of`."""
+    if not pack:
+        return []
+    with reading(pack):
+        opened = _opened(pack)
+        text = first.encode()
+        begin, end = _of_grouping(opened, grouping)
+        begin = _place(opened.raw, opened.bounds, text + _SEPARATOR, begin, end)
+        end = _place(opened.raw, opened.bounds, text + _BEHIND_SEPARATOR, begin, end)
+        return _added(opened, grouping, first, begin, end) if begin < end else []
 
 
 def cells_among(pack: bytes, grouping: int, first: str | None, wanted: Collection[int]) -> list[Cell]:
@@ -90,18 +105,23 @@ def _opened(pack: bytes) -> _Pack:
 
 
 def _in_order(pack: _Pack, grouping: int, first: str | None) -> list[Cell]:
-    groupings, bounds = pack.groupings, pack.bounds
-    begin, end = 0, len(groupings)
-    if end and not groupings.item(0) == groupings.item(-1) == grouping:
-        begin, end = groupings.searchsorted((grouping, grouping + 1)).tolist()
+    begin, end = _of_grouping(pack, grouping)
     if first is not None:
         text = first.encode()
-        begin = _place(pack.raw, bounds, text, begin, end)
-        end = _place(pack.raw, bounds, text + _BEHIND_SEPARATOR, begin, end)
+        begin = _place(pack.raw, pack.bounds, text, begin, end)
+        end = _place(pack.raw, pack.bounds, text + _BEHIND_SEPARATOR, begin, end)
     if begin == end:
         return []
     cells = _between(pack, grouping, begin, end)
     return cells if first is None else [cell for cell in cells if cell[2][0] == first]
+
+
+def _of_grouping(pack: _Pack, grouping: int) -> tuple[int, int]:
+    """From where to where its keys stand."""
+    begin, end = 0, len(pack.groupings)
+    if end and not pack.groupings.item(0) == pack.groupings.item(-1) == grouping:
+        begin, end = pack.groupings.searchsorted((grouping, grouping + 1)).tolist()
+    return begin, end
 
 
 def _place(pack: bytes, bounds: NDArray[np.int64], text: bytes, low: int, high: int) -> int:
@@ -128,6 +148,28 @@ def _between(pack: _Pack, grouping: int, begin: int, end: int) -> list[Cell]:
     starts = pack.column("<i8", 4, low, high - low).tolist()
     columns = [column.tolist() for column in _measures(pack, low, high - low)]
     return [(start_ms, grouping, key, values) for key, start_ms, values in zip(keys, starts, zip(*columns, strict=True), strict=True)]
+
+
+def _added(pack: _Pack, grouping: int, first: str, begin: int, end: int) -> list[Cell]:
+    """The cells of the keys from `begin` to `end`, which is greater, one of all that share a start."""
+    low, high = begin, end
+    if pack.cells != len(pack.groupings):
+        low, high = pack.column("<u4", 0, 0, pack.cells).searchsorted((begin, end)).tolist()
+    starts = pack.column("<i8", 4, low, high - low)
+    order = starts.argsort(kind="stable")
+    starts = starts[order]
+    firsts = np.flatnonzero(np.append(True, starts[1:] != starts[:-1]))
+    columns = [_sums(column[order], firsts) for column in _measures(pack, low, high - low)]
+    key = (first,)
+    return [(start_ms, grouping, key, values) for start_ms, values in zip(starts[firsts].tolist(), zip(*columns, strict=True), strict=True)]
+
+
+def _sums(column: NDArray[Any], firsts: NDArray[np.intp]) -> list[int]:
+    """The sum of each run, whatever its size."""
+    least, greatest = int(column.min()), int(column.max())
+    fits = max(greatest, -least) <= MOST // len(column)
+    found: list[int] = np.add.reduceat(column.astype(np.int64 if fits else object), firsts).tolist()
+    return found
 
 
 def _measures(pack: _Pack, first: int, many: int) -> Iterator[NDArray[Any]]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 import pyarrow as pa
 
-from serving.answers import Answer, iso
+from serving.answers import Answer, iso, isos
 from serving.api.negotiation import best_type
 from serving.refusals import NotAcceptable
 from topologies.errors import UsageError
@@ -39,7 +39,8 @@ def _csv(answer: Answer, zone: tzinfo, _following: str | None) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*(["start"] if answer.timed else []), *answer.dimensions, *answer.measures])
-    writer.writerows([*([iso(row.start_ms, zone)] if answer.timed else []), *row.key, *row.values] for row in answer.rows)
+    starts = [[at] for at in isos([row.start_ms for row in answer.rows], zone)] if answer.timed else [[] for _ in answer.rows]
+    writer.writerows([*start, *row.key, *row.values] for start, row in zip(starts, answer.rows, strict=True))
     return text.getvalue().encode()
 
 

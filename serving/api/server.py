@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -74,6 +75,7 @@ def run(settings: Settings, ready_file: Path | None, doors: Sequence[str] = DOOR
     sys.setswitchinterval(SWITCH_S)
     opened, address = listen(api.http_host, api.http_port, "api", "API")
     server = Server(application(settings, doors), address, ready_file, api.drain_s, presence)
+    _keep_what_stands()
 
     def on_signal(_number: int, _frame: object) -> None:
         """uvicorn stops by itself and then raises the signal again, which is not to end the process on its way out."""
@@ -88,3 +90,10 @@ def run(settings: Settings, ready_file: Path | None, doors: Sequence[str] = DOOR
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)
     return 0 if server.started else 1
+
+
+def _keep_what_stands() -> None:
+    """What is there when it begins stays until the end, so the garbage collector need not go through it: each time it did, the answer in
+    whose midst that fell took 55 ms of CPU longer, on a busy machine."""
+    gc.collect()
+    gc.freeze()

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import pytest
 
 from connectors.cassandra import close, connect
+from connectors.cassandra_finals import FinalPack, FinalRows
 from connectors.cassandra_schema import ensure_schema
 from connectors.source_notes import SourceNotes
 from serving.questions import Question
 from streams.historian import Historian, History
+from streams.metrics import REGISTRY
 from tests.serving.test_answers import HOUR_MS, NOON, World, at_minute, found, watched
+from topologies import volumes
 from topologies.settings import Settings
 from topologies.sources import Finish
+from topologies.view import DAY, HOUR, View
 from topologies.views import every_part
 
 DAYS = 7
@@ -31,11 +35,14 @@ class Kept:
     notes: SourceNotes
 
     async def settle(self) -> int:
-        """Make all final rows that can be made; how many spans got them."""
-        made = 0
-        while more := await self.historian.round():
-            made += more
-        return made
+        """Make all final rows and volumes that can be made; how many spans got their rows."""
+        before = self._written()
+        while await self.historian.round():
+            pass
+        return self._written() - before
+
+    def _written(self) -> int:
+        return int(REGISTRY.get_sample_value("marquee_finals_written_total") or 0)
 
 
 @pytest.fixture
@@ -125,13 +132,47 @@ async def test_minutes_are_read_from_the_final_rows_of_their_quarters_of_an_hour
     assert after.read == {"redis": 0, "final": 60, "cassandra": 0}
 
 
-async def test_days_of_hours_are_read_from_final_rows_alone(kept: Kept) -> None:
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Which rows of final packs are asked for in Cassandra: of each its window and start."""
+    found, real = list[tuple[str, int]](), FinalRows.packs
+
+    def noted(rows: FinalRows, view: View, window: str, spans_ms: Sequence[int], buckets: Sequence[int]) -> Iterator[FinalPack]:
+        found.extend((window, span_ms) for span_ms in spans_ms)
+        return real(rows, view, window, spans_ms, buckets)
+
+    monkeypatch.setattr(FinalRows, "packs", noted)
+    return found
+
+
+async def test_days_of_hours_are_read_from_a_volume_a_day(kept: Kept, reads: list[tuple[str, int]]) -> None:
     world = kept.world
     first = NOON - (DAYS * 24 + 1) * HOUR_MS
     hours = [first + hour * HOUR_MS for hour in range(DAYS * 24)]
     for number in range(2):
         await world.store(world.status(number), [watched("a", region, number + 1, start) for start in hours for region in ("eu", "us")])
     assert await kept.settle() == len(hours)
-    answer = world.ask(Question("watch_time", {"title": "a"}, from_ms=first, to_ms=first + DAYS * 24 * HOUR_MS))
+    series = Question("watch_time", {"title": "a"}, from_ms=first, to_ms=first + DAYS * 24 * HOUR_MS)
+    reads.clear()
+    answer = world.ask(series)
     assert answer.read == {"redis": 0, "final": DAYS * 24, "cassandra": 0}
     assert [(row.start_ms, row.values) for row in answer.rows] == [(start, (6, 4, 4)) for start in hours]
+    bound = [span_ms for window, span_ms in reads if window == volumes.name_of(HOUR)]
+    assert bound == [day for day in range(bound[0], NOON, DAY.length_ms) if day + DAY.length_ms <= NOON - HOUR_MS]
+    assert len(bound) >= DAYS - 1
+    assert len(reads) <= DAYS + 24, "of the first and the last day maybe hours"
+
+    by_region = world.ask(dataclasses.replace(series, by={"title": "a", "region": "us"}))
+    assert [(row.start_ms, row.key, row.values) for row in by_region.rows] == [(start, ("a", "us"), (3, 2, 2)) for start in hours]
+    nothing = world.ask(dataclasses.replace(series, by={"title": "b"}))
+    assert (nothing.rows, nothing.read["final"]) == ((), DAYS * 24)
+
+    noon = bound[1] + 12 * HOUR_MS
+    await world.store(world.status(2), [watched("a", "eu", 100, noon)])  # another source has passed: no volume is of it
+    reads.clear()
+    answer = world.ask(series)
+    assert [(row.start_ms, row.values) for row in answer.rows if row.start_ms == noon] == [(noon, (106, 5, 5))]
+    assert (answer.final, answer.read["final"], reads) == (True, 0, [])
+    await kept.settle()
+    again = world.ask(series)
+    assert (again.rows, again.read["final"]) == (answer.rows, DAYS * 24)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.answers import iso
+from serving.answers import iso, isos
 from serving.cells import Found, Row, Values, ordered
 from serving.columns import columns_of
-from serving.questions import MOST_MS, Question, parse_instant, plan, starts
+from serving.questions import MOST_MS, Question, parse_instant, parse_zone, plan, starts
 from topologies.errors import UsageError
 
 HOUR_MS = 3_600_000
@@ -172,3 +172,16 @@ def test_what_is_shown_of_an_instant_means_it(instant_ms: int, zone: str) -> Non
 def test_another_text_is_no_instant() -> None:
     with pytest.raises(UsageError, match="is no instant"):
         parse_instant("yesterday")
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_many_instants_are_told_as_each_of_them(zone: str) -> None:
+    instants_ms = [0, 1, 999, 1_769_900_400_123, MOST_MS - 1]
+    assert isos(instants_ms, parse_zone(zone)) == [iso(instant_ms, parse_zone(zone)) for instant_ms in instants_ms]
+    assert isos([]) == []
+
+
+def test_a_series_stands_in_time_in_whatever_order_it_was_found() -> None:
+    rows = [Row(start_ms, (key,), (value,)) for start_ms, key, value in ((0, "b", 1), (1, "a", 9), (2, "b", None))]
+    assert ordered({(row.start_ms, row.key): row.values for row in rows[::-1]}, 0, None) == rows
+    assert [row.key for row in ordered({(0, ("a",)): (1,), (0, ("b",)): (2,)}, 0, None)] == [("b",), ("a",)]

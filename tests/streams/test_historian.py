@@ -1,4 +1,5 @@
-"""Final rows in a real Cassandra: made once every source has passed, made anew when one comes later, the same whoever makes them."""
+"""Final rows in a real Cassandra, and the volumes that they are bound into: made once every source has passed, made anew when one comes
+later, the same whoever makes them."""
 
 from __future__ import annotations
 
@@ -14,14 +15,18 @@ from connectors.cassandra import close, connect
 from connectors.cassandra_finals import FinalPack, Mark, top_bucket
 from connectors.cassandra_schema import ensure_schema
 from connectors.cassandra_store import CellStore
+from loadgen import audit_volumes
+from streams.binding import bind_volume, volumes_of
 from streams.historian import Historian, History
 from tests.topologies.packed import encode_pack
+from topologies import volumes
 from topologies.concurrents import CONCURRENTS
 from topologies.flushes import Pack
 from topologies.packs import BUCKETS, PackedCell, bucket_of, decode_pack
 from topologies.settings import Settings
 from topologies.sources import LATENESS_MS, Finish, Source, SourceStatus
-from topologies.view import HOUR, MINUTE, View
+from topologies.view import HOUR, KEY_SEPARATOR, MINUTE, View
+from topologies.volumes import Contents
 from topologies.watch_time import WATCH_TIME
 
 VIEWS = (CONCURRENTS, WATCH_TIME)
@@ -72,6 +77,20 @@ class World:
 
     def watched(self, pack_ms: int = H) -> dict[tuple[str, ...], int]:
         return {cell.key: cell.values[0] for pack in self.packs(pack_ms=pack_ms) for cell in decode_pack(pack.blob)}
+
+    def volume(self, first_ms: int = 0) -> tuple[Mark | None, dict[int, bytes]]:
+        """The mark of a day's volume, and its packs that the mark tells of."""
+        name = volumes.name_of(HOUR)
+        mark = self.history.finals.marks(WATCH_TIME, name).get(first_ms)
+        found = self.history.finals.packs(WATCH_TIME, name, [first_ms], range(volumes.BUCKETS))
+        return mark, {} if mark is None else {
+            pack.bucket: pack.blob for pack in found if Contents.parsed(mark.sources).has(pack.bucket) and pack.upto <= mark.upto
+        }
+
+    def bound(self, first_ms: int = 0) -> dict[tuple[int, tuple[str, ...]], int]:
+        """What the day's volume has, in hours of the day."""
+        cells = [cell for blob in self.volume(first_ms)[1].values() for cell in decode_pack(blob)]
+        return {((cell.start_ms - first_ms) // H, cell.key): cell.values[0] for cell in cells}
 
     def best(self, pack_ms: int = H) -> list[tuple[tuple[str, ...], int]]:
         (pack,) = self.history.finals.packs(WATCH_TIME, "hour", [pack_ms], [top_bucket(0)])
@@ -260,3 +279,78 @@ async def test_a_pack_that_cannot_be_read_holds_up_no_other_span(world: World) -
     assert await world.historian().round() == 1
     assert world.mark() is None
     assert world.watched(2 * H) == {A: 1}
+
+
+# -- volumes --------------------------------------------------------------------------------------------------------------
+
+DAY_PASSED = 24 * H + LATENESS_MS
+
+
+async def settle(historian: Historian) -> int:
+    """How many final rows and volumes could be made."""
+    made = 0
+    while more := await historian.round():
+        made += more
+    return made
+
+
+async def test_a_day_gets_its_volume_when_its_last_hour_is_final_and_a_new_one_when_another_source_has_passed(world: World) -> None:
+    historian = world.historian()
+    await world.store(0, 100, DAY_PASSED - 1, {H: {A: 5, B: 9}, 3 * H: {A: 1}, 24 * H: {A: 7}})
+    assert await settle(historian) == 2
+    assert world.volume() == (None, {})
+    await world.store(0, 110, DAY_PASSED, {})
+    assert await settle(historian) == 1
+    assert world.bound() == {(1, A): 5, (1, B): 9, (3, A): 1}
+    before, packs = world.volume()
+    assert await settle(world.historian("another")) == 0
+
+    await world.store(1, 10, 0, {})  # a source that has nothing in it: the mark alone is another one
+    assert await settle(historian) == 0
+    await world.store(1, 20, DAY_PASSED, {25 * H: {A: 1}})
+    assert await settle(historian) == 3
+    after, same = world.volume()
+    assert before is not None
+    assert after is not None
+    assert (after.upto > before.upto, after.basis != before.basis, after.sources, same) == (True, True, before.sources, packs)
+
+    await world.store(2, 20, DAY_PASSED, {3 * H: {A: 2}, 4 * H: {C: 8}})
+    assert await settle(historian) == 4  # three hours, two of which had rows, and the day
+    assert world.bound() == {(1, A): 5, (1, B): 9, (3, A): 3, (4, C): 8}
+    marks = world.history.finals.marks(WATCH_TIME, volumes.name_of(HOUR))
+    audited = audit_volumes.read(world.history.finals, WATCH_TIME, HOUR, marks)
+    assert {
+        (start_ms // H, tuple(key.split(KEY_SEPARATOR))): values[0] for _, _, _, _, start_ms, _, key, values in audited
+    } == world.bound()
+
+
+async def test_a_volume_whose_historian_was_killed_or_knew_less_is_what_it_would_be(world: World) -> None:
+    await world.store(0, 100, DAY_PASSED, {hour * H: {A: hour, B: 1} for hour in range(24)})
+    await settle(world.historian())
+    mark, packs = world.volume()
+    old = world.history.bases()
+    await world.store(1, 10, DAY_PASSED, {2 * H: {C: 1}})
+    basis = volumes.basis_of(world.history.bases(), WATCH_TIME, HOUR, 0)
+    assert mark is not None
+    assert basis is not None
+    torn = volumes.bucket_of("a"), volumes.bucket_of("z")  # one that knew more was killed, whatever it had written
+    world.history.store.write(WATCH_TIME, volumes.name_of(HOUR), 0, basis.version - 1, dict.fromkeys(torn, b"MQP1 torn"))
+    assert world.volume()[0] == mark, "what was not written anew is read as before"
+    assert world.volume()[1] == {bucket: blob for bucket, blob in packs.items() if bucket not in torn}
+    await asyncio.gather(*(settle(world.historian(name)) for name in ("two", "three")))
+    watched = {(hour, A): hour for hour in range(24)} | {(hour, B): 1 for hour in range(24)}
+    assert world.bound() == watched | {(2, C): 1}
+    whole = world.volume()
+    spans = old.of_spans(WATCH_TIME, HOUR, range(0, 24 * H, H))
+    (late,) = volumes_of(old, WATCH_TIME, HOUR, spans)
+    assert not await bind_volume(world.history.finals, world.history.store, late, asyncio.to_thread), "its hours are no more"
+    world.history.store.mark(WATCH_TIME, volumes.name_of(HOUR), 0, mark)
+    assert world.volume() == whole
+
+
+async def test_a_volume_that_would_be_too_large_is_not_made(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.binding.MOST_BYTES", 10)
+    historian = world.historian()
+    await world.store(0, 100, DAY_PASSED, {H: {A: 5}})
+    assert await settle(historian) == 1
+    assert world.volume() == (None, {})
