@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import json
 import os
 import pty
@@ -64,9 +65,10 @@ class Written:
                 os.close(into)
 
     def _read(self) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")()  # a character may come in two parts
         while chunk := self._chunk():
             with self._news:
-                self._text += chunk.decode()
+                self._text += decoder.decode(chunk)
                 self._news.notify_all()
 
     def _chunk(self) -> bytes:
