@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
 
 from marquee.invocation import Invocation, pass_invocation
 from marquee.numbers import FiniteRange
-from marquee.output import json_option
+from marquee.output import json_option, progress_option, report_option
 from topologies.errors import UsageError
 
 
@@ -18,10 +19,20 @@ from topologies.errors import UsageError
 @click.option("--speed", type=FiniteRange(min=0, min_open=True), help="Recorded time ÷ played time; a minute of play if absent.")
 @click.option("--keep-time", is_flag=True, help="Keep the recorded times: into a topic of its own, as fast as it goes.")
 @click.option("--run", "name", help="Name of the run, for the audit; made up when not given.")
+@report_option
+@progress_option
 @json_option
 @pass_invocation
 def replay(
-    invocation: Invocation, file: Path, mapping: str | None, speed: float | None, keep_time: bool, name: str | None, as_json: bool
+    invocation: Invocation,
+    file: Path,
+    mapping: str | None,
+    speed: float | None,
+    keep_time: bool,
+    name: str | None,
+    report: Path | None,
+    progress: str,
+    as_json: bool,
 ) -> int:
     """Play a recorded trace as viewing events, moved to now (its intervals ÷ speed) unless it is to keep its times.
 
@@ -36,12 +47,14 @@ def replay(
     settings = invocation.settings
     found = _found(file, Path(settings.local.traces))
     import loadgen
+    from loadgen.load import run_name
     from loadgen.replay import ReplayOptions, run_replay
     from marquee.driving import drive
 
     map_file = None if mapping is None else _mapping(mapping, Path(loadgen.__path__[0]) / "maps")
-    options = ReplayOptions(found, map_file, speed, keep_time, name)
-    return drive("replay", lambda on_progress: run_replay(settings, options, on_progress), as_json)
+    name = run_name(name, "replay")
+    run = partial(run_replay, settings, ReplayOptions(found, map_file, speed, keep_time, name))
+    return drive("replay", settings, name, run, progress=progress, file=report, as_json=as_json)
 
 
 def _found(file: Path, traces: Path) -> Path:
