@@ -309,6 +309,6 @@ def _result(going: _Audit, ledger: str, seconds: float) -> AuditResult:
         letters=going.letters,
         errors=going.errors,
         finals=going.finals,
-        faults={} if tally.run is None else audit_faults.compared(tally.run, tally.faults),
+        faults={} if tally.run is None else audit_faults.compared(tally.run, tally.faults, tally.reasons),
         **counts,
     )

@@ -1,7 +1,8 @@
 """What was broken on purpose, looked for in the log: of each kind of fault, whether it did to each event what the ledger says.
 
 An event is found by its account, session and number, and counts if its class is that of its kind (loadgen.faults.CLASSES); what was lost
-counts if the log has it not. Mangled ones say no more whose they are: they are held to the reasons of their dead letters alone.
+counts if the log has it not. Mangled ones say no more whose they are: they are counted by the reasons for which records are dead; what is
+missing or too much of a reason is so of each kind that makes it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections import Counter
 from typing import Final
 
 import duckdb
+import polars as pl
 
 from loadgen import audit_sql
 from loadgen.faults import CLASSES, LOST_STOPS
@@ -48,9 +50,21 @@ def count_found(database: duckdb.DuckDBPyConnection, run: Run, offset: int, foun
     found.update(dict(counted))
 
 
-def compared(run: Run, found: Counter[str]) -> dict[str, tuple[int, int]]:
-    """By kind: how many were injected, and how many of them were found to be so. Nothing where the ledger has no list of them."""
+def compared(run: Run, found: Counter[str], reasons: Counter[str]) -> dict[str, tuple[int, int]]:
+    """By kind: how many the ledger lists, and how many of them were found to be so. Nothing where it has no list of them.
+
+    found: by `count_found`. reasons: the run's dead records by their reasons.
+    """
     if not run.broken.exists():
         return {}
-    kinds = [kind for kind in sorted(run.faults) if kind not in MANGLED]
-    return {kind: (run.faults[kind], found[kind] + (run.faults[kind] if kind == LOST_STOPS else 0)) for kind in kinds}
+    listed = pl.scan_parquet(run.broken).group_by("kind", "reason").agg(pl.col("times").sum()).collect().rows()
+    injected: Counter[str] = Counter()
+    dead: Counter[str] = Counter()
+    for kind, reason, count in listed:
+        injected[kind] += count
+        dead[reason] += count if CLASSES.get(kind) == "dead" else 0
+    counted = found + Counter({LOST_STOPS: injected[LOST_STOPS]})
+    for kind, reason, count in listed:
+        if kind in MANGLED:
+            counted[kind] += max(0, count + reasons[reason] - dead[reason])
+    return {kind: (count, counted[kind]) for kind, count in sorted(injected.items())}

@@ -134,7 +134,7 @@ def _counts(run: Run, tally: RunTally) -> list[Difference]:
 
 def _faults(run: Run, tally: RunTally) -> list[Difference]:
     """Kinds of faults that did not do to every event what they should."""
-    pairs = audit_faults.compared(run, tally.faults).items()
+    pairs = audit_faults.compared(run, tally.faults, tally.reasons).items()
     return [_difference(f"fault: {kind}", (injected,), (found,)) for kind, (injected, found) in pairs if injected != found]
 
 
