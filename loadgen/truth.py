@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import numpy as np
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from loadgen import tally
 from loadgen.audience import Plan
 from loadgen.book import faults_of
-from loadgen.ledger import FAULT_SCHEMA, SENT_SCHEMA, Run, Stretch, counts_of, whole_sessions, write_table
+from loadgen.ledger import FAULT_SCHEMA, SENT_SCHEMA, Run, Stretch, counts_of, read_sent, whole_sessions, write_table
 from loadgen.load import options_of, plan_again
 from loadgen.order import Numbers
 from loadgen.rows import MOVED
@@ -49,6 +50,12 @@ def tell(run: Run, records: Mapping[int, int], directory: Path) -> Run:
     teller.close()
     faults, malformed = counts_of(pl.scan_parquet(directory / FAULTS))
     return replace(run, path=directory, generated=teller.events, faults=faults, malformed=malformed)
+
+
+def sessions_of(run: Run) -> pl.DataFrame:
+    """What a load that has ended sent, a row a session; columns SENT_SCHEMA. Raises as `tell`."""
+    with TemporaryDirectory(prefix="marquee-truth-") as scratch:
+        return read_sent(tell(run, {span.partition: span.records for span in run.partitions}, Path(scratch)))
 
 
 @dataclass

@@ -15,11 +15,12 @@ from connectors.kafka import producer_options
 from loadgen.crew import LoadProgress
 from loadgen.destination import open_destination
 from loadgen.holding import goes_on, owned
-from loadgen.ledger import Run, create_run, open_run, read_sends, read_sent, runs_directory
+from loadgen.ledger import Run, create_run, open_run, read_sends, runs_directory
 from loadgen.load import FORMATS, LoadOptions, run_load
 from loadgen.produce import TICK
 from loadgen.recovery import RESUMED_WITHIN_MS, recovered, resume_load
 from loadgen.run_log import content_of
+from loadgen.truth import sessions_of
 from tests.loadgen.test_load import FAULTS, check_against_ledger, log_of, silent, truth_of
 from tests.marquee.running import Foreground
 from topologies.errors import MarqueeError, UsageError
@@ -101,7 +102,7 @@ def test_a_killed_live_load_is_found_again_in_the_log_and_goes_on_now(settings: 
     seen = pl.DataFrame({"session": [event["session"] for event in events], "ts": [event["ts"] for event in events]})
     counts = (pl.len().cast(pl.Int64).alias("events"), pl.min("ts").alias("first_ts"), pl.max("ts").alias("last_ts"))
     spans = seen.group_by("session").agg(*counts)
-    said = read_sent(truth_of(run)).select("session", "events", "first_ts", "last_ts").sort("session")
+    said = sessions_of(run).select("session", "events", "first_ts", "last_ts").sort("session")
     assert said.equals(spans.select(said.columns).sort("session"))
     ahead = [event["ts"] - record.stamp_ms for event, record in zip(events, records, strict=True)]
     assert max(ahead) <= 0
