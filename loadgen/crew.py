@@ -117,7 +117,7 @@ class Crew:
         ]
         self._last = LoadProgress("starting", total=job.total, intended_rate=job.rate)
         self._began = time.monotonic()
-        self._cpu_before_s = time.process_time()
+        self._cpu_before_s = time.thread_time()
         self._broker_before_s = 0.0
         self._samples: deque[tuple[float, int]] = deque(maxlen=6)
         self._saved = 0.0
@@ -232,7 +232,7 @@ class Crew:
         self._note("finishing")
         state = "stopped" if self._stop.value and self._last.sent < self._last.total else "finished"
         broker_s = None if self._job.broker_cpu_s is None else self._job.broker_cpu_s() - self._broker_before_s
-        parent_s = self._job.planned_cpu_s + time.process_time() - self._cpu_before_s
+        parent_s = self._job.planned_cpu_s + time.thread_time() - self._cpu_before_s
         figures = measured(self._rows(), Outside(parent_s, broker_s, seconds))
         run = finish_run(self._job.settings, replace(self._counted(), state=state, measured=figures))
         self._last = replace(self._last, phase="done")

@@ -206,7 +206,7 @@ def _new_run(settings: Settings, options: LoadOptions) -> Run:
 
 @dataclass(frozen=True)
 class Planned:
-    """A run's plan and shape, and what planning took."""
+    """A run's plan and shape, and what planning took of the CPU."""
 
     plan: Plan
     shape: Shape
@@ -218,9 +218,10 @@ def plan_again(run: Run, on_progress: OnProgress) -> Planned:
     options = options_of(run)
     shape = shape_of(options)
     on_progress(LoadProgress(phase="planning", total=shape.records, intended_rate=shape.rate if shape.live else 0.0))
-    before_s = time.process_time()
+    warm_up(options.format)  # also for the processes, which find the kernels compiled
+    before_s = time.thread_time()
     plan = _plan(options, shape, parse_faults(options.faults), run.started_ms if run.live else run.span_start_ms)
-    return Planned(plan, shape, time.process_time() - before_s)
+    return Planned(plan, shape, time.thread_time() - before_s)
 
 
 def send(
@@ -233,7 +234,6 @@ def send(
 ) -> Run:
     """Sends the run's last stretch; the caller owns the run (loadgen.holding). As run_load."""
     options, shape = options_of(run), planned.shape
-    warm_up(options.format)
     assignments = [
         Assignment(
             settings=settings.kafka, plan=planned.plan, run=run, regions=options.regions, partitions=len(run.partitions),

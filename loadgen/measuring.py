@@ -27,7 +27,8 @@ from topologies.bins import BINS
 
 @dataclass(frozen=True)
 class Outside:
-    """What no process counts: CPU of the parent, which plans, and of the broker (None: not known), seconds; the time that it all took."""
+    """What no process counts: CPU of the parent's thread that plans and waits, and of the broker (None: not known), seconds; the time that
+    it all took."""
 
     parent_cpu_s: float
     broker_cpu_s: float | None

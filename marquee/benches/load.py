@@ -22,7 +22,7 @@ FIGURES: Final = (
 
 
 @click.command()
-@click.option("--events", type=click.IntRange(min=1), default=3_000_000, show_default=True, help="How many events.")
+@click.option("--events", type=click.IntRange(min=1), default=10_000_000, show_default=True, help="How many events.")
 @format_option
 @click.option("--processes", type=click.IntRange(min=1), default=1, show_default=True, help="Generator processes.")
 @click.option("--span", "span_s", type=DURATION, default="1h", show_default=True, help="Event time; the shorter, the more viewers.")
@@ -36,7 +36,7 @@ def load(invocation: Invocation, events: int, encoding: str, processes: int, spa
 
     \b
     Examples:
-      marquee bench load --events 10000000
+      marquee bench load
       marquee bench load --events 100000000 --span 2m --format arrow    # ten million viewers
     """
     options = LoadOptions(events=events, backfill_s=span_s, format=encoding, processes=processes)
