@@ -16,6 +16,7 @@ from loadgen import catalogue
 from loadgen.arrivals import sit_down
 from loadgen.breaking import HELD_MS, afflict, copy_arrival, decide, records_of, retime
 from loadgen.draws import at, mix, pick, unit
+from loadgen.reaching import reach_pick
 from loadgen.rows import AGAIN, DONE, EVENT, LANE, NEAR, WELL, World
 from loadgen.scenario import STEADY, Scenario, course_of
 from loadgen.viewer import step
@@ -91,10 +92,11 @@ def _warped(world: Any, t: int) -> int:
 
 
 @lean
-def fill(lanes: Any, picks: Any, world: Any, until: int, first: int, rows: Any) -> Any:
+def fill(lanes: Any, lane_bytes: Any, picks: Any, world: Any, until: int, first: int, rows: Any) -> Any:
     """The events that lanes[picks[first:]] have due before `until`, into rows. → (rows filled, pick to go on with, or len(picks))."""
     n = 0
     for pick_at in range(first, len(picks)):
+        reach_pick(pick_at, picks, lane_bytes)
         i = picks[pick_at]
         lane = lanes[i]
         while lane.phase != DONE and lane.at < until:

@@ -41,7 +41,9 @@ def cut(rows: NDArray[Any], order: NDArray[np.int64], homes: NDArray[np.int32]) 
 
 
 def _apart(rows: NDArray[Any], order: NDArray[np.int64]) -> NDArray[np.bool_]:
-    found: NDArray[np.bool_] = (rows["fault"][order] == MALFORMED) & is_apart(rows["chance"][order])
+    found: NDArray[np.bool_] = rows["fault"][order] == MALFORMED
+    broken = np.flatnonzero(found)
+    found[broken] = is_apart(rows["chance"][order[broken]])
     return found
 
 

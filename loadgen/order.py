@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from topologies.compiled import inlined, kernel, lean
 
 _WORD_BITS: Final = 64
+_PLACE_BITS: Final = 16
+"""Of a partition's number: no topic has more of them."""
 
 
 @lean
@@ -58,7 +60,7 @@ def sending_order(rows: NDArray[Any], picks: NDArray[np.int64], lanes: NDArray[A
     arrivals = rows["arrival"][picks]
     least = int(arrivals.min())
     time_bits = max(1, (int(arrivals.max()) - least).bit_length())
-    place_bits = 0 if homes is None else max(1, int(homes.max(initial=0)).bit_length())
+    place_bits = 0 if homes is None else _PLACE_BITS
     ranks = np.empty(len(picks), np.uint64)
     whose = np.empty((0, 0), np.int32) if homes is None else homes
     _rank(rows, picks, lanes, whose, least, time_bits, _WORD_BITS - time_bits - place_bits, ranks)

@@ -2,6 +2,7 @@
 
 Events are written in another order than they were made in, so each of them, and its lane, is somewhere else in megabytes of memory.
 Measured on 88,000 lanes: an Arrow event takes 0.45 µs, 0.13 when it is reached for, 0.12 where all follow each other.
+Of 770,000 lanes one in a hundred has something due at a time: to make an event takes 0.4 µs, 0.15 when its lane is reached for.
 """
 
 from __future__ import annotations
@@ -34,7 +35,20 @@ def reach(i: Any, order: Any, rows: Any, row_bytes: Any, lane_bytes: Any) -> Non
         prefetch(row_bytes, place)
         prefetch(row_bytes, place + signed(_ROW - 1))
     if i + _LANES_AHEAD < len(order):
-        place = signed(rows[order[i + _LANES_AHEAD]].lane) * signed(_LANE)
-        prefetch(lane_bytes, place)
-        prefetch(lane_bytes, place + signed(_LINE))
-        prefetch(lane_bytes, place + signed(_LANE - 1))
+        _reach_lane(signed(rows[order[i + _LANES_AHEAD]].lane), lane_bytes)
+
+
+@inlined
+def reach_pick(i: Any, picks: Any, lane_bytes: Any) -> None:
+    """While the lane picks[i] goes on: begin to bring the one that does some turns later."""
+    if i + _LANES_AHEAD < len(picks):
+        _reach_lane(picks[i + _LANES_AHEAD], lane_bytes)
+
+
+@inlined
+def _reach_lane(lane: Any, lane_bytes: Any) -> None:
+    place = lane * signed(_LANE)
+    prefetch(lane_bytes, place)
+    prefetch(lane_bytes, place + signed(_LINE))
+    prefetch(lane_bytes, place + signed(2 * _LINE))
+    prefetch(lane_bytes, place + signed(_LANE - 1))

@@ -23,6 +23,7 @@ from loadgen.encode_arrow import ArrowEncoder
 from loadgen.faults import mangle, misversion
 from loadgen.keys import homes_of, keys_of, other_key, prefix_of
 from loadgen.order import sending_order
+from loadgen.reaching import bytes_of
 from loadgen.rows import DONE, EVENT, LANE, LOST, MALFORMED, MOVED, VERSION
 
 LIVE_CHUNK_MS: Final = 200
@@ -30,6 +31,7 @@ CHUNK_RECORDS: Final = 50_000
 MOST_CHUNK_RECORDS: Final = 400_000
 _LEAST_ROOM: Final = 16_384
 _BLOCK: Final = 65_536
+_SOON_CHUNKS: Final = 8
 
 
 def chunk_ms_of(plan: Plan, partitions: int) -> int:
@@ -125,6 +127,7 @@ class Shard:
         numbers, self._homes = self._seats(partitions)
         self.lanes = self._seated(numbers)
         self._next_ms = _next_ms(self.lanes["phase"], self.lanes["at"])
+        self._soon, self._soon_until = np.empty(0, np.int64), 0
         self._room = _LEAST_ROOM
         self._out = np.empty(0, np.uint8)
 
@@ -173,7 +176,7 @@ class Shard:
         pending = np.empty(0, EVENT)
         for start in range(0, world.span_ms, chunk_ms):
             until = min(start + chunk_ms, world.span_ms)
-            rows = self._with_fresh(pending, until)
+            rows = self._with_fresh(pending, until, chunk_ms)
             limit = horizon(world, until) if until < world.span_ms else np.iinfo(np.int64).max
             arrived = rows["arrival"] < limit
             pending = rows[~arrived]
@@ -181,15 +184,14 @@ class Shard:
             if len(picks):
                 yield self._in_order(rows, picks)
 
-    def _with_fresh(self, pending: NDArray[Any], until: int) -> NDArray[Any]:
+    def _with_fresh(self, pending: NDArray[Any], until: int, chunk_ms: int) -> NDArray[Any]:
         """The pending events, and behind them those that are due before `until`."""
-        # a column of its own: of ten million lanes a few have something due, and to look at each takes longer than to make it
-        picks = np.flatnonzero(self._next_ms < until)
+        picks = self._due_lanes(until, chunk_ms)
         rows = np.empty(len(pending) + self._room, EVENT)
         rows[: len(pending)] = pending
         count, at = len(pending), 0
         while at < len(picks):
-            made, at = fill(self.lanes, picks, self.plan.world, until, at, rows[count:])
+            made, at = fill(self.lanes, bytes_of(self.lanes), picks, self.plan.world, until, at, rows[count:])
             count += made
             if at < len(picks):
                 rows = np.concatenate([rows[:count], np.empty(count + _LEAST_ROOM, EVENT)])
@@ -197,6 +199,17 @@ class Shard:
         self._room = (count - len(pending)) * 5 // 4 + _LEAST_ROOM
         rows = rows[:count]
         return rows[self._mine[self._homes_of(rows)]] if self._some_move else rows
+
+    def _due_lanes(self, until: int, chunk_ms: int) -> NDArray[np.int64]:
+        """The lanes that have something due before `until`, ascending.
+
+        Of ten million lanes a few have, and to look at each takes longer than to make it: so they are looked for in a column of their own,
+        and in all of it for some chunks at once.
+        """
+        if until > self._soon_until:
+            self._soon_until = until + (_SOON_CHUNKS - 1) * chunk_ms
+            self._soon = np.flatnonzero(self._next_ms < self._soon_until)
+        return self._soon[self._next_ms[self._soon] < until]
 
     def _homes_of(self, rows: NDArray[Any]) -> NDArray[np.int32]:
         """The partitions of events."""
