@@ -28,8 +28,8 @@ from serving.overview import SILENT_S, look
 from topologies.errors import MarqueeError
 from topologies.settings import Settings
 
-WARM_UP_S: Final = 10.0
-"""Of a load that is not judged, before the first trial: producers connect, kernels are loaded, sessions begin."""
+WARM_UP: Final = 0.4
+"""Of a trial's time, before the first one: a load that nobody judges, in which producers connect, kernels are loaded, sessions begin."""
 
 Say = Callable[[str], None]
 Systems = Generator["System", None, None]
@@ -69,8 +69,9 @@ class Tester:
     def warm_up(self, rate: float) -> None:
         """A short load at that rate, which nobody judges. KeyboardInterrupt when it was stopped."""
         settings, method = self._system.settings, self._method
-        self._say(f"warming up: {rate:,.0f} events/s for {WARM_UP_S:.0f} s")
-        load = LoadOptions(rate=rate, duration_s=WARM_UP_S, format=method.encoding, run=run_name(None, "capacity"))
+        warm_up_s = WARM_UP * method.trial_s
+        self._say(f"warming up: {rate:,.0f} events/s for {warm_up_s:.0f} s")
+        load = LoadOptions(rate=rate, duration_s=warm_up_s, format=method.encoding, run=run_name(None, "capacity"))
         run = run_load(settings, load, lambda _: None)
         if run.state == "stopped":
             raise KeyboardInterrupt
