@@ -45,7 +45,7 @@ def report(course: Recorded) -> dict[str, Any]:
         "lead": f"{run.state}; event time {instant(run.span_start_ms)} to {instant(run.span_end_ms)}; topic {run.topic}",
         "verdict": None if course.audit is None else {"good": course.audit.proven, "text": verdict(course.audit)},
         "facts": [[name, value if isinstance(value, int | float) else str(value)] for name, value in _facts(course)],
-        "tables": [_accounted(course), *([] if course.audit is None else [_audited(course.audit)])],
+        "tables": [_accounted(course), *([] if course.audit is None else [_audited(course.audit), *_broken(course.audit)])],
         "charts": _charts(course.moments),
         "notes": _notes(course),
     }
@@ -123,6 +123,14 @@ def _audited(result: AuditResult) -> dict[str, Any]:
     ]
     columns = [{"label": "view"}, {"label": "cells", "numeric": True}, {"label": "wrong", "numeric": True}, {"label": "against the truth"}]
     return {"caption": "The views against a recount of the log", "columns": columns, "rows": rows}
+
+
+def _broken(result: AuditResult) -> list[dict[str, Any]]:
+    rows = [
+        [kind, injected, found, "equal" if found == injected else "differs"] for kind, (injected, found) in sorted(result.faults.items())
+    ]
+    columns = [{"label": "kind"}, {"label": "injected", "numeric": True}, {"label": "found", "numeric": True}, {"label": "which is"}]
+    return [{"caption": "What was broken on purpose, looked for in the log", "columns": columns, "rows": rows}] if rows else []
 
 
 def _charts(moments: Sequence[Moment]) -> list[dict[str, Any]]:

@@ -92,11 +92,12 @@ def test_an_audit_is_the_verdict() -> None:
     audit = AuditResult(
         run="first", generated=200, received=200, applied=191, duplicate=6, late=3, dead=0, crossed=0, unaccounted=0,
         views={"watch_time": ViewTally(40, 0), "concurrents": ViewTally(12, 1), "trending": ViewTally()}, ledger="equal",
-        differences=(), sources=(), dead_reasons={}, seconds=1.0,
+        differences=(), sources=(), dead_reasons={}, seconds=1.0, faults={"late": (3, 3), "duplicates": (6, 5)},
     )  # fmt: skip
     document = report(Recorded(RUN, MOMENTS, audit=audit))
     assert document["verdict"]["good"] is False
     assert document["tables"][1]["rows"] == [["concurrents", 12, 1, "wrong"], ["trending", 0, 0, "empty"], ["watch_time", 40, 0, "equal"]]
+    assert document["tables"][2]["rows"] == [["duplicates", 6, 5, "differs"], ["late", 3, 3, "equal"]]
 
 
 def test_moments_that_become_one_keep_the_worst() -> None:
