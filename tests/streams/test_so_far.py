@@ -13,7 +13,7 @@ from loadgen.load import LoadOptions, run_load
 from tests.streams.conftest import Pipeline, assert_exact
 
 FAULTS = "duplicates=0.02,late=0.01,malformed=0.02,out-of-order=0.02"
-OPTIONS = LoadOptions(duration_s=600, rate=1_500, run="going", faults=FAULTS, processes=2)
+OPTIONS = LoadOptions(duration_s=600, rate=1_500, run="going", faults=FAULTS, processes=1)
 
 
 def test_a_run_that_goes_on_is_exact_so_far_and_when_it_is_stopped(pipeline: Pipeline) -> None:
