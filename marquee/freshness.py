@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from math import ceil
 from typing import Any, Final
 
 import numpy as np
@@ -46,7 +47,7 @@ def shown_waits_ms(courses: Iterable[Course], since_ms: float, until_ms: float, 
         first, last = bisect_right(course.seen_ms, since_ms), bisect_right(course.seen_ms, until_ms)
         if 0 < first < last:
             marks = course.clocks_ms[first - 1 : last]
-            moments = np.arange(max(marks[0] + 1, begun_ms), marks[-1] + 1, MOMENT_MS)
+            moments = np.arange(max(marks[0] + 1, ceil(begun_ms)), marks[-1] + 1, MOMENT_MS)
             if len(moments):
                 found.append(waits_ms(marks[1:], course.seen_ms[first:last], moments))
     return np.concatenate(found)

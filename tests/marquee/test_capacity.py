@@ -113,6 +113,7 @@ def test_what_was_shown_in_a_span_is_told_once_and_nothing_from_before_the_run()
     assert sum(map(len, parts)) == len(whole)
     assert max(part.max() for part in parts if len(part)) == whole.max() <= 250
     assert not len(shown_waits_ms([course], 1_000_500, 1_008_000, 1_020_000))
+    assert shown_waits_ms([course], 1_000_500, 1_008_000, 1_000_900.5).max() <= 250  # a run begins at any part of a millisecond
 
 
 def trial(rate: float, gave_out: str = "") -> Trial:

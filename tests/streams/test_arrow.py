@@ -14,7 +14,10 @@ from marquee.letters import row_values
 from tests.streams.conftest import Pipeline, assert_exact
 from topologies.blocks import ARROW_TYPE
 
-FAULTS = ",".join(f"{kind}=0.02" for kind in KINDS)
+LONG = ("key-changes", "lost-stops")
+"""Faults of sessions that have gone on for a while."""
+FAULTS = ",".join(f"{kind}=0.02" for kind in KINDS if kind not in LONG)
+PAST = LoadOptions(events=2_000, backfill_s=600, format="arrow", faults="key-changes=0.2,lost-stops=0.5", seed=7, processes=1)
 
 
 def broken(run: Run, becomes: str) -> int:
@@ -23,15 +26,20 @@ def broken(run: Run, becomes: str) -> int:
 
 
 def test_arrow_and_json_in_one_topic_are_audited_exact(pipeline: Pipeline) -> None:
-    json_run = pipeline.drive(LoadOptions(duration_s=1, rate=2_000, faults=FAULTS, seed=5))
-    run = pipeline.drive(LoadOptions(duration_s=2, rate=4_000, format="arrow", faults=FAULTS, seed=6))
+    past = pipeline.drive(PAST)
+    json_run = pipeline.drive(LoadOptions(duration_s=1, rate=2_000, faults=FAULTS, seed=5, processes=1))
+    run = pipeline.drive(LoadOptions(duration_s=2, rate=4_000, format="arrow", faults=FAULTS, seed=6, processes=1))
     result = pipeline.audited(run)
     assert_exact(result)
     assert result.dead_reasons == run.malformed
     assert result.faults == {kind: (count, count) for kind, count in run.faults.items()}
     compared = {name: broken(run, name) + broken(json_run, name) for name in ("dead", "late")}
     assert result.letters == {kind: LetterTally(compared=count) for kind, count in compared.items()}
-    assert run.faults.keys() | json_run.faults.keys() == set(KINDS)
+    assert run.faults.keys() == json_run.faults.keys() == set(KINDS) - set(LONG)
+    result = pipeline.audited(past)
+    assert_exact(result)
+    assert result.faults == {kind: (count, count) for kind, count in past.faults.items()}
+    assert past.faults.keys() == set(LONG)
 
     kafka = pipeline.settings.kafka
     letters = [letter for letter in read_letters(pipeline.settings, kafka.dead_topic) if letter.content_type == ARROW_TYPE]
