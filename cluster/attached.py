@@ -28,7 +28,7 @@ class AttachedCluster:
     def settings(self, given: Settings) -> Settings:
         """`given` with this cluster's addresses filled in."""
         there = self.state.addresses
-        kafka, cassandra, redis, memcached = given.kafka, given.cassandra, given.redis, given.memcached
+        kafka, cassandra, redis, memcached, zookeeper = given.kafka, given.cassandra, given.redis, given.memcached, given.zookeeper
         if "MARQUEE_KAFKA__BOOTSTRAP" in there:
             kafka = dataclasses.replace(kafka, bootstrap=there["MARQUEE_KAFKA__BOOTSTRAP"])
         if "MARQUEE_CASSANDRA__PORT" in there:
@@ -38,7 +38,9 @@ class AttachedCluster:
             redis = dataclasses.replace(redis, url=there["MARQUEE_REDIS__URL"])
         if "MARQUEE_MEMCACHED__SERVERS" in there:
             memcached = dataclasses.replace(memcached, servers=tuple(there["MARQUEE_MEMCACHED__SERVERS"].split(",")))
-        return dataclasses.replace(given, kafka=kafka, cassandra=cassandra, redis=redis, memcached=memcached)
+        if "MARQUEE_ZOOKEEPER__HOSTS" in there:
+            zookeeper = dataclasses.replace(zookeeper, hosts=tuple(there["MARQUEE_ZOOKEEPER__HOSTS"].split(",")))
+        return dataclasses.replace(given, kafka=kafka, cassandra=cassandra, redis=redis, memcached=memcached, zookeeper=zookeeper)
 
     def owner_alive(self) -> bool:
         """Whether the process that started it runs. If not, what is left is what a crash left."""

@@ -1,4 +1,4 @@
-"""The local cluster: Kafka, Cassandra, Redis and Memcached side by side in one directory, on loopback, owned by this process."""
+"""The local cluster: Kafka, Cassandra, Redis, Memcached and ZooKeeper side by side in one directory, on loopback, owned by this process."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from cluster.memcached import MemcachedServer
 from cluster.process import ProcessId
 from cluster.redis import RedisServer
 from cluster.server import Server
+from cluster.zookeeper import ZooKeeperServer
 from topologies.errors import ServerAway, UsageError
 from topologies.settings import Settings
 
@@ -29,8 +30,12 @@ SERVERS: Final[dict[str, type[Server]]] = {
     "redis": RedisServer,
     "memcached": MemcachedServer,
     "kafka": KafkaServer,
+    "zookeeper": ZooKeeperServer,
 }
 SERVICES: Final = ("kafka", "cassandra", "redis", "memcached")
+"""What a cluster has unless told otherwise: all that counting and asking need."""
+ALL_SERVICES: Final = (*SERVICES, "zookeeper")
+"""With what says who is up and who leads."""
 READY_TIMEOUT_S: Final = 300.0
 """Cassandra takes 10 s on a quiet machine. A server that ends while it starts is noticed at once."""
 
@@ -62,8 +67,8 @@ class LocalCluster:
         `heap_mb`: greatest Java heap by service, MiB (kafka 768, cassandra 1024). `short_lived`: for servers that are started often and
         do little: Java compiles less (cluster/java.py). `options`: more of Java's, by service.
         """
-        if unknown := set(services) - set(SERVICES):
-            raise UsageError(f"unknown service {', '.join(sorted(unknown))}: there are {', '.join(SERVICES)}.")
+        if unknown := set(services) - set(ALL_SERVICES):
+            raise UsageError(f"unknown service {', '.join(sorted(unknown))}: there are {', '.join(ALL_SERVICES)}.")
         self.directory = directory.resolve()
         self.services = services
         self._settings = settings

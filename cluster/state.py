@@ -22,6 +22,7 @@ _ADDRESSES: Final = {
     "cassandra": ("MARQUEE_CASSANDRA__HOSTS", "MARQUEE_CASSANDRA__PORT"),
     "redis": ("MARQUEE_REDIS__URL",),
     "memcached": ("MARQUEE_MEMCACHED__SERVERS",),
+    "zookeeper": ("MARQUEE_ZOOKEEPER__HOSTS",),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +23,8 @@ from topologies.view import View
 Values = tuple[int, ...]
 _BUCKETS_A_QUERY: Final = 8
 _ROWS_A_PAGE: Final = 200
+_SPANS_ASKED: Final = 200
+"""Of more spans of a view than these, packs are found by a walk through its table: a question asks a span for each of 16 buckets."""
 _PAUSE_S: Final = 0.05
 _ONE: Final = "bucket = ?"
 _SOME: Final = "bucket IN ?"
@@ -169,13 +171,29 @@ class CellRows:
         names = [str(status.source) for status in statuses]
         packs: dict[str, list[StoredPack]] = {name: [] for name in names}
         for view in self._views:
-            for window in view.windows:
-                spans = self.pack_spans(view, window.name)
-                queries = [(self._select(view, _OF), (window.name, span, part, names)) for span in spans for part in _parts()]
-                for pack in self._stored(view, queries, window.name):
+            spans = {window.name: self.pack_spans(view, window.name) for window in view.windows}
+            walk = sum(map(len, spans.values())) > _SPANS_ASKED
+            for pack in self._walked(view, spans) if walk else self._asked(view, spans, names):
+                if pack.source in packs:
                     packs[pack.source].append(pack)
         for name, status in zip(names, statuses, strict=True):
             yield SourceLook(status, packs[name])
+
+    def _asked(self, view: View, spans: Mapping[str, Sequence[int]], sources: list[str]) -> Iterator[StoredPack]:
+        """These sources' packs in these spans, by window, span by span."""
+        for window, starts in spans.items():
+            queries = [(self._select(view, _OF), (window, pack_ms, part, sources)) for pack_ms in starts for part in _parts()]
+            yield from self._stored(view, queries, window)
+
+    def _walked(self, view: View, spans: Mapping[str, Collection[int]]) -> Iterator[StoredPack]:
+        """All sources' packs in these spans, by window, by one walk through the view's table: what is in no span, no reader finds."""
+        known = {(window, pack_ms) for window, starts in spans.items() for pack_ms in starts}
+        columns = "window, pack_ms, bucket, source, upto, pack"
+        with cassandra_errors(self._settings):
+            rows = self._session.execute(self._prepare(f"SELECT {columns} FROM {self._settings.keyspace}.{view.table}"))
+            for window, pack_ms, *rest in rows:
+                if (window, pack_ms) in known:
+                    yield StoredPack(view.name, view.logic_version, window, pack_ms, *rest)
 
     def _stored(self, view: View, queries: list[tuple[Any, tuple[Any, ...]]], window: str) -> Iterator[StoredPack]:
         with cassandra_errors(self._settings):

@@ -1,11 +1,12 @@
 """Whether each server answers, asked side by side, without raising: what status, doctor and up want to know.
 
-Kafka is asked for its metadata, Redis for PING, Cassandra for OPTIONS (native protocol v4 §4.1.3, which needs no login), Memcached for its
-version, where the settings name one.
+Kafka is asked for its metadata, Redis for PING, Cassandra for OPTIONS (native protocol v4 §4.1.3, which needs no login), Memcached and
+ZooKeeper for their versions, where the settings name one.
 """
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -33,7 +34,7 @@ class Health:
 
 
 def healths(settings: Settings) -> list[Health]:
-    """Kafka, Redis and Cassandra, in that order, and Memcached if there is one; takes about 3 s at the most."""
+    """Kafka, Redis and Cassandra, in that order, Memcached and ZooKeeper if there is one; takes about 3 s at the most."""
     hosts = ",".join(f"{host}:{settings.cassandra.port}" for host in settings.cassandra.hosts)
     asked: list[tuple[str, str, Callable[[Settings], str]]] = [
         ("kafka", settings.kafka.bootstrap, _kafka),
@@ -42,6 +43,8 @@ def healths(settings: Settings) -> list[Health]:
     ]
     if settings.memcached.servers:
         asked.append(("memcached", ",".join(settings.memcached.servers), _memcached))
+    if settings.zookeeper.hosts:
+        asked.append(("zookeeper", ",".join(settings.zookeeper.hosts), _zookeeper))
     with ThreadPoolExecutor(len(asked)) as pool:
         return list(pool.map(lambda ask: _health(settings, *ask), asked))
 
@@ -116,3 +119,29 @@ def _version(version_of: Callable[[str, float], str], address: str) -> str:
         return version_of(address, TIMEOUT_S)
     except OSError as error:
         raise ConnectionError(f"{address}: {error.strerror or error}; history is read from Cassandra, and slower") from error
+
+
+def _zookeeper(settings: Settings) -> str:
+    hosts = settings.zookeeper.hosts
+    failures = []
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        for host, asked in [(host, pool.submit(zookeeper_version, host, TIMEOUT_S)) for host in hosts]:
+            try:
+                return f"ZooKeeper {asked.result()} at {host}; without it members go by who was there last"
+            except OSError as error:
+                failures.append(f"{host}: {error.strerror or error}")
+    raise ConnectionError("; ".join(failures))
+
+
+def zookeeper_version(address: str, timeout_s: float) -> str:
+    """What the server at host:port says that it is, by its command `srvr`. Raises OSError when none that serves answers: one of an ensemble
+    without a quorum does not."""
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host.strip("[]"), int(port)), timeout_s) as connection:
+        connection.settimeout(timeout_s)
+        connection.sendall(b"srvr")
+        said = connection.makefile("rb").read(4_096).decode(errors="replace")
+    found = re.match(r"Zookeeper version: ([0-9.]+)", said)
+    if found is None:
+        raise ConnectionError(" ".join(said.split())[:80] or "something else listens there")
+    return found.group(1)

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from topologies.errors import UsageError
+
+Presence = Callable[[str], AbstractContextManager[object]]
+"""Given the address at which a door answers, `http://host:port`: a context within which others find it there. It must not wait for anybody,
+nor raise."""
+
+
+def unannounced(_address: str) -> AbstractContextManager[object]:
+    """The presence of a door that nobody is told of."""
+    return nullcontext()
 
 
 def listen(host: str, port: int, section: str, what: str) -> tuple[socket.socket, str]:

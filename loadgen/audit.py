@@ -8,6 +8,7 @@
                         admission           audit_admission           → classes
                         views at an offset  audit_views               → recounted
                         compared            audit_compare, audit_letters, audit_ledger
+                        and where it differs, of which records that is   audit_origins
                         estimates measured  audit_bins, audit_sketches
     the result and its JSON                                           audit_report
 
@@ -20,7 +21,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -37,6 +38,7 @@ from loadgen import (
     audit_finals,
     audit_ledger,
     audit_letters,
+    audit_origins,
     audit_sketches,
     audit_sql,
     audit_views,
@@ -129,7 +131,8 @@ def audit(settings: Settings, run_name: str | None, on_progress: Progress) -> Au
 
 @contextmanager
 def _database(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(str(scratch / "audit.duckdb")) as database:
+    # In memory, and on disk where that ends: a database in a file writes each table of each source there, and waits until it is.
+    with duckdb.connect() as database:
         database.execute(f"SET memory_limit = '{MEMORY}'; SET temp_directory = '{scratch}'; SET preserve_insertion_order = false")
         yield database
 
@@ -150,16 +153,16 @@ def _carry_out(going: _Audit) -> None:
             wanted[end.source] = _read_to(going, end)
     going.on_progress("reading the letters")
     audit_letters.load_letters(going.settings, going.database, wanted)
-    files = copy_log(going.settings, wanted, going.scratch, going.on_progress)
-    for number, (source, copied) in enumerate(files.items(), 1):
-        going.on_progress(f"recounting source {number} of {len(files)}: {wanted[source]:,} records")
-        _recount(going, ends[str(source)], copied, wanted[source])
-        copied.remove()
+    with closing(copy_log(going.settings, wanted, going.scratch, going.on_progress)) as files:
+        for number, (source, copied) in enumerate(files, 1):
+            going.on_progress(f"recounting source {number} of {len(wanted)}: {wanted[source]:,} records")
+            _recount(going, ends[str(source)], copied, wanted[source])
+            copied.remove()
     if audit_bookmarks.NAME in going.tallies:
         read_to = {str(source): offset for source, offset in wanted.items()}
         growing = any(end > read_to.get(text, 0) for text, end in going.later_ends.items()) or any(each.trouble for each in going.sources)
         tally, now_ms = going.tallies[audit_bookmarks.NAME], time.time_ns() // 1_000_000
-        going.differences += audit_bookmarks.compare(going.database, tally, now_ms, growing=growing)
+        going.differences += audit_bookmarks.compare(going.database, tally, now_ms, wanted, growing=growing)
 
 
 def _read_stores(going: _Audit) -> list[LogEnd]:
@@ -220,7 +223,7 @@ def _recount(going: _Audit, end: LogEnd, copied: CopiedLog, read_to: int) -> Non
     audit_admission.classify(database)
     audit_views.prepare(database, going.views)
     now_ms = time.time_ns() // 1_000_000
-    recounted_at = -1
+    origins, recounted_at = audit_origins.Origins(database, going.views), -1
     for store, statuses in (("redis", going.cached), ("cassandra", going.stored)):
         if text not in statuses:
             continue
@@ -231,13 +234,14 @@ def _recount(going: _Audit, end: LogEnd, copied: CopiedLog, read_to: int) -> Non
         recounted = audit_views.status_at(database, status.offset)
         going.differences += audit_compare.compare_status(recounted, store, status, counted)
         going.differences += audit_compare.compare_cells(database, going.views, store, text, recounted.watermark_ms, now_ms, going.tallies)
+        going.differences = origins.added(going.differences, store, end.source, status.offset)
     if recounted_at >= 0:
         _measure(going)
     if text in going.stored and text not in going.cached:
         going.differences += audit_compare.missing_in_redis(going.stored[text], counted)
     if audit_bookmarks.NAME in going.tallies:
         known = (("redis", going.cached), ("cassandra", going.stored))
-        audit_bookmarks.recount(database, {store: statuses[text].offset for store, statuses in known if text in statuses})
+        audit_bookmarks.recount(database, text, {store: statuses[text].offset for store, statuses in known if text in statuses})
     kafka, durable = going.settings.kafka, going.checkpoints.get(text, 0)
     going.differences += audit_letters.compare(database, kafka, end.source, copied, durable, read_to, going.letters)
     furthest = going.applied(text)[1]

@@ -21,8 +21,9 @@ import pyarrow as pa
 
 from connectors.bookmark_store import BookmarkRows
 from connectors.shelves import ShelfReader
-from loadgen.audit_report import Difference, ViewTally
-from loadgen.audit_sql import position_of
+from loadgen.audit_report import DIFFERENCES_SHOWN, Difference, Origin, OriginEvent, ViewTally
+from loadgen.audit_sql import ROWS_A_RECORD, position_of
+from topologies.sources import Source
 
 Item = TypeVar("Item")
 NAME: Final = "continue_watching"
@@ -37,8 +38,8 @@ _ROWS_A_TABLE: Final = 100_000
 _SHOWN: Final = 1_000
 TABLES: Final = """
 CREATE OR REPLACE TABLE stood (store VARCHAR, account VARCHAR, profile VARCHAR, title VARCHAR, mark VARCHAR);
-CREATE OR REPLACE TABLE due (store VARCHAR, account VARCHAR, profile VARCHAR, title VARCHAR, mark VARCHAR);
-CREATE OR REPLACE TABLE known (account VARCHAR, profile VARCHAR, title VARCHAR, mark VARCHAR);
+CREATE OR REPLACE TABLE due (store VARCHAR, account VARCHAR, profile VARCHAR, title VARCHAR, mark VARCHAR, source VARCHAR, n BIGINT);
+CREATE OR REPLACE TABLE known (account VARCHAR, profile VARCHAR, title VARCHAR, mark VARCHAR, source VARCHAR, n BIGINT);
 CREATE OR REPLACE TABLE newest (account VARCHAR, profile VARCHAR, title VARCHAR, mark VARCHAR);
 CREATE OR REPLACE TABLE ended (account VARCHAR, profile VARCHAR, title VARCHAR, mark VARCHAR);
 CREATE OR REPLACE TABLE shelves (account VARCHAR, profile VARCHAR, whole BOOLEAN, titles INTEGER);
@@ -52,7 +53,7 @@ CREATE OR REPLACE TABLE marked AS
       "type" IN ('pause', 'stop', 'finish') OR ("type" = 'error' AND coalesce(fatal, false)) AS stops,
       last_value(nullif(runtime_s, 0) IGNORE NULLS)
         OVER (PARTITION BY title ORDER BY n ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS runtime
-    FROM rows JOIN timeline USING (n) WHERE class = 'applied'
+    FROM counted
   )
   SELECT n, clock, account, profile, title, stops, CASE WHEN finishes OR position_s IS NOT NULL THEN
       format('{:016x}{:08x}{:02x}{:08x}{:08x}', ts, seq, (finishes OR coalesce(position_s >= runtime, false))::INTEGER,
@@ -63,17 +64,18 @@ _DUE: Final = f"""
 INSERT INTO due
   WITH ends AS (SELECT coalesce(max(clock), -1) AS now FROM timeline WHERE n < $offset),
   ended AS (SELECT account, profile, max(n) AS stop_n FROM marked WHERE stops AND n < $offset GROUP BY account, profile)
-  SELECT $store, account, profile, title, max(mark) FROM marked LEFT JOIN ended USING (account, profile), ends
+  SELECT $store, account, profile, title, max(mark), $source, arg_max(n, mark) FROM marked LEFT JOIN ended USING (account, profile), ends
   WHERE mark IS NOT NULL AND n < $offset AND (clock + {WAIT_MS} <= now OR n <= stop_n) GROUP BY account, profile, title
 """
-_FOUND: Final = f"""
-INSERT INTO known SELECT DISTINCT account, profile, title, mark FROM marked JOIN stood USING (account, profile, title, mark);
-INSERT INTO newest SELECT account, profile, title, max(mark) FROM marked SEMI JOIN stood USING (account, profile, title)
-  WHERE mark IS NOT NULL GROUP BY account, profile, title;
-INSERT INTO ended SELECT account, profile, title, max(mark) FROM marked
-  SEMI JOIN (SELECT account, profile FROM shelves WHERE whole AND titles >= {SHELF}) USING (account, profile)
-  WHERE {_FINISHED} GROUP BY account, profile, title
-"""
+_FOUND: Final = (
+    """INSERT INTO known SELECT account, profile, title, mark, $source, min(n) FROM marked
+    SEMI JOIN stood USING (account, profile, title, mark) GROUP BY account, profile, title, mark""",
+    """INSERT INTO newest SELECT account, profile, title, max(mark) FROM marked
+    SEMI JOIN stood USING (account, profile, title) WHERE mark IS NOT NULL GROUP BY account, profile, title""",
+    f"""INSERT INTO ended SELECT account, profile, title, max(mark) FROM marked
+    SEMI JOIN (SELECT account, profile FROM shelves WHERE whole AND titles >= {SHELF}) USING (account, profile)
+    WHERE {_FINISHED} GROUP BY account, profile, title""",
+)
 _COMPARED: Final = f"""
 CREATE OR REPLACE TABLE compared AS
   WITH must AS (SELECT store, account, profile, title, max(mark) AS due FROM due GROUP BY store, account, profile, title),
@@ -94,6 +96,12 @@ CREATE OR REPLACE TABLE compared AS
     LEFT JOIN room USING (account, profile)
     LEFT JOIN shelves USING (account, profile)
 """
+_ORIGINS: Final = """
+SELECT 'due' AS what, source, n, mark FROM due WHERE store = $store AND mark = $due AND account = $account AND profile = $profile
+  AND title = $title
+UNION ALL SELECT 'served', source, n, mark FROM known WHERE mark = $mark AND account = $account AND profile = $profile AND title = $title
+ORDER BY ALL
+"""
 Row = tuple[object, ...]
 
 
@@ -108,18 +116,22 @@ def load(database: duckdb.DuckDBPyConnection, rows: BookmarkRows, reader: ShelfR
         _insert(database, "stood", (("redis", account, profile, title, mark.packed().hex()) for account, profile, title, mark in marks))
 
 
-def recount(database: duckdb.DuckDBPyConnection, offsets: Mapping[str, int]) -> None:
-    """Note what this source, whose log is in the tables, has due at each store's offset, and which of what stands is of it."""
+def recount(database: duckdb.DuckDBPyConnection, source: str, offsets: Mapping[str, int]) -> None:
+    """Note what the source of that text, whose log is in the tables, has due at each store's offset, and which of what stands is of it."""
     database.execute(_MARKED)
     for store, offset in offsets.items():
-        database.execute(_DUE, {"store": store, "offset": position_of(offset)})
-    database.execute(_FOUND)
+        database.execute(_DUE, {"store": store, "source": source, "offset": position_of(offset)})
+    for statement in _FOUND:
+        database.execute(statement, {"source": source} if "$source" in statement else None)
     database.execute("DROP TABLE marked")
 
 
-def compare(database: duckdb.DuckDBPyConnection, tally: ViewTally, now_ms: int, *, growing: bool) -> list[Difference]:
-    """Compare, when every source is noted; counts into `tally`, returns what is wrong. now_ms: the time, epoch ms. growing: not all of the
-    log was read, so a bookmark may be of an event behind that."""
+def compare(
+    database: duckdb.DuckDBPyConnection, tally: ViewTally, now_ms: int, sources: Iterable[Source], *, growing: bool
+) -> list[Difference]:
+    """Compare, when every source is noted; counts into `tally`, returns what is wrong, the first of it with the events whose bookmark was
+    due (origin `due`) and stands there (`served`). now_ms: the time, epoch ms. sources: those that were noted. growing: not all of the log
+    was read, so a bookmark may be of an event behind that."""
     kept_from_ms = max(0, now_ms - KEPT_MS + 2 * _SKEW_MS)  # once for the event's clock, once for this one
     database.execute(_COMPARED, {"growing": growing, "kept_from": f"{kept_from_ms:016x}"})
     counts = database.execute("SELECT store, count(*), count(*) FILTER (NOT is_right) FROM compared GROUP BY store").fetchall()
@@ -128,10 +140,27 @@ def compare(database: duckdb.DuckDBPyConnection, tally: ViewTally, now_ms: int, 
     found = database.execute(
         f"SELECT store, account, profile, title, due, mark FROM compared WHERE NOT is_right ORDER BY ALL LIMIT {_SHOWN}"
     ).fetchall()
+    known = {str(source): source for source in sources}
     return [
-        Difference(NAME, "live", 0, 0, f"{account}/{profile}/{title}", "(all)", store, due and (due,), mark and (mark,))
-        for store, account, profile, title, due, mark in found
-    ]
+        Difference(
+            NAME, "live", 0, 0, "/".join(of), "(all)", store, due and (due,), mark and (mark,),
+            _origins(database, known, store, of, due, mark) if number < DIFFERENCES_SHOWN else (),
+        )
+        for number, (store, *of, due, mark) in enumerate(found)
+    ]  # fmt: skip
+
+
+def _origins(
+    database: duckdb.DuckDBPyConnection, sources: Mapping[str, Source], store: str, of: list[str], due: str | None, mark: str | None
+) -> tuple[Origin, ...]:
+    """Where the events stand of which these bookmarks are. `of`: account, profile and title."""
+    asked = {"store": store, "due": due, "mark": mark, **dict(zip(("account", "profile", "title"), of, strict=True))}
+    found = []
+    for what, text, n, told in database.execute(_ORIGINS, asked).fetchall():
+        offset, row = divmod(n, ROWS_A_RECORD)
+        event = OriginEvent(offset, row, None, int(told[16:24], 16), None, int(told[:16], 16))
+        found.append(Origin(text, sources[text].topic, sources[text].partition, what, 1, ((offset, offset),), (event,)))
+    return tuple(found)
 
 
 def _insert(database: duckdb.DuckDBPyConnection, table: str, rows: Iterable[Row]) -> None:

@@ -54,8 +54,9 @@ def compare_cells(
     sketches = {view.name for view in views if view.distinct is not None}
     found = database.execute(f"{_WRONG} ORDER BY ALL LIMIT {_KEPT}", parameters).fetchall()
     return [
-        Difference(name, window, start_ms, grouping, key, source, store, *_told(expected, given, only_differing=name in sketches))
+        Difference(name, window, start_ms, grouping, key, source, store, told[0], told[1])
         for name, window, start_ms, grouping, key, expected, given in found
+        for told in [_told(expected, given, only_differing=name in sketches)]
     ]
 
 

@@ -43,8 +43,10 @@ def count_found(database: duckdb.DuckDBPyConnection, run: Run, offset: int, foun
     if not load_faults(database, run):
         return
     counted = database.execute(
-        """SELECT f.kind, count(*) FILTER (t.class = f.class) - count(*) FILTER (f.class = 'none')
-        FROM faults f JOIN rows USING (account, session, seq) JOIN timeline t USING (n) WHERE t.mine AND n < $offset GROUP BY f.kind""",
+        """SELECT f.kind, count(*) FILTER (r.class = f.class) - count(*) FILTER (f.class = 'none') FROM faults f JOIN (
+          SELECT n, account, session, seq, 'applied' AS class FROM counted WHERE mine
+          UNION ALL SELECT n, account, session, seq, class FROM others JOIN timeline t USING (n) WHERE t.mine
+        ) r USING (account, session, seq) WHERE n < $offset GROUP BY f.kind""",
         {"offset": audit_sql.position_of(offset)},
     ).fetchall()
     found.update(dict(counted))

@@ -7,15 +7,15 @@ and TOP.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
 import duckdb
 
-from connectors.cassandra_finals import FinalRows, Mark, top_bucket
-from loadgen.audit_report import Difference, FinalsTally, ViewTally
+from connectors.cassandra_finals import FinalPack, FinalRows, Mark, top_bucket
+from loadgen.audit_report import EVERY, Difference, FinalsTally, ViewTally
 from loadgen.audit_sql import total
 from topologies.finals import BEST, Bases
 from topologies.packs import BUCKETS
@@ -25,8 +25,9 @@ from topologies.view import KEY_SEPARATOR, View, Window
 
 FINAL: Final = "cassandra final"
 TOP: Final = "cassandra top"
-_EVERY: Final = "(all sources)"
 _KEPT: Final = 1_000
+_SPANS_ASKED: Final = 200
+"""The final rows of so many spans of a part are asked for, those of more are walked through."""
 _TOLD: Final = 16
 """So many of a cell's integers, of which a sketch has thousands."""
 
@@ -42,8 +43,8 @@ GRACE_MS: Final = 900_000
 
 Spans = dict[tuple[str, str, int], str]
 """Of view, window and span: the digest of what its final rows are made of; empty where there are none."""
-FinalCell = tuple[str, str, int, int, str, tuple[int, ...]]
-"""View, window, start, grouping, key, values."""
+FinalCell = tuple[str, str, str, str, int, int, str, tuple[int, ...]]
+"""Store, source (none), view, window, start, grouping, key, values."""
 
 
 @dataclass(frozen=True)
@@ -78,19 +79,26 @@ class SourcesAudited:
         return latest_ms
 
 
-def buckets_of(view: View) -> dict[str, list[int]]:
-    """By store, which buckets of the final rows it is."""
-    return {FINAL: list(range(BUCKETS)), TOP: [top_bucket(grouping) for grouping in range(len(view.groupings))]}
-
-
-def read(finals: FinalRows, view: View, window: Window, marks: dict[int, Mark], buckets: Sequence[int]) -> Iterator[FinalCell]:
-    """The cells of the final rows of a part in one of its windows. Whose rows are just made anew goes out of `marks`. Raises ServerAway or
-    StoreError."""
-    for pack in finals.packs(view, window.name, sorted(marks), buckets):
-        if pack.pack_ms in marks and pack.upto > marks[pack.pack_ms].upto:
-            del marks[pack.pack_ms]
+def read(finals: FinalRows, view: View, marks: Mapping[str, dict[int, Mark]]) -> Iterator[FinalCell]:
+    """The cells of a part's final rows that have marks, by window and span. Whose rows are just made anew goes out of `marks`. Raises
+    ServerAway or StoreError."""
+    for window, pack in _packs(finals, view, marks):
+        if pack.upto > marks[window][pack.pack_ms].upto:
+            del marks[window][pack.pack_ms]
+            continue
+        store = FINAL if pack.bucket >= 0 else TOP
         for cell in decode_cells(pack.blob):
-            yield view.name, window.name, cell.start_ms, cell.grouping, KEY_SEPARATOR.join(cell.key), cell.values
+            yield store, "", view.name, window, cell.start_ms, cell.grouping, KEY_SEPARATOR.join(cell.key), cell.values
+
+
+def _packs(finals: FinalRows, view: View, marks: Mapping[str, dict[int, Mark]]) -> Iterator[tuple[str, FinalPack]]:
+    """Many spans' by a walk through all that there are; what goes out of `marks` meanwhile, no more of."""
+    found = finals.every(view)
+    if sum(map(len, marks.values())) <= _SPANS_ASKED:
+        buckets = [*range(BUCKETS), *(top_bucket(grouping) for grouping in range(len(view.groupings)))]
+        asked = {window: finals.packs(view, window, sorted(spans), buckets) for window, spans in marks.items()}
+        found = ((window, pack) for window, packs in asked.items() for pack in packs)
+    return ((window, pack) for window, pack in found if pack.pack_ms in marks.get(window, ()))
 
 
 def compare(
@@ -175,4 +183,4 @@ def _wrong(database: duckdb.DuckDBPyConnection, expected: str, name: dict[str, o
     tally.add(store, cells, len(wrong))
     for start_ms, grouping, key, made, served in sorted(wrong, key=lambda row: row[:3])[:_KEPT]:
         told = [None if values is None else tuple(values[:_TOLD]) for values in (made, served)]
-        yield Difference(str(name["view"]), str(name["window"]), start_ms, grouping, key, _EVERY, store, told[0], told[1])
+        yield Difference(str(name["view"]), str(name["window"]), start_ms, grouping, key, EVERY, store, told[0], told[1])

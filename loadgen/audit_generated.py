@@ -54,12 +54,24 @@ def start_of(window: Window) -> str:
     return f"ts - ts % {window.length_ms}"
 
 
+def counted_if(part: View) -> str:
+    """SQL of the condition under which an event or a session is counted in a cell of the part: what it adds is not all zero."""
+    if part.distinct is not None or part.extreme is not None:
+        return _condition(part)
+    amounts = " OR ".join(f"coalesce({_amount(measure)}, 0) > 0" for measure in part.measures)
+    return f"{_condition(part)} AND ({amounts})"
+
+
 def _source(part: View) -> str:
     """What is counted, with its condition: a cell is of nothing else."""
+    return f"{'events' if part.of == 'event' else 'over'} WHERE {_condition(part)}"
+
+
+def _condition(part: View) -> str:
     conditions = [f"{declared.of} IS NOT NULL" for declared in (part.histogram, part.extreme) if declared is not None]
     if part.histogram is not None and part.histogram.on is not None:
         conditions.append(f"\"type\" = '{part.histogram.on}'")
-    return f"{'events' if part.of == 'event' else 'over'} WHERE {' AND '.join(conditions) or 'true'}"
+    return " AND ".join(conditions) or "true"
 
 
 def _values(part: View) -> str:
@@ -73,15 +85,24 @@ def _values(part: View) -> str:
 
 
 def _sum(measure: Measure) -> str:
+    if measure.sum_of is None and measure.count_of is not None and not measure.half_life_s:
+        return f"count(*) FILTER ({_is_counted(measure.count_of)})"
+    return total(_amount(measure))
+
+
+def _amount(measure: Measure) -> str:
+    """SQL of what one event or session adds to the measure; null or 0 for nothing."""
     if measure.sum_of is not None:
-        factors = [measure.sum_of, *([measure.times] if measure.times else [])]
-        return total(" * ".join(factors))
+        return " * ".join((measure.sum_of, *([measure.times] if measure.times else [])))
     if measure.count_of is None:
         return "0"
-    condition = "true" if measure.count_of == "any" else f"outcome = '{measure.count_of}'"
-    if measure.count_of in TYPES:
-        condition = f"\"type\" = '{measure.count_of}'"
-    if not measure.half_life_s:
-        return f"count(*) FILTER ({condition})"
-    weight = f"round(65536 * pow(2, (ts % 86400000) // 60000 * 60 / {measure.half_life_s}))::BIGINT"
-    return total(f"CASE WHEN {condition} THEN {weight} END")
+    weight = "1"
+    if measure.half_life_s:
+        weight = f"round(65536 * pow(2, (ts % 86400000) // 60000 * 60 / {measure.half_life_s}))::BIGINT"
+    return f"CASE WHEN {_is_counted(measure.count_of)} THEN {weight} END"
+
+
+def _is_counted(what: str) -> str:
+    if what in TYPES:
+        return f"\"type\" = '{what}'"
+    return "true" if what == "any" else f"outcome = '{what}'"

@@ -7,6 +7,7 @@ and while the workers are behind, up to there. A replay's ledger can only be com
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -14,14 +15,15 @@ from typing import Final
 import duckdb
 
 from loadgen import audit_faults, audit_sql
-from loadgen.audit_report import CLASSES, Difference
+from loadgen.audit_report import CLASSES, Difference, Origin
 from loadgen.faults import CLASSES as FAULT_CLASSES
 from loadgen.ledger import Run
 from loadgen.truth import can_be_made_again, tell
 from topologies.sources import Source
 
 STORE: Final = "ledger"
-_SESSIONS: Final = "CREATE TABLE IF NOT EXISTS run_sessions (account VARCHAR, session VARCHAR, events BIGINT, watched_ms HUGEINT)"
+_SESSIONS: Final = """CREATE TABLE IF NOT EXISTS run_sessions
+(account VARCHAR, session VARCHAR, events BIGINT, watched_ms HUGEINT, part INTEGER, first_n BIGINT, last_n BIGINT)"""
 
 
 @dataclass
@@ -60,7 +62,7 @@ class RunTally:
             self.in_log += there
             if reason is not None and counted:
                 self.reasons[reason] += counted
-        [(unclassed,)] = database.execute(f"SELECT count(*) FROM rows ANTI JOIN classes USING (n) WHERE {mine}").fetchall()
+        [(unclassed,)] = database.execute(f"SELECT count(*) FROM others ANTI JOIN classes USING (n) WHERE {mine}").fetchall()
         self.unclassed += unclassed
         self.reached[source] = (offset, read_to)
         if self.run is not None and source.topic_id == self.run.topic_id:
@@ -71,9 +73,9 @@ class RunTally:
             audit_faults.count_found(database, self.run, offset, self.faults)
             database.execute(_SESSIONS)
             database.execute(
-                """INSERT INTO run_sessions SELECT account, session, count(*), coalesce(sum(watched_ms), 0)
-                FROM rows JOIN timeline t USING (n) WHERE class = 'applied' AND t.mine AND n < $offset GROUP BY ALL""",
-                {"offset": audit_sql.position_of(offset)},
+                """INSERT INTO run_sessions SELECT account, session, count(*), coalesce(sum(watched_ms), 0), $part, min(n), max(n)
+                FROM counted WHERE mine AND n < $offset GROUP BY account, session""",
+                {"offset": audit_sql.position_of(offset), "part": source.partition},
             )
 
     def covers(self, *, classes: bool) -> bool:
@@ -106,18 +108,18 @@ def compare(database: duckdb.DuckDBPyConnection, tally: RunTally, scratch: Path)
         return f"not compared: Kafka did not confirm {run.failed} records, which may be in the log or not", []
     if any(not span.last < span.first for span in run.partitions) and not (run.sent.exists() and run.broken.exists()):
         return "not compared: the run's tables of what was sent are not there", []
-    found = _counts(run, tally) + _faults(run, tally) + _sessions(database, run)
+    found = _counts(run, tally) + _faults(run, tally) + _sessions(database, run, tally.reached)
     return ("different" if found else "equal"), found
 
 
 def _made_again(database: duckdb.DuckDBPyConnection, tally: RunTally, run: Run, scratch: Path) -> tuple[str, list[Difference]]:
     told = tell(run, tally.records, scratch)
     if not tally.covers(classes=True):
-        found = _counts(told, tally) + _sessions(database, told)
+        found = _counts(told, tally) + _sessions(database, told, tally.reached)
         return ("different" if found else "equal so far"), found
     # what a run that went through says of itself is held against the log too
     said = run if run.state == "finished" and len(run.stretches) == 1 else told
-    found = _counts(said, tally) + _faults(run, tally) + _sessions(database, told)
+    found = _counts(said, tally) + _faults(run, tally) + _sessions(database, told, tally.reached)
     return ("different" if found else "equal"), found
 
 
@@ -138,25 +140,37 @@ def _faults(run: Run, tally: RunTally) -> list[Difference]:
     return [_difference(f"fault: {kind}", (injected,), (found,)) for kind, (injected, found) in pairs if injected != found]
 
 
-def _sessions(database: duckdb.DuckDBPyConnection, run: Run) -> list[Difference]:
+def _sessions(database: duckdb.DuckDBPyConnection, run: Run, reached: Iterable[Source]) -> list[Difference]:
     """Sessions whose applied events or watched time are not what was sent."""
     if not run.sent.exists():
         return []
     database.execute(_SESSIONS)
     found = database.execute(
-        """SELECT account, session, s.events, s.watched_ms::BIGINT, r.events, r.watched_ms::BIGINT
+        """SELECT account, session, s.events, s.watched_ms::BIGINT, r.events, r.watched_ms::BIGINT, stretches
         FROM (SELECT * FROM read_parquet($sent) WHERE events > 0) s FULL JOIN
-             (SELECT account, session, sum(events)::BIGINT AS events, sum(watched_ms) AS watched_ms FROM run_sessions GROUP BY ALL) r
+             (SELECT account, session, sum(events)::BIGINT AS events, sum(watched_ms) AS watched_ms,
+                list([part, events, first_n, last_n] ORDER BY part) AS stretches FROM run_sessions GROUP BY ALL) r
              USING (account, session)
         WHERE (s.events, s.watched_ms) IS DISTINCT FROM (r.events, r.watched_ms::BIGINT) LIMIT 100""",
         {"sent": str(run.sent)},
     ).fetchall()
+    sources = {source.partition: source for source in reached if source.topic_id == run.topic_id}
     return [
-        _difference(f"{account}/{session}", None if sent[0] is None else tuple(sent), None if counted[0] is None else tuple(counted))
-        for account, session, *sent_and_counted in found
-        for sent, counted in [(sent_and_counted[:2], sent_and_counted[2:])]
+        _difference(
+            f"{account}/{session}",
+            None if sent is None else (sent, sent_ms),
+            None if counted is None else (counted, counted_ms),
+            tuple(_stretch(sources[part], *stretch) for part, *stretch in stretches or ()),
+        )
+        for account, session, sent, sent_ms, counted, counted_ms, stretches in found
     ]
 
 
-def _difference(key: str, expected: tuple[int, ...] | None, served: tuple[int, ...] | None) -> Difference:
-    return Difference("ledger", "", 0, 0, key, "", STORE, expected, served)
+def _stretch(source: Source, events: int, first_n: int, last_n: int) -> Origin:
+    """Where a session's applied events stand: between these offsets, among others."""
+    first, last = (n // audit_sql.ROWS_A_RECORD for n in (first_n, last_n))
+    return Origin(str(source), source.topic, source.partition, "between", events, ((first, last),), ())
+
+
+def _difference(key: str, expected: tuple[int, ...] | None, served: tuple[int, ...] | None, origins: tuple[Origin, ...] = ()) -> Difference:
+    return Difference("ledger", "", 0, 0, key, "", STORE, expected, served, origins)

@@ -46,7 +46,7 @@ _REFUSED: Final = f"""
 CREATE OR REPLACE TABLE refused AS
   SELECT n // {audit_sql.ROWS_A_RECORD} AS "offset", n % {audit_sql.ROWS_A_RECORD} AS "row", t.rts, class AS kind,
     coalesce(t.reason, '{LATE}') AS reason, CASE WHEN class = '{LATE}' THEN $late ELSE $dead END AS topic, session, seq, ts
-  FROM timeline t JOIN rows USING (n) WHERE class IN {KINDS} AND n < $end
+  FROM timeline t JOIN others USING (n) WHERE class IN {KINDS} AND n < $end
 """
 
 _STANDING: Final = "CREATE OR REPLACE TABLE standing AS SELECT DISTINCT * EXCLUDE (source) FROM letters WHERE source = $source"

@@ -21,7 +21,7 @@ def recount(database: duckdb.DuckDBPyConnection, view: View) -> None:
           [count(*) FILTER ("type" = 'play_request'), count(*) FILTER ("type" = 'play_start'),
            count(*) FILTER (outcome = 'start_failure'), count(*) FILTER (outcome = 'playback_failure'),
            {total("watched_ms")}, {total("stall_ms")}, {total("stalls")}, {total("bitrate_kbps * watched_ms")}] AS "values"
-        FROM events GROUP BY start_ms, key HAVING list_max("values") > 0"""
+        FROM events GROUP BY start_ms, cdn, region, device, app HAVING list_max("values") > 0"""
     )
 
 
@@ -31,6 +31,7 @@ def recount_startup(database: duckdb.DuckDBPyConnection, view: View) -> None:
     database.execute(
         f"""INSERT INTO recounted
         SELECT '{view.name}', 'minute', ts - ts % 60000 AS start_ms, {grouping},
-          {_PLACE} || chr(31) || bin_of(startup_ms) AS key, [count(*)]
-        FROM events WHERE "type" = 'play_start' AND startup_ms IS NOT NULL GROUP BY start_ms, key"""
+          {_PLACE} || chr(31) || bin AS key, [count(*)]
+        FROM (SELECT *, bin_of(startup_ms) AS bin FROM events WHERE "type" = 'play_start' AND startup_ms IS NOT NULL)
+        GROUP BY start_ms, cdn, region, device, app, bin"""
     )

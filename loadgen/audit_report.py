@@ -12,14 +12,52 @@ from topologies.view import LIVE
 from topologies.views import OTHERS, VIEWS
 
 DIFFERENCES_SHOWN: Final = 20
+RANGES: Final = 20
+"""So many ranges of offsets are told of an origin."""
+TOTAL: Final = "(total)"
+EVERY: Final = "(all sources)"
+"""What a difference says instead of a source, of a sum in Redis and of one in Cassandra."""
 CLASSES: Final = ("applied", "duplicate", "late", "dead")
+
+
+@dataclass(frozen=True)
+class OriginEvent:
+    """One event of an origin: where it stands, and enough of it to know it by. Null where its record has no such field."""
+
+    offset: int
+    row: int
+    session: str | None
+    seq: int | None
+    type: str | None
+    ts: int | None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Events of one source's log that a difference is about (loadgen.audit_origins). `what`: applied (they make what was expected), later
+    (applied, but beyond what the store has), or duplicate, late, dead: of the same cell, and to be counted nowhere. Of a
+    bookmark due and served; of a session in the ledger between: among the records of these offsets.
+
+    events: how many; offsets: their records' as [first, last], runs of consecutive ones together; offsets, RANGES of them, and sample are
+    the first of all.
+    """
+
+    source: str
+    topic: str
+    partition: int
+    what: str
+    events: int
+    offsets: tuple[tuple[int, int], ...]
+    sample: tuple[OriginEvent, ...]
 
 
 @dataclass(frozen=True)
 class Difference:
     """One thing that is not as recounted. expected None: it should not be there; served None: it is not there.
 
-    source: "(total)" and "(all sources)" for a sum over sources. store: redis | cassandra | redis totals | redis leaderboard | cassandra
+    origins: of those that are shown, which events of the log make the cell.
+
+    source: TOTAL and EVERY for a sum over sources. store: redis | cassandra | redis totals | redis leaderboard | cassandra
     final | cassandra top | ledger (its `expected` is what
     the ledger says, `served` what the log has) | the name of a topic of letters (view "letters": `key` is the letter's name
     SOURCE@OFFSET#ROW, `expected` its reason, `served` the letter's and, where that is right, what is not).
@@ -34,6 +72,7 @@ class Difference:
     store: str
     expected: tuple[int | str, ...] | None
     served: tuple[int | str, ...] | None
+    origins: tuple[Origin, ...] = ()
 
 
 @dataclass

@@ -25,9 +25,9 @@ _OVER: Final = f"""
 CREATE OR REPLACE TABLE over AS
 WITH mark AS (SELECT greatest(max(applied_ts), max(clock) - 60000) AS watermark FROM timeline WHERE n < $offset),
 stretches AS (
-  SELECT n, a.ts, sid, life, state, shown_did, a."type", seq, runtime_s, position_s AS upto,
+  SELECT n, ts, sid, life, state, shown_did, "type", seq, runtime_s, position_s AS upto,
     CASE WHEN watched_ms >= 1000 AND position_s IS NOT NULL THEN greatest(0, position_s - watched_ms // 1000) END AS since
-  FROM applied a JOIN rows USING (n) WHERE n < $offset
+  FROM counted WHERE n < $offset
 ), lives AS (
   SELECT sid, life, min(ts) AS first_ts, max(ts) AS ts, arg_max(state, n) AS state, arg_max(shown_did, n) AS did,
     bool_or("type" = 'play_start') AS started, arg_max(runtime_s, seq) FILTER (runtime_s IS NOT NULL) AS runtime_s,
@@ -60,7 +60,7 @@ stretches AS (
 ), seen AS (
   SELECT sid, life, sum(greatest(0, upto - greatest(since, coalesce(reached, 0)))) AS seen_s FROM reaching GROUP BY sid, life
 )
-SELECT ts, title, device, 1 AS sessions, is_ended::INTEGER AS ended, (NOT is_ended)::INTEGER AS closed,
+SELECT sid, life, ts, title, device, 1 AS sessions, is_ended::INTEGER AS ended, (NOT is_ended)::INTEGER AS closed,
   coalesce(seen_s * 100 >= 90 * runtime_s, false)::INTEGER AS complete, (NOT started)::INTEGER AS exits_before_start,
   (ts - first_ts) // 1000 AS length_s
 FROM finished JOIN dims USING (did) LEFT JOIN seen USING (sid, life)
@@ -68,7 +68,7 @@ FROM finished JOIN dims USING (did) LEFT JOIN seen USING (sid, life)
 
 
 def prepare(database: duckdb.DuckDBPyConnection, offset: int) -> None:
-    """Make table `over`: a row a session that is over at `offset`, with its last ts, title, device and facts (view.SESSION_FACTS)."""
+    """Make table `over`: a row a session that is over at `offset`, with sid, life, last ts, title, device and view.SESSION_FACTS."""
     database.execute(_OVER, {"offset": position_of(offset)})
 
 

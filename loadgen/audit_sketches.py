@@ -18,7 +18,8 @@ import pyarrow as pa
 
 from loadgen.audit_generated import key_of, start_of
 from loadgen.audit_report import SpreadTally
-from topologies.sketches import Coupons, estimate, union
+from loadgen.audit_sql import column_of
+from topologies.sketches import NO_COUPONS, Coupons, estimate, union
 from topologies.view import View, Window
 
 STATED: Final = 1.04 / math.sqrt(1 << 14)
@@ -26,10 +27,12 @@ STATED: Final = 1.04 / math.sqrt(1 << 14)
 LARGE: Final = 1_000
 """Cells of so many values are tallied apart as well: of few values nearly every estimate is the count."""
 _VALUES_A_BATCH: Final = 50_000
+_SKETCHES_A_BATCH: Final = 500
 
 
 def recount(database: duckdb.DuckDBPyConnection, part: View) -> None:
     """Add the cells of a distinct count to `recounted`."""
+    _make_sightings(database, part)
     _make_coupons(database, part)
     for window, number, grouping in _groups(part):
         database.execute(
@@ -48,23 +51,34 @@ def measure(database: duckdb.DuckDBPyConnection, part: View, every: SpreadTally,
         counts = database.execute(
             f"SELECT start_ms, key, count(DISTINCT value) FROM ({_values(part, window, grouping)}) GROUP BY GROUPING SETS ({sets})"
         ).fetchall()
-        sketches = _sketches(database, part, window, number)
-        for start_ms, key, count in counts:
-            error = abs(round(estimate(union(sketches[start_ms, key]))) - count) / count
+        exact = {(start_ms, key): count for start_ms, key, count in counts}
+        for start_ms, key, coupons in _sketches(database, part, window, number, whole=bool(grouping)):
+            count = exact[start_ms, key]
+            error = abs(round(estimate(coupons)) - count) / count
             every.add(error)
             if count >= LARGE:
                 large.add(error)
 
 
-def _sketches(database: duckdb.DuckDBPyConnection, part: View, window: Window, number: int) -> dict[tuple[int, str | None], list[Coupons]]:
-    """The recounted sketches by start and key, and under the key None all of a start."""
-    query = 'SELECT start_ms, key, "values" FROM recounted WHERE "view" = ? AND "window" = ? AND grouping = ?'
-    found: dict[tuple[int, str | None], list[Coupons]] = {}
-    for start_ms, key, values in database.execute(query, [part.name, window.name, number]).fetchall():
-        coupons = np.array(values, dtype=np.uint32)
-        found[start_ms, key] = [coupons]
-        found.setdefault((start_ms, None), []).append(coupons)
-    return found
+def _sketches(
+    database: duckdb.DuckDBPyConnection, part: View, window: Window, number: int, *, whole: bool
+) -> Iterator[tuple[int, str | None, Coupons]]:
+    """The recounted sketches by start and key; and if `whole`, under the key None, what all of a start make together."""
+    query = 'SELECT start_ms, key, "values" FROM recounted WHERE "view" = ? AND "window" = ? AND grouping = ? ORDER BY start_ms'
+    reader = database.cursor().sql(query, params=[part.name, window.name, number]).to_arrow_reader(_SKETCHES_A_BATCH)
+    since, together = -1, [NO_COUPONS]
+    for batch in reader:
+        ends, coupons = batch.column(2).offsets.to_numpy(), batch.column(2).values.to_numpy().astype(np.uint32)
+        for at, (start_ms, key) in enumerate(zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True)):
+            if whole and since not in (-1, start_ms):
+                yield since, None, union(together)
+                together = [NO_COUPONS]
+            since = start_ms
+            together.append(coupons[ends[at] : ends[at + 1]])
+            yield start_ms, key, together[-1]
+        together = [union(together)]
+    if whole and since != -1:
+        yield since, None, together[0]
 
 
 def _groups(part: View) -> Iterator[tuple[Window, int, tuple[str, ...]]]:
@@ -75,18 +89,29 @@ def _groups(part: View) -> Iterator[tuple[Window, int, tuple[str, ...]]]:
 
 def _values(part: View, window: Window, grouping: Sequence[str]) -> str:
     """SQL that gives start_ms and key of each cell and once each value that it has."""
-    return f"SELECT DISTINCT {start_of(window)} AS start_ms, {key_of(grouping)} AS key, {_value(part)} AS value FROM events"
+    return f"SELECT DISTINCT {start_of(window)} AS start_ms, {key_of(grouping)} AS key, value FROM {_sightings(part)}"
 
 
-def _value(part: View) -> str:
+def _sightings(part: View) -> str:
+    return f'"sightings {part.name}"'
+
+
+def _make_sightings(database: duckdb.DuckDBPyConnection, part: View) -> None:
+    """Table of each value once in each span of the events' time that no window cuts, and under the same dimensions: ts is its start."""
     assert part.distinct is not None
-    return " || chr(31) || ".join(part.distinct.of)
+    whole_ms = math.gcd(*(window.length_ms for window in part.windows))
+    columns = ", ".join(dict.fromkeys((*map(column_of, part.dimensions), *part.distinct.of)))
+    database.execute(
+        f"""CREATE OR REPLACE TABLE {_sightings(part)} AS
+        SELECT * EXCLUDE (whole), whole AS ts, {" || chr(31) || ".join(part.distinct.of)} AS value
+        FROM (SELECT DISTINCT ts - ts % {whole_ms} AS whole, {columns} FROM events)"""
+    )
 
 
 def _make_coupons(database: duckdb.DuckDBPyConnection, part: View) -> None:
     """Table `coupons` (value, coupon) of all values."""
     database.execute("CREATE OR REPLACE TABLE coupons (value VARCHAR, coupon BIGINT)")
-    values = database.cursor().execute(f"SELECT DISTINCT {_value(part)} FROM events")
+    values = database.cursor().execute(f"SELECT DISTINCT value FROM {_sightings(part)}")
     while batch := [value for (value,) in values.fetchmany(_VALUES_A_BATCH)]:
         table = pa.table({"value": batch, "coupon": pa.array(map(coupon_of, batch), pa.int64())})
         database.register("hashed", table)

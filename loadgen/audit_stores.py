@@ -23,18 +23,22 @@ from connectors.redis_reader import CellReader, WindowLook
 from connectors.shelves import ShelfReader
 from connectors.source_notes import SourceNotes
 from loadgen import audit_bookmarks, audit_finals
-from loadgen.audit_report import Difference
+from loadgen.audit_report import TOTAL, Difference
 from topologies.errors import StoreError
 from topologies.settings import Settings
 from topologies.sketch_packs import decode_cells
 from topologies.sources import Finish, Source, SourceStatus
 from topologies.view import KEY_SEPARATOR, View
 
-TOTAL: Final = "(total)"
 _LOOKS: Final = 5
 _ROWS_A_TABLE: Final = 100_000
+_INTEGERS_A_TABLE: Final = 1_000_000
+"""A sketch has up to 16,384."""
+_SOURCES_A_LOOK: Final = 64
 _SCHEMA: Final = pa.schema(
     {
+        "store": pa.string(),
+        "source": pa.string(),
         "view": pa.string(),
         "window": pa.string(),
         "start_ms": pa.int64(),
@@ -43,7 +47,8 @@ _SCHEMA: Final = pa.schema(
         "values": pa.list_(pa.int64()),
     }
 )
-Served = tuple[str, str, int, int, str, tuple[int, ...]]
+Served = tuple[str, str, str, str, int, int, str, tuple[int, ...]]
+"""A row of table `served`."""
 
 
 class ServedStores:
@@ -108,25 +113,24 @@ class ServedStores:
             assert found.status is not None
             statuses[text] = found.status
             mine = ((cell, values) for cell, values in cells.items() if self._is_read(cell.view, cell.logic, cell.window))
-            rows = ((c.view, c.window, c.start_ms, c.grouping, KEY_SEPARATOR.join(c.key), values) for c, values in mine)
-            self._insert("redis", text, rows)
+            self._insert(("redis", text, c.view, c.window, c.start_ms, c.grouping, KEY_SEPARATOR.join(c.key), values) for c, values in mine)
         return statuses
 
     def load_cassandra(self, on_progress: Callable[[str], None]) -> dict[str, SourceStatus]:
         """Bring every source's cells from Cassandra; returns the statuses that they are as of.
 
-        A topic at a time: each look asks for every span that there is, of all its sources at once.
+        Many sources at a time: each look asks for every span that there is, or walks through all of them.
         """
-        topics: dict[str, list[str]] = {}
-        for text, status in self._cassandra.statuses().items():
-            topics.setdefault(status.source.topic_id, []).append(text)
-        statuses = {}
-        for number, texts in enumerate(topics.values(), 1):
-            on_progress(f"reading what Cassandra serves: topic {number} of {len(topics)}")
-            for text, look in self._cassandra.source_packs(texts).items():
+        waiting, statuses = sorted(self._cassandra.statuses()), {}
+        for first in range(0, len(waiting), _SOURCES_A_LOOK):
+            on_progress(f"reading what Cassandra serves: {first} of {len(waiting)} sources")
+            for text, look in self._cassandra.source_packs(waiting[first : first + _SOURCES_A_LOOK]).items():
                 statuses[text] = look.status
                 cells = ((pack.view, pack.window, cell) for pack in look.packs for cell in decode_cells(pack.blob))
-                self._insert("cassandra", text, ((v, w, c.start_ms, c.grouping, KEY_SEPARATOR.join(c.key), c.values) for v, w, c in cells))
+                self._insert(
+                    ("cassandra", text, view, window, c.start_ms, c.grouping, KEY_SEPARATOR.join(c.key), c.values)
+                    for view, window, c in cells
+                )
         return statuses
 
     def load_finals(self) -> audit_finals.Spans:
@@ -134,14 +138,11 @@ class ServedStores:
         that they are of."""
         spans: audit_finals.Spans = {}
         for view in self._views.values():
-            for window in view.windows:
-                if not window.length_ms:
-                    continue
-                spans |= {(view.name, window.name, pack_ms): "" for pack_ms in self._cassandra.pack_spans(view, window.name)}
-                marks = self._finals.marks(view, window.name)
-                for store, buckets in audit_finals.buckets_of(view).items():
-                    self._insert(store, "", audit_finals.read(self._finals, view, window, marks, buckets))
-                spans |= {(view.name, window.name, pack_ms): mark.basis for pack_ms, mark in marks.items()}
+            names = [window.name for window in view.windows if window.length_ms]
+            spans |= {(view.name, name, pack_ms): "" for name in names for pack_ms in self._cassandra.pack_spans(view, name)}
+            marks = {name: self._finals.marks(view, name) for name in names}
+            self._insert(audit_finals.read(self._finals, view, marks))
+            spans |= {(view.name, name, pack_ms): mark.basis for name in names for pack_ms, mark in marks[name].items()}
         return spans
 
     def load_bookmarks(self) -> None:
@@ -179,21 +180,23 @@ class ServedStores:
             return False
         return any(each.name == window and each.cached for each in self._views[view].windows)
 
-    def _insert(self, store: str, source: str, rows: Iterable[Served]) -> None:
+    def _insert(self, rows: Iterable[Served]) -> None:
         for table in _tables(rows):
             self._database.register("arrived", table)
-            self._database.execute("INSERT INTO served SELECT $store, $source, * FROM arrived", {"store": store, "source": source})
+            self._database.execute("INSERT INTO served SELECT * FROM arrived")
             self._database.unregister("arrived")
 
 
 def _tables(rows: Iterable[Served]) -> Iterator[pa.Table]:
-    columns: tuple[list[object], ...] = ([], [], [], [], [], [])
+    columns: tuple[list[object], ...] = tuple([] for _ in _SCHEMA)
+    integers = 0
     for row in rows:
         for column, value in zip(columns, row, strict=True):
             column.append(value)
-        if len(columns[0]) == _ROWS_A_TABLE:
+        integers += len(row[-1])
+        if len(columns[0]) == _ROWS_A_TABLE or integers >= _INTEGERS_A_TABLE:
             yield _table(columns)
-            columns = ([], [], [], [], [], [])
+            columns, integers = tuple([] for _ in _SCHEMA), 0
     if columns[0]:
         yield _table(columns)
 

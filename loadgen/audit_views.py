@@ -1,9 +1,9 @@
-"""The views recounted in SQL, of one source at one offset, from tables `rows`, `classes` and `sids`.
+"""The views recounted in SQL, of one source at one offset, from tables `rows` and `classes`.
 
 The definitions of the built-in views are written here a second time, from docs/architecture.md and the views' docstrings; only names
 come from their declarations. Others are recounted as they are declared (audit_generated).
 
-    prepare    timeline, dims, applied, failures           what every recount of a source starts from
+    prepare    timeline, dims, applied, counted, others    what every recount of a source starts from
     recount    events, over (audit_sessions), recounted    at an offset, part by part
 
 A minute sample needs no walk through time: an applied event rules its session from its own place to the session's next event, so
@@ -45,24 +45,22 @@ CASE WHEN type = 'play_request' THEN {_STARTING}
 
 _PREPARE: Final = f"""
 CREATE OR REPLACE TABLE timeline AS
-  SELECT n, rts, mine, class, c.reason, CASE WHEN class = 'applied' THEN ts END AS applied_ts,
+  SELECT n, rts, mine, class, reason, sid, CASE WHEN class = 'applied' THEN ts END AS applied_ts,
     coalesce(max(CASE WHEN class <> 'dead' THEN rts END) OVER (ORDER BY n {_SO_FAR}), -1) AS clock,
     coalesce(max(CASE WHEN class = 'applied' THEN ts END) OVER (ORDER BY n {_BEFORE}), -1) AS ts_before
-  FROM rows JOIN classes c USING (n);
+  FROM classes;
 CREATE OR REPLACE TABLE dims AS
-  SELECT *, row_number() OVER () AS did
-  FROM (SELECT DISTINCT {{columns}} FROM rows JOIN classes USING (n) WHERE class = 'applied');
+  SELECT *, row_number() OVER () AS did FROM (SELECT DISTINCT {{columns}} FROM rows WHERE kind = 'event');
 CREATE OR REPLACE TABLE applied AS
   WITH events AS (
-    SELECT n, t.rts, ts, seq, sid, did, clock, "type", {_TELLS} AS tells,
+    SELECT n, t.rts, ts, seq, sid, did, clock, "type", fatal, {_TELLS} AS tells,
       greatest(ts_before, clock - {SKEW_MS})
         - max(ts) OVER (PARTITION BY sid ORDER BY n {_BEFORE}) AS silent_ms
-    FROM rows JOIN timeline t USING (n) JOIN sids USING (account, session) JOIN dims ON {{same}}
-    WHERE class = 'applied'
+    FROM rows JOIN timeline t USING (n) JOIN dims ON {{same}} WHERE class = 'applied'
   ), lives AS (
     SELECT *, count(*) FILTER (silent_ms > {LATE_MS}) OVER (PARTITION BY sid ORDER BY n {_SO_FAR}) AS life FROM events
   )
-  SELECT n, ts, sid, life, "type", clock,
+  SELECT n, ts, sid, life, "type", fatal, clock,
     coalesce(max(seq * 8 + tells) OVER w % 8, {_PLAYING}) AS state,
     max(seq * 4294967296 + did) OVER w % 4294967296 AS shown_did,
     max(CASE WHEN rts - ts <= {STALE_MS} THEN rts END) OVER w AS fresh_at,
@@ -71,11 +69,15 @@ CREATE OR REPLACE TABLE applied AS
   FROM lives WINDOW w AS (PARTITION BY sid, life ORDER BY n {_SO_FAR});
 CREATE OR REPLACE TABLE failures AS
   SELECT n, CASE WHEN first_n < n THEN 'playback_failure' ELSE 'start_failure' END AS outcome
-  FROM applied JOIN rows USING (n)
-    LEFT JOIN (SELECT sid, life, min(n) AS first_n FROM applied WHERE "type" = 'play_start' GROUP BY sid, life) USING (sid, life)
-  WHERE applied."type" = 'error' AND fatal;
+  FROM applied LEFT JOIN (SELECT sid, life, min(n) AS first_n FROM applied WHERE "type" = 'play_start' GROUP BY sid, life) USING (sid, life)
+  WHERE "type" = 'error' AND fatal;
+CREATE OR REPLACE TABLE counted AS
+  SELECT rows.*, clock, sid, life, state, shown_did, outcome FROM rows JOIN applied USING (n) LEFT JOIN failures USING (n);
+CREATE OR REPLACE TABLE others AS FROM rows ANTI JOIN applied USING (n);
+DROP TABLE rows;
 """
-"""applied: an applied event and, as of it, its session's life (from 0), state, place (dims) and freshness. failures: fatal errors."""
+"""applied: an applied event and, as of it, its session's life (from 0), state, place (dims) and freshness. failures: fatal errors. counted:
+all of the applied events, with that, for the views' walks; others: the other rows."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def asked_by(parts: Iterable[View]) -> set[str]:
 
 
 def prepare(database: duckdb.DuckDBPyConnection, parts: Iterable[View]) -> None:
-    """Make the tables that every recount of these parts of this source starts from."""
+    """Make the tables that every recount of these parts of this source starts from. `rows` is in two of them, and goes."""
     followed = {"title", "region", "device"}.union(*(map(column_of, part.dimensions) for part in parts if LIVE in part.windows))
     texts = {name: f"coalesce(rows.{name}, '')" for name in sorted(followed)}
     columns = ", ".join(f"{text} AS {name}" for name, text in texts.items())
@@ -136,8 +138,7 @@ def recount(database: duckdb.DuckDBPyConnection, parts: tuple[View, ...], offset
         """CREATE OR REPLACE TABLE recounted
         ("view" VARCHAR, "window" VARCHAR, start_ms BIGINT, grouping INTEGER, key VARCHAR, "values" BIGINT[])"""
     )
-    database.execute(f"""CREATE OR REPLACE VIEW events AS SELECT rows.*, outcome
-        FROM applied JOIN rows USING (n) LEFT JOIN failures USING (n) WHERE n < {position_of(offset)}""")
+    database.execute(f"CREATE OR REPLACE VIEW events AS FROM counted WHERE n < {position_of(offset)}")
     if any(part.of == "session" for part in parts):
         audit_sessions.prepare(database, offset)
     for part in parts:
@@ -164,25 +165,28 @@ def _watch_time(database: duckdb.DuckDBPyConnection, view: View) -> None:
               title || chr(31) || region AS key,
               [{total("watched_ms")}, count(*) FILTER ("type" = 'play_start'),
                count(*) FILTER ("type" = 'play_request')] AS "values"
-            FROM events GROUP BY start_ms, key HAVING list_max("values") > 0"""
+            FROM events GROUP BY start_ms, title, region HAVING list_max("values") > 0"""
         )
+
+
+def viewers_sql(offset: int) -> str:
+    """SQL of who is live at `offset`, a row a sample: "window", start_ms, did of what is watched, n of the event that it goes by."""
+    below = position_of(offset)
+    return f"""
+        WITH ends AS (SELECT coalesce(max(clock), -1) AS now FROM timeline WHERE n < {below}),
+        spells AS (
+          SELECT n, shown_did, fresh_at, (clock // 60000 + 1) * 60000 AS minute, now,
+            coalesce(next_n < {below}, false) AS is_past, CASE WHEN is_past THEN next_clock ELSE now END AS until
+          FROM applied, ends WHERE n < {below} AND state IN ({_STARTING}, {_PLAYING}, {_STALLED}) AND fresh_at IS NOT NULL
+        )
+        SELECT 'minute' AS "window", minute AS start_ms, shown_did AS did, n FROM spells
+        WHERE minute <= until AND minute - fresh_at < {FRESH_MS}
+        UNION ALL SELECT 'live', 0, shown_did, n FROM spells WHERE NOT is_past AND now - fresh_at < {FRESH_MS}"""
 
 
 def _live(database: duckdb.DuckDBPyConnection, view: View, offset: int) -> None:
     """Who is live, now and at each whole minute: concurrents, and by other dimensions than its own."""
-    database.execute(
-        f"""CREATE OR REPLACE TABLE viewers AS
-        WITH ends AS (SELECT coalesce(max(clock), -1) AS now FROM timeline WHERE n < $offset),
-        spells AS (
-          SELECT shown_did, fresh_at, (clock // 60000 + 1) * 60000 AS minute, now,
-            coalesce(next_n < $offset, false) AS is_past, CASE WHEN is_past THEN next_clock ELSE now END AS until
-          FROM applied, ends WHERE n < $offset AND state IN ({_STARTING}, {_PLAYING}, {_STALLED}) AND fresh_at IS NOT NULL
-        )
-        SELECT 'minute' AS "window", minute AS start_ms, shown_did AS did FROM spells
-        WHERE minute <= until AND minute - fresh_at < {FRESH_MS}
-        UNION ALL SELECT 'live', 0, shown_did FROM spells WHERE NOT is_past AND now - fresh_at < {FRESH_MS}""",
-        {"offset": position_of(offset)},
-    )
+    database.execute(f'CREATE OR REPLACE TABLE viewers AS SELECT "window", start_ms, did FROM ({viewers_sql(offset)})')
     for number, grouping in enumerate(view.groupings):
         database.execute(
             f"""INSERT INTO recounted

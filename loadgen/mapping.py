@@ -100,8 +100,9 @@ def mapping_for(trace: Path) -> Mapping:
 
 
 def events_sql(mapping: Mapping, trace: str) -> str:
-    """A query of all candidate events: row, part, i, type, w_…, fields. `trace`: SQL that yields the rows."""
-    steps = [f"step0 as (select row_number() over () as row, * from {trace})"]
+    """A query of all candidate events: row, part, i, type, w_…, fields. `trace`: SQL that yields the rows, with
+    their number as `row`."""
+    steps = [f"step0 as (select * from {trace})"]
     for number, (name, expression) in enumerate(mapping.let.items()):
         steps.append(f'step{number + 1} as (select *, {_safe(expression)} as "{name}" from step{number})')
     last = f"step{len(mapping.let)}"
@@ -133,7 +134,12 @@ def _cast(name: str, expression: str) -> str:
 
 def valid_sql() -> str:
     """A condition on `out_…` columns that the strict rules of topologies.events hold (seq is made, so it is right)."""
-    conditions = []
+    return " and ".join(conditions().values())
+
+
+def conditions() -> dict[str, str]:
+    """The same by field."""
+    found = {}
     for field in FIELDS:
         if field.name in _MADE:
             continue
@@ -146,5 +152,5 @@ def valid_sql() -> str:
             fits = "true"
         else:
             fits = f"length({column}) between 1 and 128 and not regexp_matches({column}, '[\\x00-\\x1f\\x7f]')"
-        conditions.append(f"({column} is not null and {fits})" if field.required else f"({column} is null or {fits})")
-    return " and ".join(conditions)
+        found[field.name] = f"({column} is not null and {fits})" if field.required else f"({column} is null or {fits})"
+    return found

@@ -11,11 +11,12 @@ import math
 import tempfile
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -51,6 +52,35 @@ class ReplayOptions:
     tag: str | None = None
 
 
+@dataclass(frozen=True)
+class Mapped:
+    """What a trace is by its mapping, before anything is sent: its rows, how many of them make no event, and why the first of those does
+    not; from when to when it was recorded (epoch ms); the fields of its first events, with their own times."""
+
+    rows: int
+    unmapped: int
+    why: str
+    events: int
+    first_ms: int
+    last_ms: int
+    begins: list[dict[str, Any]]
+
+
+def map_replay(settings: Settings, options: ReplayOptions, shown: int = 10) -> Mapped:
+    """Maps the trace and sends nothing; so many of its first events are told. Raises UsageError (file, mapping)."""
+    with _mapped(settings, options) as trace:
+        begins = next(trace.pages(options.tag or "tag"), [])[:shown]
+        return Mapped(trace.rows, trace.unmapped, trace.why, trace.events, trace.first_ms, trace.last_ms, begins)
+
+
+@contextmanager
+def _mapped(settings: Settings, options: ReplayOptions) -> Iterator[Trace]:
+    mapping = load_mapping(options.map) if options.map else mapping_for(options.file)
+    Path(settings.local.directory).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=settings.local.directory) as scratch, open_trace(options.file, mapping, Path(scratch)) as trace:
+        yield trace
+
+
 def run_replay(settings: Settings, options: ReplayOptions, on_progress: Callable[[LoadProgress], None]) -> Run:
     """Plays the trace and returns the run; `unmapped` rows are counted in it. SIGINT and SIGTERM stop it with the ledger complete.
 
@@ -58,15 +88,13 @@ def run_replay(settings: Settings, options: ReplayOptions, on_progress: Callable
     """
     if options.speed is not None and (not 0 < options.speed < math.inf or options.keep_time):
         raise UsageError("--speed must be a number more than 0, and goes without --keep-time")
-    mapping = load_mapping(options.map) if options.map else mapping_for(options.file)
     name = run_name(options.run, "replay")
     refuse_taken(runs_directory(settings) / name)
     live = not options.keep_time
-    Path(settings.local.directory).mkdir(parents=True, exist_ok=True)
     on_progress(LoadProgress("planning"))
-    with tempfile.TemporaryDirectory(dir=settings.local.directory) as scratch, open_trace(options.file, mapping, Path(scratch)) as trace:
+    with _mapped(settings, options) as trace:
         if not trace.events:
-            raise UsageError(f"{options.file.name} makes no event: none of its {trace.rows} rows could be mapped by {mapping.name}")
+            raise UsageError(f"{options.file.name} makes no event of its {trace.rows} rows: {trace.why}")
         run = _new_run(settings, options, name, live, trace)
         create_run(run)
         return _Replay(settings, run, trace, _speed(options, trace), on_progress).play()
@@ -207,7 +235,8 @@ class _Replay:
 
     def _finish(self) -> Run:
         sent = self._trace.sent(self._run.tag, self._counters[SENT], _moved_sql(self._run, self._trace, self._speed))
-        write_part(self._run.path, "sent", 0, 0, sent)
+        for number, sessions in enumerate(sent):
+            write_part(self._run.path, "sent", 0, number, sessions)
         state = "stopped" if self._stop and self._counters[SENT] < self._trace.events else "finished"
         run = finish_run(self._settings, replace(self._counted(), state=state))
         self._note("done", time.monotonic())

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from loadgen.audit_report import RANGES
 from marquee.output import instant, number, say, table
 
 if TYPE_CHECKING:
-    from loadgen.audit_report import AuditResult, Difference, ErrorTally
+    from loadgen.audit_report import AuditResult, Difference, ErrorTally, Origin
 
 SHOWN = 10
+EVENTS_SHOWN = 3
 
 
 def show(result: AuditResult) -> None:
@@ -36,6 +38,8 @@ def show(result: AuditResult) -> None:
         say(f"broken on purpose, and found to be so: {told}")
     for difference in result.differences[:SHOWN]:
         say(_told(difference))
+        for origin in difference.origins:
+            say(_made_of(origin))
     if len(result.differences) > SHOWN:
         say("… and more: --json has them")
     for source in result.sources:
@@ -98,6 +102,18 @@ def _told(found: Difference) -> str:
     if found.view == "letters":
         return f"wrong: letter {key} in {found.store}: {_said(found.served)}, and by the log {_said(found.expected)}"
     return f"wrong: {where}, {key}: {found.store} has {found.served}, the log says {found.expected} ({found.source})"
+
+
+def _made_of(origin: Origin) -> str:
+    """Where a difference's events stand: how many, in which offsets, and what the first of them are."""
+    spans = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in origin.offsets)
+    rest = ", …" if len(origin.offsets) == RANGES else ""
+    first = "; ".join(
+        f"{event.offset}#{event.row} {event.type or '?'} of {event.session or '?'}, seq {'?' if event.seq is None else event.seq}"
+        for event in origin.sample[:EVENTS_SHOWN]
+    )
+    where = f"partition {origin.partition} of {origin.topic}"
+    return f"  {origin.what}: {number(origin.events)} in {where}, offsets {spans}{rest} (first {first})"
 
 
 def _said(letter: tuple[int | str, ...] | None) -> str:

@@ -58,7 +58,12 @@ BARS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "recovery-rate-50000": ("the same, JSON", ("seconds", "recovered", "moved_s", "exact", "late_sends")),
     "rebalance": (
         "a partition that stays, and one that moves, stands still",
-        ("quiet_pause_s", *(f"{kind}_{which}_s" for kind in ("join", "leave", "kill") for which in ("pause", "moved")), "exact"),
+        (
+            "quiet_pause_s",
+            *(f"{kind}_{which}_s" for kind in ("join", "leave", "kill") for which in ("pause", "moved")),
+            "join_ready_s",
+            "exact",
+        ),
     ),
     "vanish": (
         "all viewers fall silent: s until nobody is watching, and how many sessions silence closed, each once",

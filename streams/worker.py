@@ -16,7 +16,7 @@ from typing import Any, Final
 from connectors import cassandra, cell_names
 from connectors.kafka import ensure_topics, matching_topics, topic_ids
 from connectors.logs import at, set_up
-from connectors.sockets import tell_ready
+from connectors.sockets import Presence, tell_ready, unannounced
 from streams import records
 from streams.allocator import keep_freed_memory
 from streams.app import App, make_app
@@ -57,12 +57,12 @@ Settle = Callable[[PartitionOwner], Awaitable[bool]]
 """Brings a partition to the stores; False if one did not take it."""
 
 
-def run(settings: Settings, ready_file: Path | None) -> int:
+def run(settings: Settings, ready_file: Path | None, presence: Presence = unannounced) -> int:
     """Work until SIGTERM or SIGINT; returns the exit code. Raises MarqueeError when the servers are away at the start."""
     set_up(settings.worker.log_format, worker_name(settings))
     if not keep_freed_memory():
         log.info("this C library's allocator cannot be told to keep freed memory; the worker costs somewhat more CPU")
-    return asyncio.run(Worker(settings, ready_file, end_within).serve())
+    return asyncio.run(Worker(settings, ready_file, end_within, presence).serve())
 
 
 def worker_name(settings: Settings) -> str:
@@ -72,10 +72,18 @@ def worker_name(settings: Settings) -> str:
 class Worker:
     """The parts of one worker and how they start and end."""
 
-    def __init__(self, settings: Settings, ready_file: Path | None, ending: Callable[[], object] = lambda: None) -> None:
-        """`ending` is called when the worker begins to end, whether it was asked to or not: it bounds what cannot be cancelled."""
+    def __init__(
+        self,
+        settings: Settings,
+        ready_file: Path | None,
+        ending: Callable[[], object] = lambda: None,
+        presence: Presence = unannounced,
+    ) -> None:
+        """`ending` is called when the worker begins to end, whether it was asked to or not: it bounds what cannot be cancelled. presence:
+        from when its door answers until it has ended."""
         self._settings = settings
         self._ending = ending
+        self._presence = presence
         self._ready_file = ready_file
         self._views: tuple[View, ...] = parts_of(selected(settings.worker.views))
         self._topics: list[str] = []
@@ -100,7 +108,8 @@ class Worker:
         self._address = endpoint.start()
         beating = asyncio.create_task(self._health.beat())
         try:
-            return await self._serve(stop)
+            with self._presence(self._address):
+                return await self._serve(stop)
         finally:
             beating.cancel()
             endpoint.close()

@@ -5,6 +5,7 @@ meet nothing of the live workers, nor these of them:
 
     consumer group     {group}-{edition}            checkpoints, cells, statuses      keyspace {keyspace}_{edition}
     dead, late topic   {topic}.{edition}            live views                        Redis prefix {edition}/{prefix}
+    members, leader    ZooKeeper {root}-{edition}
 
 Which one readers use is a pointer's business, view by view (connectors/pointers.py). Pure naming.
 """
@@ -20,7 +21,7 @@ from topologies.settings import TABLES, Form, Settings
 LIVE_EDITION: Final = ""
 """The one of the settings' own names."""
 EDITION: Final = Form(r"[a-z][a-z0-9_]{0,19}", "at most 20 small letters, digits and '_', a letter first")
-RENAMED: Final = ("kafka.group", "kafka.dead_topic", "kafka.late_topic", "redis.prefix", "cassandra.keyspace")
+RENAMED: Final = ("kafka.group", "kafka.dead_topic", "kafka.late_topic", "redis.prefix", "cassandra.keyspace", "zookeeper.root")
 """The settings that are an edition's own."""
 
 
@@ -48,4 +49,5 @@ def in_edition(settings: Settings, edition: str) -> Settings:
         # in front: a worker that empties the cache takes away whatever begins with its prefix
         redis=replace(settings.redis, prefix=f"{edition}/{settings.redis.prefix}"),
         cassandra=replace(settings.cassandra, keyspace=keyspace),
+        zookeeper=replace(settings.zookeeper, root=f"{settings.zookeeper.root}-{edition}"),
     )

@@ -5,6 +5,8 @@
     ├── SetupError          something that must be installed is not
     ├── ServerAway          a broker or a store does not answer
     ├── StoreError          a broker or a store answered that it cannot
+    │   └── Conflict        what was to be changed is not as it was read any more
+    ├── Deposed             an act under an epoch that is over: another one leads
     ├── SourceError         a source of the log cannot be read exactly (re-created, truncated, grown)
     │   └── NoTopic         there is no topic of that name
     ├── CheckpointError     no checkpoint verifies, or one cannot be read
@@ -34,6 +36,14 @@ class ServerAway(MarqueeError):
 
 
 class StoreError(MarqueeError):
+    pass
+
+
+class Conflict(StoreError):
+    pass
+
+
+class Deposed(MarqueeError):
     pass
 
 

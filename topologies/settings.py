@@ -32,6 +32,8 @@ ACCESS: Final = Form(r"loopback|tokens|open", "loopback, tokens or open")
 LOG_FORMS: Final = Form(r"text|json", "text or json")
 PORT: Final = r"([1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])"
 ADDRESS: Final = Form(rf"(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+):{PORT}", "host:port")
+ZNODE: Final = Form(r"(/[A-Za-z0-9._-]{1,60}){1,5}", "/ and a name of letters, digits, '.', '_' and '-', one to five times")
+MEMBER: Final = Form(rf"(worker|api|collector|autoscaler)=https?://(\[[0-9A-Fa-f:.]+\]|[^\s:,/\[\]]+):{PORT}", "role=http://host:port")
 KEYS: Final = Form(r"[!-~]{1,60}", "1 to 60 characters of ASCII without a space")
 REDIS_URL: Final = Form(r"rediss?://\S*|unix://\S+", "redis://host:port/database, rediss:// for TLS, or unix:// with a socket's path")
 
@@ -106,6 +108,25 @@ class MemcachedSettings:
     timeout_s: float = setting(0.1, "a call gives up after, seconds; then the server is left alone for five", least=0.001, most=60)
     finals_ttl_s: int = setting(86_400, "what is final is remembered for at most, seconds", least=1, most=604_800)
     provisional_ttl_s: int = setting(1, "what can still change is remembered for at most, seconds", least=1, most=60)
+
+
+@dataclass(frozen=True)
+class ZooKeeperSettings:
+    hosts: tuple[str, ...] = setting(
+        (), "where workers, APIs and collectors say that they are up, and where they are found; nowhere when empty", form=ADDRESS
+    )
+    root: str = setting("/marquee", "every node is below this one", form=ZNODE)
+    session_timeout_s: float = setting(10.0, "a member not heard of for so long is gone from there, seconds", least=1, most=60)
+    timeout_s: float = setting(2.0, "a call gives up after, seconds", least=0.01, most=60)
+
+
+@dataclass(frozen=True)
+class DiscoverySettings:
+    members: tuple[str, ...] = setting((), "who is there, where no ZooKeeper tells: addresses with their roles", form=MEMBER)
+    renew_s: float = setting(3.0, "a member tells its load, and looks who is there, at least so often, seconds", least=0.05, most=60)
+    keep_vanished_s: float = setting(
+        90.0, "members that vanished together with others are kept, and marked, for so long at most, seconds", most=86_400
+    )
 
 
 @dataclass(frozen=True)
@@ -204,6 +225,8 @@ class Settings:
     redis: RedisSettings = field(default_factory=RedisSettings)
     cassandra: CassandraSettings = field(default_factory=CassandraSettings)
     memcached: MemcachedSettings = field(default_factory=MemcachedSettings)
+    zookeeper: ZooKeeperSettings = field(default_factory=ZooKeeperSettings)
+    discovery: DiscoverySettings = field(default_factory=DiscoverySettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
     collector: CollectorSettings = field(default_factory=CollectorSettings)

@@ -50,8 +50,8 @@ def rebalance(invocation: Invocation, rate: float, session_s: float, given: bool
     """Two workers under load in open loop: a third joins, leaves by SIGTERM, another joins and is killed by SIGKILL.
 
     For each: the longest time without progress in Redis of a partition that stayed with its worker, and of one that moved. A worker joins
-    from its start until it has its partitions, and 15 s more. Without any event a partition moves as often as cells are flushed. Fails if
-    an event moved no partition: then there was no rebalance to measure.
+    from its start until it has its partitions (join_ready_s is the longer of the two), and 15 s more. Without any event a partition moves
+    as often as cells are flushed. Fails if an event moved no partition: then there was no rebalance to measure.
 
     \b
     Examples:
@@ -74,9 +74,13 @@ def _measured(settings: Settings, directory: Path, load: LoadOptions) -> dict[st
         applied.start()
         driven = driver.submit(run_load, settings, load, lambda _: None)
 
+        ready_s: list[float] = []
+
         def join() -> None:
+            begun_s = time.monotonic()
             workers.add()
             workers.wait_ready(READY_S)
+            ready_s.append(time.monotonic() - begun_s)
 
         time.sleep(WARM_UP_S)
         spans = [
@@ -95,6 +99,7 @@ def _measured(settings: Settings, directory: Path, load: LoadOptions) -> dict[st
         result = audit(settings, run.name, say)
     return {
         **paused(applied.courses, spans),
+        "join_ready_s": round(max(ready_s), 2),
         "exact": result.proven,
         "events": run.generated,
         "late_sends": run.late_sends,

@@ -15,7 +15,13 @@ from marquee.output import emit, json_option, say, table
 from topologies.errors import ServerAway, SetupError, StoreError
 from topologies.settings import RedisSettings
 
-ADDRESSES = {"kafka": "kafka.bootstrap", "redis": "redis.url", "cassandra": "cassandra.hosts", "memcached": "memcached.servers"}
+ADDRESSES = {
+    "kafka": "kafka.bootstrap",
+    "redis": "redis.url",
+    "cassandra": "cassandra.hosts",
+    "memcached": "memcached.servers",
+    "zookeeper": "zookeeper.hosts",
+}
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ def _tools(jars: Path) -> list[Check]:
     except SetupError as error:
         checks = [Check("java", False, True, str(error))]
     have_jars = True
-    for server in ("kafka", "cassandra"):
+    for server in ("kafka", "cassandra", "zookeeper"):
         count = len(list((jars / server).glob("*.jar")))
         have_jars = have_jars and count > 0
         detail = f"{count} in {jars / server}" if count else f"none in {jars / server}: run `make setup`"

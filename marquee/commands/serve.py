@@ -30,10 +30,13 @@ def serve(invocation: Invocation, only: str | None, ready_file: Path | None) -> 
       curl 'http://127.0.0.1:8080/v1/views/watch_time?by=region&format=csv'
     """
     settings = invocation.settings
+    from cluster.discovery import Role
+    from cluster.registries import registered
     from serving.api.app import DOORS
     from serving.api.server import run
 
-    return run(settings, ready_file, DOORS if only is None else (only,))
+    doors = DOORS if only is None else (only,)
+    return run(settings, ready_file, doors, lambda address: registered(settings, [Role(door) for door in doors], address))
 
 
 COMMAND = serve

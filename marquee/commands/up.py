@@ -31,7 +31,7 @@ RESTARTS_WITHIN_S: Final = 600.0
 @click.option("--workers", "count", type=click.IntRange(0, 256), default=1, show_default=True, help="Worker processes.")
 @pass_invocation
 def up(invocation: Invocation, count: int) -> int:
-    """Start Kafka, Cassandra, Redis, workers and the API with its dashboard, and keep them up until Ctrl-C or `marquee down`.
+    """Start Kafka, Cassandra, Redis, ZooKeeper, workers and the API with its dashboard, and keep them up until Ctrl-C or `marquee down`.
 
     Data and logs stay in var/clusters/local. A port that is taken is replaced by a free one, and said; the other commands find the
     running cluster by themselves.
@@ -42,13 +42,13 @@ def up(invocation: Invocation, count: int) -> int:
       marquee up --workers 4
       marquee -s kafka.bootstrap=127.0.0.1:19092 up --workers 0
     """
-    from cluster.local import LocalCluster
+    from cluster.local import ALL_SERVICES, LocalCluster
     from cluster.supervisor import SERVE, Workers, start_all
     from connectors.kafka import ensure_topics
 
     settings = invocation.settings
     directory = Path(settings.local.directory) / LOCAL
-    cluster = LocalCluster(directory, settings)
+    cluster = LocalCluster(directory, settings, services=ALL_SERVICES)
     groups: list[Workers] = []
     with interruptible():
         try:
@@ -86,6 +86,7 @@ def _announce(cluster: LocalCluster, count: int, api: Workers) -> None:
     say(f"kafka      {settings.kafka.bootstrap}")
     say(f"redis      {settings.redis.url}")
     say(f"cassandra  {','.join(settings.cassandra.hosts)}:{settings.cassandra.port}")
+    say(f"zookeeper  {','.join(settings.zookeeper.hosts)}")
     address = api.http(0)
     say(f"dashboard  {address}/")
     say(f"api        {address}/v1/views, described at {address}/docs")

@@ -23,9 +23,11 @@ def worker(invocation: Invocation, ready_file: Path | None) -> int:
       MARQUEE_KAFKA__BOOTSTRAP=10.0.0.5:9092 marquee worker
     """
     settings = invocation.settings
+    from cluster.discovery import Role
+    from cluster.registries import registered
     from streams.worker import run
 
-    return run(settings, ready_file)
+    return run(settings, ready_file, lambda address: registered(settings, [Role.WORKER], address))
 
 
 COMMAND = worker

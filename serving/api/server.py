@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
 import socket
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import uvicorn
@@ -14,7 +16,7 @@ import uvloop
 from litestar import Litestar
 
 from connectors.logs import set_up
-from connectors.sockets import listen, tell_ready
+from connectors.sockets import Presence, listen, tell_ready, unannounced
 from serving.api.addresses import as_addressed
 from serving.api.app import DOORS, application
 from topologies.settings import Settings
@@ -23,9 +25,9 @@ log = logging.getLogger(__name__)
 
 
 class Server(uvicorn.Server):
-    """Says that it is ready once it answers, and that it drains before it does."""
+    """Says that it is ready, and is there to be found, once it answers; it is found no more before it drains."""
 
-    def __init__(self, app: Litestar, address: str, ready_file: Path | None, drain_s: float) -> None:
+    def __init__(self, app: Litestar, address: str, ready_file: Path | None, drain_s: float, presence: Presence = unannounced) -> None:
         super().__init__(
             uvicorn.Config(
                 as_addressed(app),
@@ -39,29 +41,33 @@ class Server(uvicorn.Server):
         self._app = app
         self._address = address
         self._ready_file = ready_file
+        self._presence = presence
+        self._present = ExitStack()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begins to answer."""
         await super().startup(sockets)
         if not self.started or self.should_exit:
             return
+        self._present.enter_context(self._presence(self._address))
         log.info("ready: the dashboard is at %s/, the API is described at /docs", self._address)
         if self._ready_file is not None:
             tell_ready(self._ready_file, {"pid": os.getpid(), "http": self._address})
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answers what was begun; streams would go on for ever, so they end."""
+        await asyncio.to_thread(self._present.close)
         if (hub := self._app.state.get("hub")) is not None:
             hub.end()
         await super().shutdown(sockets)
 
 
-def run(settings: Settings, ready_file: Path | None, doors: Sequence[str] = DOORS) -> int:
+def run(settings: Settings, ready_file: Path | None, doors: Sequence[str] = DOORS, presence: Presence = unannounced) -> int:
     """Answers until SIGTERM or SIGINT; returns the exit code. Raises UsageError when its port cannot be had. doors: some of DOORS."""
     api = settings.api
     set_up(api.log_format, "api")
     opened, address = listen(api.http_host, api.http_port, "api", "API")
-    server = Server(application(settings, doors), address, ready_file, api.drain_s)
+    server = Server(application(settings, doors), address, ready_file, api.drain_s, presence)
 
     def on_signal(_number: int, _frame: object) -> None:
         """uvicorn stops by itself and then raises the signal again, which is not to end the process on its way out."""

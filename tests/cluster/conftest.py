@@ -11,6 +11,7 @@ import pytest
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
 from cassandra.policies import WhiteListRoundRobinPolicy
 
+from cluster.local import LocalCluster
 from topologies.settings import Settings
 
 OWNER = Path(__file__).parent / "owner.py"
@@ -49,3 +50,11 @@ def owner(bare_settings: Settings) -> Iterator[Owner]:
         process.wait()
         assert process.stdout is not None
         process.stdout.close()
+
+
+@pytest.fixture(scope="package")
+def zookeeper(bare_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """A ZooKeeper alone, which tests may kill if they start it again."""
+    directory = tmp_path_factory.mktemp("zookeeper")
+    with LocalCluster(directory, bare_settings, services=("zookeeper",), preferred={"zookeeper": 0}, short_lived=True) as running:
+        yield running

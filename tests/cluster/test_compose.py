@@ -12,7 +12,7 @@ import redis
 import yaml
 from confluent_kafka.admin import AdminClient, ConfigResource
 
-from cluster import cassandra, kafka, memcached
+from cluster import cassandra, kafka, memcached, zookeeper
 from cluster.local import SERVERS, LocalCluster
 from connectors.memcached import version_of
 from tests.cluster.conftest import one_node
@@ -54,6 +54,7 @@ def test_the_same_versions(services: dict[str, Any], cluster: LocalCluster) -> N
     assert services["cassandra"]["image"] == f"cassandra:{version_in_pom(cassandra.HERE / 'pom.xml', 'cassandra-all')}"
     with redis.Redis.from_url(cluster.settings.redis.url) as client:
         assert services["redis"]["image"] == f"redis:{client.info('server')['redis_version'].split('.')[0]}"
+    assert services["zookeeper"]["image"] == f"zookeeper:{version_in_pom(zookeeper.HERE / 'pom.xml', 'zookeeper')}"
     version = version_of(cluster.settings.memcached.servers[0], 10.0)
     assert services["memcached"]["image"] == f"memcached:{'.'.join(version.split('.')[:2])}"
 
@@ -98,6 +99,20 @@ def test_the_same_memcached_settings(services: dict[str, Any]) -> None:
     assert dict(zip(words[::2], words[1::2], strict=True)) == memcached.SETTINGS
 
 
+def test_the_same_zookeeper_settings(services: dict[str, Any]) -> None:
+    given = services["zookeeper"]["environment"]
+    named = {
+        "tickTime": "ZOO_TICK_TIME",
+        "maxClientCnxns": "ZOO_MAX_CLIENT_CNXNS",
+        "autopurge.purgeInterval": "ZOO_AUTOPURGE_PURGEINTERVAL",
+        "autopurge.snapRetainCount": "ZOO_AUTOPURGE_SNAPRETAINCOUNT",
+        "admin.enableServer": "ZOO_ADMINSERVER_ENABLED",
+    }
+    extra = dict(pair.split("=", 1) for pair in given["ZOO_CFG_EXTRA"].split())
+    assert {name: str(given[variable]) for name, variable in named.items()} | extra == zookeeper.SETTINGS
+
+
 def test_the_same_heaps(services: dict[str, Any]) -> None:
     assert f"-Xmx{kafka.KafkaServer.default_heap_mb}m" in services["kafka"]["environment"]["KAFKA_HEAP_OPTS"]
+    assert services["zookeeper"]["environment"]["ZK_SERVER_HEAP"] == zookeeper.ZooKeeperServer.default_heap_mb
     assert services["cassandra"]["environment"]["MAX_HEAP_SIZE"] == f"{cassandra.CassandraServer.default_heap_mb}M"

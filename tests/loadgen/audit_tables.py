@@ -44,7 +44,7 @@ def load(database: duckdb.DuckDBPyConnection, records: list[Record], parts: tupl
     database.register("given_rows", table)
     database.execute("CREATE OR REPLACE TABLE rows AS SELECT * FROM given_rows")
     database.unregister("given_rows")
-    audit_admission.classify(database, 400)
+    audit_admission.classify(database)
     audit_views.prepare(database, parts)
 
 

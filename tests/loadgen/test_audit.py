@@ -54,6 +54,7 @@ AUDITED = tuple(view for view in WALKED if view.name in VIEWS)
 PARTS = {part.name: part for part in parts_of(AUDITED)}
 MALFORMED = (b"{", b'{"v":1,"type":"tick"', b"\xff\x00", None)
 LENGTH = 300 + len(MALFORMED)
+STORES = ("redis", "cassandra")
 Cells = dict[Cell, list[int]]
 
 
@@ -260,8 +261,37 @@ def test_each_store_is_recounted_to_its_own_offset_and_a_wrong_cell_is_named(set
         lost: ("cassandra", tuple(cells[lost]), None),
     }
     assert {name: view.wrong for name, view in result.views.items() if view.wrong} == {"concurrents": 2, "watch_time": 1, "quality": 1}
+    origins = {d.key: {origin.what: origin for origin in d.origins} for d in result.differences}
+    assert origins[changed[4]]["applied"].events == cells[changed][0]
+    assert {origin.partition for each in origins.values() for origin in each.values()} == {source.partition}
+    assert not origins["nowhere"]  # no event is of it
     assert not result.exact
     assert result.complete  # Redis lacks a tick only
+
+
+def test_a_worker_that_counts_a_duplicate_is_found_at_its_offset(place: Place) -> None:
+    source, records = next(iter(place.logs.items()))
+    status, cells = status_of(source, records, LENGTH)
+    classes = audit_sequence.classes((r.rts, r.ts, r.sid, None if r.ts is None else r.seq) for r in records)
+    at = next(offset for offset, name in enumerate(classes) if name == "duplicate" and records[offset].watched_ms)
+    twice, ts = records[at], records[at].ts
+    assert ts is not None
+    key = f"{twice.title}\x1f{twice.region}"
+    of = [("watch_time", name, ts - ts % length, 0, key) for name, length in (("hour", 3_600_000), ("day", 86_400_000))]
+    wrong = cells | {cell: [cells[cell][0] + (twice.watched_ms or 0), *cells[cell][1:]] for cell in of}
+    produce(place, source, [(b'{"v":1,"type":"tick"}', b"", T0)])
+    place.cache(replace(status, offset=LENGTH + 1), wrong)
+    place.store(replace(status, offset=LENGTH + 1), wrong)
+    result = place.audit()
+    assert {(d.store, d.window, d.key) for d in result.differences} == {(store, cell[1], key) for cell in of for store in STORES}
+    for difference in result.differences:
+        assert difference.served == tuple(wrong[difference.view, difference.window, difference.start_ms, 0, key])
+        origins = {origin.what: origin for origin in difference.origins}
+        assert any(first <= at <= last for first, last in origins["duplicate"].offsets)
+        counted = [offset for first, last in origins["applied"].offsets for offset in range(first, last + 1)]
+        assert sum(records[offset].watched_ms or 0 for offset in counted) == (difference.expected or ())[0]
+    told = json.loads(json.dumps(result.document()))["differences"][0]["origins"][0]
+    assert told.keys() == {"source", "topic", "partition", "what", "events", "offsets", "sample"}
 
 
 def test_wrong_cells_totals_ranks_and_statuses_in_redis_are_found(place: Place) -> None:
@@ -284,6 +314,8 @@ def test_wrong_cells_totals_ranks_and_statuses_in_redis_are_found(place: Place) 
         ("redis leaderboard", "tt7\x1feu", None, (5,)),
     }
     assert result.views["accounting"].wrong == 1
+    late = next(d for d in result.differences if d.view == "accounting")
+    assert [(origin.what, origin.events) for origin in late.origins] == [("late", status.late)]
     assert not result.exact
 
 
@@ -417,6 +449,10 @@ def test_a_session_that_lost_an_event_is_named(right: Place) -> None:
     )
     result = right.audit(run.name)
     assert [d.key for d in result.differences] == ["T-3/s3"]
+    [stretch] = result.differences[0].origins
+    source = next(source for source in right.logs if source.partition == stretch.partition)
+    [(first, last)] = stretch.offsets
+    assert (right.logs[source][first].sid, right.logs[source][last].sid) == (3, 3)
     assert not result.exact
 
 
@@ -453,12 +489,12 @@ def test_the_log_is_copied_with_its_gaps_and_without_what_was_aborted(settings: 
         producer.commit_transaction(120) if commit else producer.abort_transaction(120)
     ends = log_ends(settings, [topic, "a-topic-that-is-not-there"])
     assert [(end.source.partition, end.first, end.end) for end in ends] == [(0, 0, 12), (1, 0, 0)]
-    files = copy_log(settings, {end.source: end.end for end in ends}, tmp_path, lambda _: None)
+    files = dict(copy_log(settings, {end.source: end.end for end in ends}, tmp_path, lambda _: None))
     rows = [pq.read_table(copied.json).to_pylist() for copied in files.values()]
     assert [(row["offset"], row["record_ts"] - T0, row["key"], row["value"]) for row in rows[0]] == [
         *((offset, 0, None, b"0") for offset in (0, 1, 2)),
         *((offset, 2, None, b"2") for offset in (8, 9, 10)),
     ]
     assert rows[1] == []
-    part = copy_log(settings, {ends[0].source: 9}, tmp_path, lambda _: None)
+    part = dict(copy_log(settings, {ends[0].source: 9}, tmp_path, lambda _: None))
     assert pq.read_table(part[ends[0].source].json).num_rows == 4

@@ -21,7 +21,9 @@ from tests.topologies.shelved import Stored, empty_state, random_log
 from topologies.cells import CACHE, DURABLE
 from topologies.continue_watching import KEPT_S
 from topologies.marks import Mark
+from topologies.sources import Source
 
+SOURCE = Source("local", "viewing-events", "A" * 22, 0)
 STORES = {"cassandra": DURABLE, "redis": CACHE}
 
 
@@ -48,7 +50,7 @@ def load_log(database: duckdb.DuckDBPyConnection, records: Sequence[Record]) -> 
     database.register("given_rows", table)
     database.execute("CREATE OR REPLACE TABLE rows AS SELECT * FROM given_rows")
     database.unregister("given_rows")
-    audit_admission.classify(database, 400)
+    audit_admission.classify(database)
     audit_views.prepare(database, ())
 
 
@@ -80,9 +82,9 @@ def audited(
             database.execute("INSERT INTO stood VALUES (?, ?, ?, ?, ?)", row)
     count = "SELECT account, profile, ?, count(*) FROM stood WHERE store = 'redis' GROUP BY account, profile"
     database.execute(f"INSERT INTO shelves {count}", [whole])
-    audit_bookmarks.recount(database, offsets)
+    audit_bookmarks.recount(database, str(SOURCE), offsets)
     tally = ViewTally()
-    return tally, audit_bookmarks.compare(database, tally, now_ms, growing=False)
+    return tally, audit_bookmarks.compare(database, tally, now_ms, [SOURCE], growing=False)
 
 
 @settings(max_examples=8, deadline=None)
@@ -129,6 +131,11 @@ def test_what_is_not_so_is_found(database: duckdb.DuckDBPyConnection, store: str
     tally, wrong = audited(database, stores, dict.fromkeys(STORES, len(records)), whole=whole)
     assert [(difference.store, difference.key) for difference in wrong] == [(store, "/".join(key))] * found
     assert tally.wrong == found
+    for origin in (origin for difference in wrong for origin in difference.origins):
+        [(offset, _)] = origin.offsets
+        bearing = json.loads(records[offset].value or b"")
+        assert (bearing["account"], bearing["profile"], bearing["title"]) == key
+        assert (bearing["ts"], bearing["seq"]) == (origin.sample[0].ts, origin.sample[0].seq)
 
 
 @pytest.mark.parametrize(

@@ -37,11 +37,13 @@ def found(path: Path, classes: dict[int, tuple[str, ...]], reasons: dict[str, in
     counted: Counter[str] = Counter()
     records = [(seq, name) for seq, names in classes.items() for name in names]
     with duckdb.connect() as database:
-        database.execute("CREATE TABLE rows (n BIGINT, account VARCHAR, session VARCHAR, seq BIGINT)")
+        for table in ("counted", "others"):
+            database.execute(f"CREATE TABLE {table} (n BIGINT, mine BOOLEAN, account VARCHAR, session VARCHAR, seq BIGINT)")
         database.execute("CREATE TABLE timeline (n BIGINT, class VARCHAR, mine BOOLEAN)")
         for place, (seq, name) in enumerate(records):
             n = audit_sql.position_of(place)
-            database.execute("INSERT INTO rows VALUES ($n, 't-1', 'a', $seq)", {"n": n, "seq": seq})
+            table = "counted" if name == "applied" else "others"
+            database.execute(f"INSERT INTO {table} VALUES ($n, true, 't-1', 'a', $seq)", {"n": n, "seq": seq})
             database.execute("INSERT INTO timeline VALUES ($n, $name, true)", {"n": n, "name": name})
         audit_faults.count_found(database, run, offset, counted)
     return audit_faults.compared(run, counted, Counter(reasons))

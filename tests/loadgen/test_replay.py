@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import Counter
 from pathlib import Path
@@ -16,8 +17,9 @@ from loadgen.crew import LoadProgress, finish_run
 from loadgen.ledger import Run, open_run, read_sent
 from loadgen.mapping import load_mapping, mapping_for
 from loadgen.produce import FINAL_TICK_MS, TICK
-from loadgen.replay import DELAY_MS, ReplayOptions, run_replay
+from loadgen.replay import DELAY_MS, ReplayOptions, map_replay, run_replay
 from loadgen.trace import open_trace
+from tests.conftest import REPOSITORY
 from tests.loadgen.test_load import log_of
 from tests.traces import recorded
 from topologies.errors import UsageError
@@ -48,7 +50,7 @@ repeat = "beats"
 w = "(i + 1) * 10000"
 ts = "began + w"
 """
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"sid": "s1", "who": "ann", "title": "x", "began": 1_000_000, "beats": 2},
     {"sid": "s2", "who": "bob", "title": "y", "began": 1_005_000, "beats": 1},
     {"sid": "s3", "who": "cat", "title": None, "began": 1_007_000, "beats": 1},
@@ -139,6 +141,44 @@ def test_a_line_that_is_no_row_is_counted(tmp_path: Path, mapping: Path) -> None
     events, unmapped = events_of(file, mapping, tmp_path)
     assert unmapped == 1
     assert [event["session"] for event in events] == ["s1", "s3"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        (ROWS[:2], ""),
+        ([ROWS[0], {**ROWS[1], "title": "x" * 129}, ROWS[2]], f"row 2 would make a play_start whose title is '{'x' * 129}'"),
+        ([ROWS[0], {**ROWS[1], "sid": None}], "row 2 would make a play_start whose session is absent"),
+    ],
+)
+def test_why_a_row_makes_no_event_is_said(tmp_path: Path, mapping: Path, rows: list[dict[str, Any]], why: str) -> None:
+    file = tmp_path / "trace.ndjson"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with open_trace(file, load_mapping(mapping), tmp_path) as trace:
+        assert trace.why == why
+
+
+def test_why_a_line_is_no_row_and_why_a_row_is_for_no_event_is_said(tmp_path: Path, mapping: Path) -> None:
+    file = tmp_path / "trace.csv"
+    file.write_text("sid,who,title,began,beats\ns1,ann,x,1000,0\ns2,bob,y,2000,0,too,many\n")
+    with open_trace(file, load_mapping(mapping), tmp_path) as trace:
+        assert trace.why.startswith("line 3 cannot be read: ")
+    file.write_text("sid,who,title,began,beats\ns1,ann,x,1000,1\ns2,bob,y,2000,0\n")
+    mapping.write_text(MAP.replace('type = "play_start"', 'type = "play_start"\nwhen = "beats > 0"'))
+    with open_trace(file, load_mapping(mapping), tmp_path) as trace:
+        assert (trace.unmapped, trace.why) == (1, "row 2 makes no event: no [[event]] is for it")
+
+
+def test_the_documented_mapping_makes_the_documented_events(bare_settings: Settings, tmp_path: Path) -> None:
+    blocks = dict(re.findall(r"```(csv|toml|json)\n(.*?)```", (REPOSITORY / "docs" / "replay.md").read_text(), re.DOTALL))
+    trace, mapping = tmp_path / "mine.csv", tmp_path / "mine.toml"
+    trace.write_text(blocks["csv"])
+    mapping.write_text(blocks["toml"])
+    mapped = map_replay(bare_settings, ReplayOptions(trace, mapping))
+    told = [json.loads(line) for line in blocks["json"].splitlines()]
+    assert [list(event.items()) for event in mapped.begins[: len(told)]] == [list(event.items()) for event in told]
+    assert (mapped.rows, mapped.unmapped, mapped.why) == (3, 0, "")
+    assert mapped.events == 10
 
 
 def test_a_replay_that_keeps_its_times_writes_them(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

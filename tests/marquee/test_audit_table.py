@@ -6,13 +6,17 @@ from typing import Any
 
 import pytest
 
-from loadgen.audit_report import AuditResult, Difference, ErrorTally, FinalsTally, LetterTally, ViewTally
+from loadgen.audit_report import AuditResult, Difference, ErrorTally, FinalsTally, LetterTally, Origin, OriginEvent, ViewTally
 from marquee.audit_table import show
 
 
 def test_a_difference_says_who_has_what(capsys: pytest.CaptureFixture[str]) -> None:
+    origins = (
+        Origin("local:x:0", "x", 0, "applied", 1_204, ((3, 9), (12, 12)), (OriginEvent(3, 0, "s9", 4, "stop", 1),)),
+        Origin("local:x:0", "x", 0, "duplicate", 1, ((17, 17),), (OriginEvent(17, 2, None, None, None, None),)),
+    )
     found = (
-        Difference("watch_time", "hour", 3_600_000, 0, "tt7\x1feu", "local:x:0", "redis", (5,), (6,)),
+        Difference("watch_time", "hour", 3_600_000, 0, "tt7\x1feu", "local:x:0", "redis", (5,), (6,), origins),
         Difference("ledger", "", 0, 0, "late", "", "ledger", (7,), (8,)),
         Difference("letters", "", 0, 0, "local:x:0@7#0", "local:x:0", "events.dead", ("empty",), None),
         Difference("letters", "", 0, 0, "local:x:0@9#2", "local:x:0", "events.late", None, ("late",)),
@@ -30,6 +34,8 @@ def test_a_difference_says_who_has_what(capsys: pytest.CaptureFixture[str]) -> N
     assert "letter local:x:0@9#2 in events.late: late, and by the log there is none" in said
     assert "of 3 events they may have been deleted" in said
     assert "tt7 × eu: redis has (6,), the log says (5,)" in said
+    assert "  applied: 1,204 in partition 0 of x, offsets 3-9, 12 (first 3#0 stop of s9, seq 4)" in said
+    assert "  duplicate: 1 in partition 0 of x, offsets 17 (first 17#2 ? of ?, seq ?)" in said
     assert "late: the ledger says (7,), the log has (8,)" in said
 
 

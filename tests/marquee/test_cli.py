@@ -16,7 +16,7 @@ from topologies.views import OTHERS, VIEWS
 
 COMMANDS = {
     *("audit", "bench", "capacity", "chaos", "config", "dead", "demo", "doctor", "down", "late"),
-    *("load", "query", "replay", "status", "up", "views", "worker"),
+    *("load", "query", "replay", "simulate", "status", "up", "views", "worker"),
 }
 AWAY = {
     "MARQUEE_KAFKA__BOOTSTRAP": "127.0.0.1:1",

@@ -19,7 +19,7 @@ def value(settings: Settings, name: str) -> str:
 def test_an_edition_reads_the_same_topics_and_writes_under_names_of_its_own() -> None:
     live, fix = Settings(), in_edition(Settings(), "fix")
     assert [value(fix, name) for name in RENAMED] == [
-        "marquee-fix", "viewing-events.dead.fix", "viewing-events.late.fix", "fix/mq:", "marquee_fix"
+        "marquee-fix", "viewing-events.dead.fix", "viewing-events.late.fix", "fix/mq:", "marquee_fix", "/marquee-fix"
     ]  # fmt: skip
     assert (fix.kafka.topics, fix.kafka.backfill_prefix, fix.worker, fix.local) == (
         live.kafka.topics, live.kafka.backfill_prefix, live.worker, live.local
