@@ -7,9 +7,9 @@ and TOP. The volumes that they are bound into are audit_volumes.py's.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Final
 
 import duckdb
@@ -17,11 +17,12 @@ import duckdb
 from connectors.cassandra_finals import FinalPack, FinalRows, Mark, top_bucket
 from loadgen.audit_report import EVERY, Difference, FinalsTally, ViewTally
 from loadgen.audit_sql import total
-from topologies.finals import BEST, Bases
+from topologies.finals import BEST, Bases, Basis
 from topologies.packs import BUCKETS
 from topologies.sketch_packs import decode_cells
 from topologies.sources import LATENESS_MS, SKEW_MS, Counted, Finish, SourceStatus, finished
 from topologies.view import KEY_SEPARATOR, View, Window
+from topologies.volumes import VolumeBasis
 
 FINAL: Final = "cassandra final"
 TOP: Final = "cassandra top"
@@ -102,6 +103,12 @@ def _packs(finals: FinalRows, view: View, marks: Mapping[str, dict[int, Mark]]) 
     return ((window, pack) for window, pack in found if pack.pack_ms in marks.get(window, ()))
 
 
+def current_of(spans: Spans, view: View, window: Window, basis_of: Callable[[int], Basis | VolumeBasis | None]) -> list[int]:
+    """Those of a part's window, final spans or volumes by their start, that are of every source that is known."""
+    digests = {start_ms: digest for (name, of, start_ms), digest in spans.items() if (name, of) == (view.name, window.name)}
+    return [start_ms for start_ms, digest in digests.items() if (basis := basis_of(start_ms)) is not None and basis.digest == digest]
+
+
 def compare(
     database: duckdb.DuckDBPyConnection,
     views: tuple[View, ...],
@@ -114,13 +121,7 @@ def compare(
     bases, found = sources.bases, list[Difference]()
     for view in views:
         for window in view.windows:
-            current = [
-                pack_ms
-                for (name, of, pack_ms), digest in spans.items()
-                if (name, of) == (view.name, window.name)
-                and (basis := bases.of(view, window, pack_ms)) is not None
-                and basis.digest == digest
-            ]
+            current = current_of(spans, view, window, partial(bases.of, view, window))
             if current:
                 stores = (FINAL,) if view.ranked is None else (FINAL, TOP)
                 found += compare_spans(database, view, window, current, stores, tallies[view.family])

@@ -8,11 +8,12 @@ They are in table `served` as store VOLUME.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import duckdb
 
 from connectors.cassandra_finals import FinalRows, Mark
-from loadgen.audit_finals import VOLUME, FinalCell, SourcesAudited, Spans, compare_spans
+from loadgen.audit_finals import VOLUME, FinalCell, SourcesAudited, Spans, compare_spans, current_of
 from loadgen.audit_report import Difference, ViewTally
 from topologies import volumes
 from topologies.sketch_packs import decode_cells
@@ -26,10 +27,11 @@ def read(finals: FinalRows, view: View, window: Window, marks: dict[int, Mark]) 
     told = {first_ms: Contents.parsed(mark.sources) for first_ms, mark in marks.items()}
     buckets = [bucket for bucket in range(volumes.BUCKETS) if any(contents.has(bucket) for contents in told.values())]
     for pack in finals.packs(view, volumes.name_of(window), sorted(marks), buckets):
-        if not told[pack.pack_ms].has(pack.bucket):
+        if pack.pack_ms not in marks or not told[pack.pack_ms].has(pack.bucket):
             continue
-        if pack.pack_ms in marks and pack.upto > marks[pack.pack_ms].upto:
+        if pack.upto > marks[pack.pack_ms].upto:
             del marks[pack.pack_ms]
+            continue
         for cell in decode_cells(pack.blob):
             if volumes.bucket_of(cell.key[0] if cell.key else "") == pack.bucket:
                 yield VOLUME, "", view.name, window.name, cell.start_ms, cell.grouping, KEY_SEPARATOR.join(cell.key), cell.values
@@ -47,13 +49,7 @@ def compare(
     bases, wrong = sources.bases, list[Difference]()
     for view in views:
         for window in view.windows:
-            current = [
-                first_ms
-                for (name, of, first_ms), digest in found.items()
-                if (name, of) == (view.name, window.name)
-                and (basis := volumes.basis_of(bases, view, window, first_ms)) is not None
-                and basis.digest == digest
-            ]
+            current = current_of(found, view, window, partial(volumes.basis_of, bases, view, window))
             spans = [pack_ms for first_ms in current for pack_ms in volumes.spans_of(window, first_ms)]
             if spans:
                 wrong += compare_spans(database, view, window, spans, (VOLUME,), tallies[view.family])

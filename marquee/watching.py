@@ -47,12 +47,14 @@ class Watcher:
         """The sources that have flushed to Redis, by their text."""
         return {name: found.status for name, found in self._reader.statuses().items() if found.status is not None}
 
+    def viewers(self) -> int:
+        """All sessions live now."""
+        return sum(values[0] for values in self._reader.totals(CONCURRENTS, LIVE.name, 0, self._total).values())
+
     def look(self) -> Snapshot:
         """The state of things now."""
         statuses = self.statuses()
         newest_ms = max((status.clock_ms for status in statuses.values()), default=0)
-        total = self._reader.totals(CONCURRENTS, LIVE.name, 0, self._total)
         titles = self._reader.top(CONCURRENTS, LIVE.name, 0, self._titles, TOP)
         watched = self._reader.top(WATCH_TIME, HOUR.name, HOUR.start_of(max(0, newest_ms)), 0, TOP)
-        viewers = sum(values[0] for values in total.values())
-        return Snapshot(statuses, viewers, tuple((key[0], count) for key, count in titles), tuple(watched))
+        return Snapshot(statuses, self.viewers(), tuple((key[0], count) for key, count in titles), tuple(watched))

@@ -27,7 +27,6 @@ from serving.stores import Known, Stores
 from serving.volumes import take_volumes
 from topologies import volumes
 from topologies.finals import BEST, Bases
-from topologies.packs import BUCKETS, bucket_of
 
 SPANS_TOGETHER: Final = volumes.SPANS
 """Of a question that is answered from one bucket; of sketches, of which one may take 16 KiB, and of all others each span stands alone."""
@@ -87,8 +86,7 @@ class _Rows(Generic[Cell]):
         self._bases = bases
         self._bases_of = bases.of_spans(plan.view, plan.stored, spans_ms)
         self._listed = listed
-        self._first = _first(plan)
-        self._buckets = [top_bucket(plan.grouping)] if listed else _buckets(self._first)
+        self._buckets = [top_bucket(plan.grouping)] if listed else plan.buckets
         self._spans = self._blocks()
 
     def read(self) -> list[Got[Held[Cell]]]:
@@ -126,8 +124,8 @@ class _Rows(Generic[Cell]):
         sums = self._columns.sums()
         asked = sorted(pack_ms for key in keys for pack_ms in self._spans[key])
         whole = frozenset[int]()
-        if self._first is not None and not self._listed:
-            whole = take_volumes(self._stores, self._known, self._columns, sums, self._bases, asked, self._first)
+        if self._columns.plan.first is not None and not self._listed:
+            whole = take_volumes(self._stores, self._known, self._columns, sums, self._bases, asked, self._columns.plan.first)
         if rest := [pack_ms for pack_ms in asked if pack_ms not in whole]:
             whole |= self._take_spans(sums, rest)
         cells: dict[int, dict[Place, Cell]] = {}
@@ -185,16 +183,6 @@ def _is_listed(plan: Plan) -> bool:
     view = plan.view
     whole = not plan.fixed and len(plan.kept) == len(view.groupings[plan.grouping])
     return whole and plan.top is not None and plan.top <= BEST and view.leaderboard is not None and len(view.parts) == 1
-
-
-def _first(plan: Plan) -> str | None:
-    """The first dimension value of all cells that are asked for, "" of those that have no dimension; None if they may have any."""
-    return plan.fixed.get(0) if plan.view.groupings[plan.grouping] else ""
-
-
-def _buckets(first: str | None) -> list[int]:
-    """Those that may hold what is asked for."""
-    return list(range(BUCKETS)) if first is None else [bucket_of((first,))]
 
 
 def runs_of(spans_ms: Sequence[int], pack_ms: int) -> list[tuple[int, int]]:

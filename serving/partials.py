@@ -17,7 +17,6 @@ from connectors.read_through import Store
 from serving.questions import Plan
 from serving.stores import Known, Stores
 from topologies.errors import StoreError
-from topologies.packs import BUCKETS, bucket_of
 
 MOST_KEYS: Final = 64
 """A question for more is not read through Memcached."""
@@ -39,7 +38,7 @@ def read_partials(stores: Stores, known: Known, plan: Plan, starts_ms: Collectio
     ServerAway or StoreError."""
     without = frozenset() if plan.stored.length_ms else known.ended
     spans_ms = sorted({plan.stored.pack_of(start_ms) for start_ms in starts_ms})
-    buckets = _buckets(plan)
+    buckets = plan.buckets
     if len(spans_ms) * len(buckets) > MOST_KEYS:
         found = (pack for pack_ms in spans_ms for pack in _read(stores, plan, pack_ms, buckets))
         return Partials([pack.blob for pack in found if pack.source not in without], frozenset())
@@ -70,13 +69,6 @@ def _loaded(stores: Stores, plan: Plan, places: Mapping[str, tuple[int, int]]) -
 def _read(stores: Stores, plan: Plan, pack_ms: int, buckets: Sequence[int]) -> Iterable[StoredPack]:
     """The packs of these buckets of a span, at least."""
     return stores.rows.packs(plan.view, plan.stored.name, pack_ms, buckets[0] if len(buckets) == 1 else None)
-
-
-def _buckets(plan: Plan) -> list[int]:
-    """Those that may hold what is asked for."""
-    if plan.view.groupings[plan.grouping] and 0 not in plan.fixed:
-        return list(range(BUCKETS))
-    return [bucket_of((plan.fixed[0],) if plan.fixed else ())]
 
 
 def packed(held: Held) -> bytes:

@@ -18,6 +18,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from topologies.errors import UsageError
+from topologies.packs import BUCKETS, bucket_of
 from topologies.view import DAY, HOUR, LIVE, MINUTE, View, Window
 from topologies.views import view_named
 
@@ -65,6 +66,16 @@ class Plan:
     def dimensions(self) -> tuple[str, ...]:
         """Names of the dimensions in the answer."""
         return tuple(self.view.groupings[self.grouping][position] for position in self.kept)
+
+    @property
+    def first(self) -> str | None:
+        """The first dimension value of all cells that are asked for, "" of those that have no dimension; None if they may have any."""
+        return self.fixed.get(0) if self.view.groupings[self.grouping] else ""
+
+    @property
+    def buckets(self) -> list[int]:
+        """Those of a span that may hold what is asked for."""
+        return list(range(BUCKETS)) if self.first is None else [bucket_of((self.first,))]
 
 
 def additive(view: View) -> bool:

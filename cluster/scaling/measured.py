@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,7 +43,6 @@ class Measured:
 
 def measured(results: Path) -> Measured:
     """What the newest files say."""
-    defaults = Measured()
     freshness, rebalance = _newest(results, "freshness-share-0.7"), _newest(results, "rebalance")
     found: dict[str, tuple[float, str]] = {}
     if freshness is not None:
@@ -56,11 +55,7 @@ def measured(results: Path) -> Measured:
         if "join_ready_s" in figures:
             found["start_s"] = figures["join_ready_s"], name
     values = {field: value for field, (value, _) in found.items()}
-    return Measured(**{**_values(defaults), **values}, sources=tuple((field, name) for field, (_, name) in found.items()))
-
-
-def _values(of: Measured) -> dict[str, Any]:
-    return {field: getattr(of, field) for field in ("capacity_per_s", "start_s", "join_stands_s", "leave_stands_s", "committed_s")}
+    return replace(Measured(), **values, sources=tuple((field, name) for field, (_, name) in found.items()))
 
 
 def _newest(results: Path, name: str) -> tuple[str, Mapping[str, Any]] | None:

@@ -24,11 +24,12 @@ from marquee.catching_up import catch_up
 from marquee.invocation import Invocation, pass_invocation
 from marquee.numbers import FiniteRange
 from marquee.output import json_option, say
-from topologies.concurrents import CONCURRENTS, EXPIRY_MS
+from marquee.watching import Watcher
+from topologies.concurrents import EXPIRY_MS
 from topologies.errors import ServerAway
 from topologies.playbacks import SESSIONS, SILENCE_MS
 from topologies.settings import Settings
-from topologies.view import HOUR, LIVE
+from topologies.view import HOUR
 from topologies.views import every_part
 
 READY_S: Final = 90.0
@@ -60,38 +61,22 @@ class Silence:
     gone_s: float | None
 
 
-class Room:
-    """What Redis shows of viewers and of sessions that are over."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._reader = CellReader(settings.redis, every_part())
-
-    def close(self) -> None:
-        self._reader.close()
-
-    def viewers(self) -> int:
-        """Sessions that count as live now."""
-        cells = self._reader.totals(CONCURRENTS, LIVE.name, 0, CONCURRENTS.groupings.index(()))
-        return sum(values[0] for values in cells.values())
-
-    def over(self) -> dict[str, int]:
-        """Sessions that are over, those ended by an event and those closed by silence, of all hours."""
-        at = {measure.name: number for number, measure in enumerate(SESSIONS.measures)}
-        cells = [
-            values
-            for start_ms in self._reader.windows(SESSIONS, HOUR.name)
-            for values in self._reader.totals(SESSIONS, HOUR.name, start_ms, 0).values()
-        ]
-        return {name: sum(values[at[name]] for values in cells) for name in ("sessions", "ended", "closed")}
+def over(reader: CellReader) -> dict[str, int]:
+    """Sessions that are over, those ended by an event and those closed by silence, of all hours."""
+    at = {measure.name: number for number, measure in enumerate(SESSIONS.measures)}
+    cells = [
+        values for start_ms in reader.windows(SESSIONS, HOUR.name) for values in reader.totals(SESSIONS, HOUR.name, start_ms, 0).values()
+    ]
+    return {name: sum(values[at[name]] for values in cells) for name in ("sessions", "ended", "closed")}
 
 
 def fall_silent(settings: Settings, load: LoadOptions) -> tuple[Run, Silence]:
     """Drive a load of viewers who never say that they stop, and watch until nobody is watching, GONE_S at the most."""
     last = LastSend()
     run = run_load(settings, load, last.note)
-    with closing(Room(settings)) as room:
-        most = room.viewers()
-        while (viewers := room.viewers()) and time.monotonic() - last.at_s < GONE_S:
+    with closing(Watcher(settings)) as watcher:
+        most = watcher.viewers()
+        while (viewers := watcher.viewers()) and time.monotonic() - last.at_s < GONE_S:
             most = max(most, viewers)
             time.sleep(LOOK_S)
     return run, Silence(last.at_s, most, None if viewers else time.monotonic() - last.at_s)
@@ -118,35 +103,37 @@ def vanish(invocation: Invocation, rate: float, seconds: float, given: bool, as_
         say(f"driving {rate:,.0f} events a second for {seconds:.0f} s")
         run, silence = fall_silent(settings, load)
         say(f"nobody is watching; {CLOSED_S / 60:.0f} minutes until every session is closed" if silence.gone_s else "viewers are left")
-        over = _closed(settings, silence, workers)
+        found = _closed(settings, silence, workers)
         catch_up(settings, run.topic, lambda _: None)
         say("auditing")
         result = audit(settings, run.name, say)
-    document = {"rate": rate, **told(silence, over, read_sent(run)), "exact": result.proven}
+    document = {"rate": rate, **told(silence, found, read_sent(run)), "exact": result.proven}
     show(document, as_json)
     return 0 if document["exact"] and document["gone_in_time"] and document["counted_once"] else 1
 
 
 def _closed(settings: Settings, silence: Silence, workers: Workers) -> dict[str, int]:
     """What is over CLOSED_S after the last event."""
-    with closing(Room(settings)) as room:
+    with closing(CellReader(settings.redis, every_part())) as reader:
         while time.monotonic() - silence.last_s < CLOSED_S:
             if workers.watch():
                 raise ServerAway(f"{workers[0].name} ended on its own; {workers[0].log} says why")
             time.sleep(1)
-        return room.over()
+        return over(reader)
 
 
-def told(silence: Silence, over: dict[str, int], sent: pl.DataFrame) -> dict[str, Any]:
-    """The figures. `sent`: the ledger's sessions (loadgen.ledger)."""
+def told(silence: Silence, found: dict[str, int], sent: pl.DataFrame) -> dict[str, Any]:
+    """The figures. `found`: as `over` has it. `sent`: the ledger's sessions (loadgen.ledger)."""
     sessions = sent.filter(pl.col("events") > 0)["session"].n_unique()
     return {
         "most_viewers": silence.most,
         "gone_s": None if silence.gone_s is None else round(silence.gone_s, 1),
         "gone_in_time": silence.most > 0 and silence.gone_s is not None and silence.gone_s >= EXPIRY_MS / 1000 - 1,
         "sessions_sent": sessions,
-        **{f"sessions_{name}" if name != "sessions" else "sessions_over": count for name, count in over.items()},
-        "counted_once": over["closed"] > 0 and over["sessions"] == over["ended"] + over["closed"] == sessions,
+        "sessions_over": found["sessions"],
+        "sessions_ended": found["ended"],
+        "sessions_closed": found["closed"],
+        "counted_once": found["closed"] > 0 and found["sessions"] == found["ended"] + found["closed"] == sessions,
     }
 
 
