@@ -58,8 +58,9 @@ BARS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "rebalance": (
         "a partition that stays, and one that moves, stands still",
         (
+            "rate",
             "quiet_pause_s",
-            *(f"{kind}_{which}_s" for kind in ("join", "leave", "kill") for which in ("pause", "moved")),
+            *(f"{kind}_{which}_s" for kind in ("join", "leave", "join_again", "kill") for which in ("pause", "moved")),
             "join_ready_s",
             "exact",
         ),

@@ -33,6 +33,7 @@ from streams.letters import Letters
 from streams.observing import Running, log_end, observe
 from streams.owners import Owners
 from streams.partition import PartitionOwner
+from streams.politeness import politely
 from streams.room import Room
 from streams.stores import Stores, open_stores
 from streams.watchdog import Watchdog
@@ -126,9 +127,7 @@ class Worker:
             await bounded("closing the stores", CLOSE_S, stores.close())
 
     async def _opened(self) -> Stores:
-        await asyncio.to_thread(warm)
-        await asyncio.to_thread(records.warm)
-        await asyncio.to_thread(cell_names.warm)
+        await asyncio.to_thread(politely, _warm_all)
         await asyncio.to_thread(ensure_topics, self._settings)
         self._topics = await asyncio.to_thread(matching_topics, self._settings)
         return await open_stores(self._settings, self._views, self._address)
@@ -263,6 +262,12 @@ class Worker:
         if self._ready_file is not None:
             about = {"pid": os.getpid(), "http": self._address, "cpu_s": begun_cpu_s}
             tell_ready(self._ready_file, {**about, "topics": self._topics, "partitions": names})
+
+
+def _warm_all() -> None:
+    """What the first batch would else wait for."""
+    for kernels in (warm, records.warm, cell_names.warm):
+        kernels()
 
 
 def _settling(*cycles: Cycle) -> Settle:

@@ -41,7 +41,7 @@ class Span:
 
 
 @click.command()
-@click.option("--rate", type=FiniteRange(min=1), default=20_000.0, show_default=True, help="Events a second.")
+@click.option("--rate", type=FiniteRange(min=1), default=10_000.0, show_default=True, help="Events a second.")
 @click.option("--session-timeout", "session_s", type=FiniteRange(1, 1_800), default=6.0, show_default=True, help="Seconds.")
 @cluster_option
 @json_option
@@ -51,11 +51,13 @@ def rebalance(invocation: Invocation, rate: float, session_s: float, given: bool
 
     For each: the longest time without progress in Redis of a partition that stayed with its worker, and of one that moved. A worker joins
     from its start until it has its partitions (join_ready_s is the longer of the two), and 15 s more. Without any event a partition moves
-    as often as cells are flushed. Fails if an event moved no partition: then there was no rebalance to measure.
+    as often as cells are flushed. Fails if an event moved no partition: then there was no rebalance to measure. The rate is to leave room
+    for a worker that starts: servers, generator and two workers with all views want 1.5 cores at 10,000 JSON events a second; where the
+    cores are full the pauses are of that, and quiet_pause_s, the longest while nothing happens, shows it.
 
     \b
     Examples:
-      marquee bench rebalance --rate 20000
+      marquee bench rebalance --rate 10000
     """
     load = LoadOptions(rate=rate, duration_s=LOAD_S)
     shape_of(load)
