@@ -76,8 +76,8 @@ def slots_of(states: str, stats: str) -> list[Slot]:
 
 
 def told(slots: Iterable[Slot], wanted: Mapping[str, Iterable[Address]]) -> list[str]:
-    """The commands that make the slots those of the wanted addresses, by backend. One that has left drains; once it has no request, its slot
-    is free. Raises nothing: those for whom there is no slot are left out."""
+    """The commands that make the slots those of the wanted addresses, by backend. One that has left drains; once it has no request, its
+    slot is free. Raises nothing: those for whom there is no slot are left out."""
     commands: list[str] = []
     slots = list(slots)
     for backend, addresses in wanted.items():

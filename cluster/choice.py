@@ -1,5 +1,5 @@
-"""Who goes past the load balancer: of two members at random the one that is less busy (Mitzenmacher, "The Power of Two Choices in Randomized
-Load Balancing", IEEE TPDS 12(10), 2001). Pure but for the choice itself.
+"""Who goes past the load balancer: of two members at random the one that is less busy (Mitzenmacher, "The Power of Two Choices in
+Randomized Load Balancing", IEEE TPDS 12(10), 2001). Pure but for the choice itself.
 
 Least busy of all would send everybody to the same one until its load is told anew; of two at random, nobody is sent to the worst.
 """

@@ -1,4 +1,5 @@
-"""The local cluster: Kafka, Cassandra, Redis, Memcached, ZooKeeper and HAProxy side by side in one directory, on loopback, owned by this process."""
+"""The local cluster: Kafka, Cassandra, Redis, Memcached, ZooKeeper and HAProxy side by side in one directory, on loopback, owned by this
+process."""
 
 from __future__ import annotations
 

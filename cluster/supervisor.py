@@ -107,8 +107,8 @@ class Workers:
         return [index for index, worker in enumerate(self._workers) if not worker.meant_down]
 
     def scale(self, count: int) -> None:
-        """From now on so many are meant to run: the last ones are asked to stop, or the first that have stopped are started again under their
-        names, and then new ones. Returns at once; `reap` sees to those that do not drain in time."""
+        """From now on so many are meant to run: the last ones are asked to stop, or the first that have stopped are started again under
+        their names, and then new ones. Returns at once; `reap` sees to those that do not drain in time."""
         meant = self.meant()
         for index in reversed(meant[count:]):
             self.ask_to_stop(index)

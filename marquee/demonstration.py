@@ -182,8 +182,8 @@ class Demo:
         self._scaler = None
 
     def scaled_settings(self, settings: Settings) -> Settings:
-        """The settings with what a demo's minutes need in place of what days need, where nobody has set them otherwise: a worker is taken to
-        bear the mean rate's share of the most workers, so that the load's shape asks for fewer and for more of them."""
+        """The settings with what a demo's minutes need in place of what days need, where nobody has set them otherwise: half of the most
+        workers are taken to bear the mean rate, so that the load's shape asks for fewer and for more of them."""
         assert self.options.autoscale is not None
         usual, given = ScalingSettings(), settings.scaling
         quick = ScalingSettings(

@@ -16,7 +16,11 @@ from marquee.output import emit, json_option, number, progress_option, report_op
 @click.command()
 @click.option("--events", type=click.IntRange(min=1), default=1_000_000, show_default=True, help="How many events.")
 @click.option("--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="Worker processes.")
-@click.option("--rate", type=FiniteRange(min=0, min_open=True), help="Events a second; 30,000, or fewer so that it takes 32 s, or 7 min with --autoscale.")
+@click.option(
+    "--rate",
+    type=FiniteRange(min=0, min_open=True),
+    help="Events a second; 30,000, or fewer so that it takes 32 s, or 7 min with --autoscale.",
+)
 @format_option
 @faults_option
 @scenario_option
@@ -58,7 +62,9 @@ def demo(
     from marquee.screen import Screen
 
     with Screen("marquee demo", progress) as screen:
-        options = DemoOptions(events, workers, rate or natural_rate(events, autoscale is not None), faults, seed, keep, encoding, scenario, report, autoscale)
+        options = DemoOptions(
+            events, workers, rate or natural_rate(events, autoscale is not None), faults, seed, keep, encoding, scenario, report, autoscale
+        )
         played = Demo(invocation.settings, options, screen)
         result = played.play()
     if as_json:

@@ -64,7 +64,7 @@ def _handler(cluster: Cluster) -> type[BaseHTTPRequestHandler]:
                 cluster.replicas, cluster.version = body["spec"]["replicas"], cluster.version + 1
             return 200, cluster.document()
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
     return Handler

@@ -55,8 +55,9 @@ def test_of_fewer_workers_the_last_end_and_come_back_under_their_names(tmp_path:
 
 
 def test_one_that_does_not_drain_in_time_is_killed(tmp_path: Path) -> None:
-    deaf = (sys.executable, "-c", "import pathlib, signal, sys, time; signal.signal(15, signal.SIG_IGN);"
-            " pathlib.Path(sys.argv[2]).write_text('{}'); time.sleep(600)")  # fmt: skip
+    program = "import pathlib, signal, sys, time; signal.signal(15, signal.SIG_IGN); pathlib.Path(sys.argv[2]).write_text('{}')"
+    program += "; time.sleep(600)"
+    deaf = (sys.executable, "-c", program)
     with Workers(Settings(), 1, tmp_path, command=deaf) as workers:
         workers.wait_ready(60)
         workers.scale(0)

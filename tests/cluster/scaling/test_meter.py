@@ -51,7 +51,11 @@ def test_a_partition_without_a_record_is_known_to_be_empty() -> None:
 
 
 def test_of_a_topic_made_anew_the_source_that_goes_on_is_seen() -> None:
-    old, new, gone = cached(0, 500, 500, at_ms=5), cached(0, 3, 3, topic_id="two", at_ms=9), cached(0, 7, 7, topic_id="zero", at_ms=99, ended=True)
+    old, new, gone = (
+        cached(0, 500, 500, at_ms=5),
+        cached(0, 3, 3, topic_id="two", at_ms=9),
+        cached(0, 7, 7, topic_id="zero", at_ms=99, ended=True),
+    )
     found = sighted(1, {("viewing-events", 0): 4}, {"a": old, "b": new, "c": gone})
     assert found.stands == {("viewing-events", 0): Stand(4, 3, 3)}
 
