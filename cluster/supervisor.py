@@ -188,7 +188,9 @@ class Workers:
 
     def restart(self, index: int) -> None:
         """Starts a worker that ended again, under its own name and index. When it runs, nothing happens."""
-        if not self._workers[index].process.alive():
+        process = self._workers[index].process
+        if not process.alive():
+            process.stop(0)  # it has ended: what is left of it here goes too
             self._workers[index] = self._started(index)
 
     def pause(self, index: int) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from httpx2 import HTTPError
 from lightkube import Client, KubeConfig
+from lightkube.config.models import Cluster, User
 from lightkube.core.exceptions import ApiError, ConfigError
 from lightkube.models.autoscaling_v1 import ScaleSpec
 from lightkube.resources.apps_v1 import DeploymentScale, StatefulSetScale
@@ -35,7 +36,7 @@ class Replicas(Actuator):
         self._target, self._scale = target, KINDS[kind]
         self._read: Any = None
         try:
-            config = KubeConfig.from_server(server) if server else KubeConfig.from_env()
+            config = KubeConfig.from_one(cluster=Cluster(server=server), user=User()) if server else KubeConfig.from_env()
             self._client = Client(config, namespace=namespace, trust_env=False)
         except ConfigError as error:
             raise UsageError(f"Kubernetes is not configured ({error}); run in a pod with a service account, or set KUBECONFIG") from error

@@ -51,7 +51,7 @@ def test_of_fewer_workers_the_last_end_and_come_back_under_their_names(tmp_path:
         assert wait_until(lambda: workers.alive() == [0], 30)
         workers.scale(4)
         assert [workers[index].name for index in workers.meant()] == ["worker-0", "worker-1", "worker-2", "worker-3"]
-        assert workers.alive() == [0, 1, 2, 3]
+        assert wait_until(lambda: workers.alive() == [0, 1, 2, 3], 30)
 
 
 def test_one_that_does_not_drain_in_time_is_killed(tmp_path: Path) -> None:
