@@ -67,4 +67,4 @@ class Replicas(Actuator):
             why = hint.get(error.status.code or 0, "the API server refused it")
             raise StoreError(f"{self._target} cannot be scaled: {why} ({error.status.message})") from error
         except HTTPError as error:
-            raise ServerAway(f"the API server of Kubernetes does not answer ({error or type(error).__name__})") from error
+            raise ServerAway(f"the API server of Kubernetes does not answer ({type(error).__name__}: {error})") from error

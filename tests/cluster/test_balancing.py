@@ -10,6 +10,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,11 @@ def asked(url: str) -> str:
         return text
 
 
+def more_than(counts: Counter[str], wanted: int) -> bool:
+    """Whether there were more answers."""
+    return sum(counts.values()) > wanted
+
+
 def answered(url: str) -> set[str]:
     """Who answers twenty requests; nobody where one fails."""
     try:
@@ -204,10 +210,9 @@ def test_no_get_fails_when_a_node_is_killed_under_load(proxy: HAProxyServer, nod
             thread.start()
         for node in nodes.running[:2]:
             wanted = sum(counts.values()) + 300
-            assert wait_until(lambda wanted=wanted: sum(counts.values()) > wanted, PATIENCE_S)
+            assert wait_until(partial(more_than, counts, wanted), PATIENCE_S)
             node.kill()
-        wanted = sum(counts.values()) + 300
-        assert wait_until(lambda: sum(counts.values()) > wanted, PATIENCE_S)
+        assert wait_until(partial(more_than, counts, sum(counts.values()) + 300), PATIENCE_S)
         over.set()
         for thread in threads:
             thread.join()
