@@ -1,4 +1,4 @@
-"""What Cassandra knows of the sources, read once for all who ask at about the same time."""
+"""What the stores know of the sources, read once for all who ask at about the same time."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 FRESH_S: Final = 0.25
 STALE_S: Final = 1.0
 """What is older is waited for; what is between the two is given while it is read anew, so that hardly anybody waits."""
+HEARD_S: Final = 0.02
+"""What Redis has heard of the sources is read at most so often: a twelfth of the time between two flushes of a source."""
 MOST_SHARED: Final = 512
 _T = TypeVar("_T")
 
@@ -40,7 +42,7 @@ class _Kept:
 
 
 class Histories:
-    """One process' histories, by keyspace, and what else many of its questions need of Cassandra. For any number of threads."""
+    """One process' histories, by keyspace, and what else many of its questions need of the stores. For any number of threads."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """clock: seconds."""
@@ -48,6 +50,8 @@ class Histories:
         self._kept: dict[str, _Kept] = {}
         self._reading: dict[str, threading.Lock] = {}
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="history")
+        self._heard: dict[object, tuple[float, object]] = {}
+        self._hearing: dict[object, threading.Lock] = {}
         self._shared: OrderedDict[object, tuple[float, object]] = OrderedDict()
         self._sharing = threading.Lock()
 
@@ -64,6 +68,23 @@ class Histories:
         with reading:
             kept, age_s = self._found(keyspace)
             return kept.history if kept is not None and age_s < FRESH_S else self._read(keyspace, read)
+
+    def heard(self, key: object, read: Callable[[], _T], since_s: float | None = None) -> _T:
+        """What `read` gives, or gave whoever read it last, if that was begun since then (by the clock of these; HEARD_S ago when None). One
+        thread reads, and those who wait for it get what it got. Raises as `read` does."""
+        since_s = self._clock() - HEARD_S if since_s is None else since_s
+        found = self._heard.get(key)
+        if found is None or found[0] < since_s:
+            with self._hearing.setdefault(key, threading.Lock()):
+                found = self._heard.get(key)
+                if found is None or found[0] < since_s:
+                    begun_s = self._clock()
+                    found = self._heard[key] = begun_s, read()
+        return found[1]  # type: ignore[return-value]
+
+    def now_s(self) -> float:
+        """The time, as `heard` has it."""
+        return self._clock()
 
     def shared(self, key: object, read: Callable[[], _T]) -> _T:
         """What `read` gives, or gave at most STALE_S ago for this key. The key has the digest of the statuses that the asker has seen: so

@@ -21,7 +21,7 @@ from connectors.checkpoints import offsets_of
 from connectors.memcached import Memcached, key_of
 from connectors.pointers import Pointer, Pointers
 from connectors.read_through import ReadThrough
-from connectors.redis_reader import CellReader, Totals
+from connectors.redis_reader import CachedStatus, CellReader, Totals
 from connectors.source_notes import SourceNotes
 from serving.cells import Key
 from serving.histories import Histories, History
@@ -33,6 +33,8 @@ from topologies.view import View, Window, parts_of
 from topologies.views import VIEWS, view_named
 
 T = TypeVar("T")
+_NOTHING: Final[Mapping[str, CachedStatus]] = {}
+_UNASKED: Final = History()
 POINTERS_S: Final = 3.0
 """A view that is switched is read where it was for so long at the most."""
 
@@ -144,6 +146,8 @@ class Stores:
         """What is said while no pointer could ever be looked up."""
         self._others: dict[str, tuple[Pointer, Stores]] = {}
         """Of each view that another edition answers for, that edition's."""
+        self._built: tuple[object, object, Known] | None = None
+        """What was known last, and of what it was put together."""
 
     def __enter__(self) -> Self:
         return self
@@ -234,21 +238,17 @@ class Stores:
         self._looked_s = now_s
         return away
 
-    def known(self, away: str = "") -> Known:
+    def known(self, away: str = "", since_s: float | None = None) -> Known:
         """What is known of the sources. Raises ServerAway when neither store answers.
 
-        away: that Cassandra did not answer just now: it is not asked again, which would take its time-out once more.
+        away: that Cassandra did not answer just now: it is not asked again, which would take its time-out once more. since_s: Redis is
+        asked since then at the earliest (Histories.now_s); as Histories.heard has it when None.
         """
         redis_away = ""
-        cached: dict[str, SourceStatus] = {}
-        history = History()
-        unfinished: set[str] = set()
-        ended: set[str] = set()
+        found: Mapping[str, CachedStatus] = _NOTHING
+        history = _UNASKED
         try:
-            found = self._redis.statuses()
-            cached = {name: status.status for name, status in found.items() if status.status is not None}
-            unfinished = {name for name, status in found.items() if status.status is None}
-            ended = {name for name, status in found.items() if status.ended}
+            found = self._heard(since_s)
         except ServerAway as error:
             redis_away = str(error)
         try:
@@ -258,9 +258,17 @@ class Stores:
             away = str(error)
         if redis_away and away:
             raise ServerAway(f"neither store answers: {redis_away}; {away}")
-        stored, ended = history.stored, ended | history.ended
+        if redis_away or away:
+            return self._put_together(found, history, redis_away, away and f"{away}; history was not looked at")
+        if self._built is None or self._built[0] is not found or self._built[1] is not history:
+            self._built = found, history, self._put_together(found, history)
+        return self._built[2]
+
+    def _put_together(self, found: Mapping[str, CachedStatus], history: History, redis_away: str = "", away: str = "") -> Known:
+        cached = {name: status.status for name, status in found.items() if status.status is not None}
+        unfinished = {name for name, status in found.items() if status.status is None}
+        stored, ended = history.stored, {name for name, status in found.items() if status.ended} | history.ended
         behind = {name for name, status in stored.items() if name not in cached or cached[name].offset < status.offset}
-        away = away and f"{away}; history was not looked at"
         return Known(
             cached=cached,
             stored=stored,
@@ -272,6 +280,11 @@ class Stores:
             finished=history.finished,
             counted=Counted(stored, history.counted, ended) if history.counted is not None else ALL_COUNTED,
         )
+
+    def _heard(self, since_s: float | None) -> Mapping[str, CachedStatus]:
+        if self._histories is None:
+            return self._redis.statuses()
+        return self._histories.heard((self.settings.redis.url, self.settings.redis.prefix), self._redis.statuses, since_s)
 
     def _asked_history(self) -> History:
         if self._histories is None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from serving.histories import FRESH_S, STALE_S, Histories, History
+from serving.histories import FRESH_S, HEARD_S, STALE_S, Histories, History
 from topologies.errors import ServerAway
 
 
@@ -88,3 +88,25 @@ def test_what_is_shared_is_read_again_when_it_is_stale_or_asked_of_others(histor
     assert histories.shared("another", lambda: next(read)) == 1
     clock.now_s += STALE_S
     assert histories.shared("k", lambda: next(read)) == 2
+
+
+def test_what_redis_has_heard_is_read_once_for_all_who_ask_at_about_the_same_time(histories: Histories, clock: Clock) -> None:
+    first = histories.heard("a", lambda: [1])
+    clock.now_s += HEARD_S / 2
+    assert histories.heard("a", lambda: [2]) is first
+    assert histories.heard("another", lambda: [3]) == [3]
+    clock.now_s += HEARD_S
+    assert histories.heard("a", lambda: [4]) == [4]
+
+
+def test_who_was_told_of_a_change_hears_what_was_read_since(histories: Histories, clock: Clock) -> None:
+    histories.heard("a", lambda: [1])
+    clock.now_s += HEARD_S / 2
+    assert histories.heard("a", lambda: [2], clock.now_s) == [2]
+    assert histories.heard("a", lambda: [3]) == [2]
+
+
+def test_a_reading_that_failed_is_told_and_not_kept(histories: Histories) -> None:
+    with pytest.raises(ServerAway):
+        histories.heard("a", away)
+    assert histories.heard("a", lambda: [1]) == [1]
