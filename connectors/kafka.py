@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, Producer, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
     ConfigResource,
@@ -177,6 +177,23 @@ def partition_offsets(settings: Settings, topic: str) -> dict[int, tuple[int, in
         with kafka_errors(kafka):
             bounds.append(_listed(admin, dict.fromkeys(places, spec)))
     return {partition: (bounds[0][partition], bounds[1][partition]) for partition in sorted(bounds[0])}
+
+
+def stamp_ms(settings: Settings, topic: str, partition: int, offset: int) -> int:
+    """The timestamp of one record, epoch ms: of a live topic when the broker took it. Raises ServerAway when the broker does not give it in
+    time, StoreError when it is not in the log."""
+    consumer = Consumer({**client_options(settings.kafka), "group.id": "stamps", "enable.auto.commit": False, "auto.offset.reset": "error"})
+    try:
+        with kafka_errors(settings.kafka):
+            consumer.assign([TopicPartition(topic, partition, offset)])
+            found = consumer.consume(1, ANSWER_S)
+    finally:
+        consumer.close()
+    if not found:
+        raise ServerAway(f"Kafka at {settings.kafka.bootstrap} did not give record {offset} of {topic}/{partition} in {ANSWER_S:g} s")
+    if found[0].error() is not None:
+        raise StoreError(f"record {offset} of {topic}/{partition} cannot be read: {found[0].error()}")
+    return int(found[0].timestamp()[1])
 
 
 def _listed(admin: AdminClient, asked: dict[TopicPartition, Any]) -> dict[int, int]:

@@ -14,9 +14,9 @@ import click
 import polars as pl
 
 from cluster.supervisor import Workers
+from connectors.kafka import stamp_ms
 from connectors.redis_reader import CellReader
 from loadgen.audit import audit
-from loadgen.crew import LoadProgress
 from loadgen.ledger import Run, read_sent
 from loadgen.load import LoadOptions, run_load, shape_of
 from marquee.arena import arena, cluster_option, show
@@ -40,23 +40,12 @@ CLOSED_S: Final = 60.0 + SILENCE_MS / 1000 + 60.0
 """All sessions are to be closed so long after it: the watermark is a minute behind the clock where no events come; and a minute's grace."""
 
 
-@dataclass
-class LastSend:
-    """When the load was last seen sending, by this clock (s): at most a quarter of a second before its last event."""
-
-    at_s: float = 0.0
-
-    def note(self, progress: LoadProgress) -> None:
-        """For run_load."""
-        if progress.phase == "sending":
-            self.at_s = time.monotonic()
-
-
 @dataclass(frozen=True)
 class Silence:
-    """What Redis showed after the last event. `most`: viewers at that time. `gone_s`: until nobody was watching; None, not in time."""
+    """What Redis showed after the last event, which the broker took at last_ms (epoch). `most`: viewers at that time. `gone_s`: from then
+    until nobody was watching; None, not in time."""
 
-    last_s: float
+    last_ms: int
     most: int
     gone_s: float | None
 
@@ -72,14 +61,18 @@ def over(reader: CellReader) -> dict[str, int]:
 
 def fall_silent(settings: Settings, load: LoadOptions) -> tuple[Run, Silence]:
     """Drive a load of viewers who never say that they stop, and watch until nobody is watching, GONE_S at the most."""
-    last = LastSend()
-    run = run_load(settings, load, last.note)
+    run = run_load(settings, load, lambda _: None)
+    last_ms = max(stamp_ms(settings, run.topic, span.partition, span.last) for span in run.partitions if span.last >= span.first)
     with closing(Watcher(settings)) as watcher:
         most = watcher.viewers()
-        while (viewers := watcher.viewers()) and time.monotonic() - last.at_s < GONE_S:
+        while (viewers := watcher.viewers()) and _since_s(last_ms) < GONE_S:
             most = max(most, viewers)
             time.sleep(LOOK_S)
-    return run, Silence(last.at_s, most, None if viewers else time.monotonic() - last.at_s)
+    return run, Silence(last_ms, most, None if viewers else _since_s(last_ms))
+
+
+def _since_s(epoch_ms: int) -> float:
+    return time.time() - epoch_ms / 1000
 
 
 @click.command()
@@ -115,7 +108,7 @@ def vanish(invocation: Invocation, rate: float, seconds: float, given: bool, as_
 def _closed(settings: Settings, silence: Silence, workers: Workers) -> dict[str, int]:
     """What is over CLOSED_S after the last event."""
     with closing(CellReader(settings.redis, every_part())) as reader:
-        while time.monotonic() - silence.last_s < CLOSED_S:
+        while _since_s(silence.last_ms) < CLOSED_S:
             if workers.watch():
                 raise ServerAway(f"{workers[0].name} ended on its own; {workers[0].log} says why")
             time.sleep(1)

@@ -24,7 +24,7 @@ def test_when_all_viewers_vanish_nobody_is_watching_within_thirty_five_seconds(p
 
 
 def test_sessions_that_are_closed_twice_or_left_open_are_told() -> None:
-    silence = Silence(last_s=0.0, most=2, gone_s=31.04)
+    silence = Silence(last_ms=0, most=2, gone_s=31.04)
     sent = pl.DataFrame({"session": ["a", "b", "c"], "events": [3, 1, 0]})
     right = told(silence, {"sessions": 2, "ended": 1, "closed": 1}, sent)
     assert right["counted_once"]
