@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from cluster.forkserver import fork_server
 from cluster.local import quietly
 from cluster.process import Ended, Guarded, wait_until
 from topologies.errors import ServerAway
@@ -21,8 +22,9 @@ DRAIN_S: Final = 30.0
 """A worker that is asked to stop may take so long to store what it has; then it is killed."""
 READY_S: Final = 300.0
 """A worker that has kernels to compile, beside others that do so too, may take so long to be ready. One that ends is noticed at once."""
-COMMAND: Final = (sys.executable, "-m", "marquee", "worker")
-SERVE: Final = (sys.executable, "-m", "marquee", "serve")
+MARQUEE: Final = (sys.executable, "-m", "marquee")
+WORKER: Final = (*MARQUEE, "worker")
+SERVE: Final = (*MARQUEE, "serve")
 
 
 @dataclass
@@ -49,7 +51,7 @@ class Workers:
         directory: Path,
         *,
         cores: Sequence[int] | None = None,
-        command: Sequence[str] = COMMAND,
+        command: Sequence[str] = WORKER,
         role: str = "worker",
     ) -> None:
         """Starts nothing yet. `cores`: the worker with index i is pinned to cores[i % len(cores)]. command, role: what they run and are
@@ -63,7 +65,8 @@ class Workers:
         self._workers: list[Worker] = []
 
     def start(self) -> None:
-        """Starts the workers that are missing to `count`; returns at once (see `wait_ready`)."""
+        """Starts the workers that are missing to `count`; returns when they run (see `wait_ready`), for the first of this process once its
+        fork server (cluster/forkserver.py) is prepared."""
         while len(self._workers) < self._count:
             self.add()
 
@@ -80,11 +83,13 @@ class Workers:
         ready_file = self.directory / f"worker-{name}.ready"
         ready_file.unlink(missing_ok=True)
         settings = dataclasses.replace(self._settings, worker=dataclasses.replace(self._settings.worker, name=name))
+        server = fork_server(logs / "forkserver.log") if self._command == WORKER else None
         process = Guarded(
-            [*self._command, "--ready-file", str(ready_file)],
+            [*(self._command[len(MARQUEE) :] if server else self._command), "--ready-file", str(ready_file)],
             logs / f"{name}.log",
             environment=settings.environment(),
             cores=None if self._cores is None else [self._cores[index % len(self._cores)]],
+            server=server,
         )
         return Worker(name, process, ready_file, logs / f"{name}.log")
 
