@@ -18,6 +18,7 @@ from loadgen.audit import audit
 from loadgen.crew import LoadProgress
 from loadgen.load import LoadOptions, run_load, shape_of
 from marquee.arena import arena, cluster_option, show
+from marquee.benches.drain import computing, views_option
 from marquee.catching_up import catch_up
 from marquee.durations import DURATION
 from marquee.formats import format_option
@@ -27,6 +28,7 @@ from marquee.output import json_option, say
 from marquee.watching import Watcher
 from topologies.errors import MarqueeError, ServerAway
 from topologies.settings import Settings
+from topologies.views import selected
 
 SAMPLE_S: Final = 5.0
 SAY_S: Final = 60.0
@@ -126,12 +128,21 @@ class Watch:
 @click.option("--minutes", type=FiniteRange(min=0.1), default=30.0, show_default=True, help="The measured stretch, after the warm-up.")
 @click.option("--warm-up", "warm_up_s", type=DURATION, default=WARM_UP_S, show_default=True, help="Not measured: while sessions fill up.")
 @click.option("--no-audit", is_flag=True, help="Do not audit at the end: it takes 20 µs a record.")
+@views_option
 @format_option
 @cluster_option
 @json_option
 @pass_invocation
 def memory(
-    invocation: Invocation, rate: float, minutes: float, warm_up_s: float, no_audit: bool, encoding: str, given: bool, as_json: bool
+    invocation: Invocation,
+    rate: float,
+    minutes: float,
+    warm_up_s: float,
+    no_audit: bool,
+    views: str,
+    encoding: str,
+    given: bool,
+    as_json: bool,
 ) -> int:
     """Watch one worker's resident memory under live load and tell whether it grows.
 
@@ -139,15 +150,20 @@ def memory(
     5 % of the memory at its start, and so is what its last fifth has more than its first. The warm-up is not judged: sessions are
     remembered for 15 minutes of lateness, minutes kept for up to 31, so the state fills for so long before it is level; and when an hour
     begins, its cells come beside those of the last one, for a quarter of an hour. A shorter warm-up judges memory that has reason to grow.
+    With all views it has, for more than an hour: an hour's sketches, histograms and counts by many dimensions fill up until its end.
 
     \b
     Examples:
-      marquee bench memory --rate 50000 --minutes 30 --no-audit
+      marquee bench memory --rate 50000 --minutes 30 --views concurrents,watch_time --no-audit
+      marquee bench memory --rate 50000 --minutes 30 --warm-up 80m --no-audit
       marquee bench memory --rate 5000 --minutes 1 --warm-up 30s --json
     """
     load = LoadOptions(rate=rate, duration_s=warm_up_s + minutes * 60, format=encoding)
     shape_of(load)
-    with arena(invocation.settings, "memory", given) as (settings, directory, _), Workers(settings, 1, directory) as workers:
+    with (
+        arena(computing(invocation.settings, views), "memory", given) as (settings, directory, _),
+        Workers(settings, 1, directory) as workers,
+    ):
         workers.wait_ready(120.0)
         watch = Watch(settings, workers)
         try:
@@ -163,6 +179,7 @@ def memory(
         exact = None if no_audit else audit(settings, run.name, say).proven
     document = {
         **_measured(watch.samples, warm_up_s),
+        "views": [view.name for view in selected(settings.worker.views)],
         "rate": rate,
         "format": encoding,
         "minutes": minutes,
