@@ -16,9 +16,11 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, Co
 from connectors.kafka import partition_offsets
 from loadgen.crew import LoadProgress
 from loadgen.draws import partitions_of
-from loadgen.ledger import Run, open_run, read_faults, read_sent
-from loadgen.load import LoadOptions, run_load, shape_of
+from loadgen.ledger import Run, open_run, read_faults, read_sends, read_sent
+from loadgen.load import FORMATS, LoadOptions, run_load, shape_of
 from loadgen.produce import FINAL_TICK_MS, TICK
+from loadgen.run_log import content_of
+from loadgen.truth import sessions_of, tell
 from topologies.errors import ServerAway, UsageError
 from topologies.events import Malformed, decode_event
 from topologies.settings import Settings
@@ -65,6 +67,13 @@ def outcome(value: bytes | None) -> str:
         return error.reason
 
 
+def truth_of(run: Run) -> Run:
+    """What the run has sent, made again from its seed."""
+    told = run.path / "told"
+    told.mkdir(exist_ok=True)
+    return tell(run, {span.partition: span.records for span in run.partitions}, told)
+
+
 def check_against_ledger(settings: Settings, run: Run) -> list[Found]:
     """Holds the log of a run's topic against its ledger; → its records without ticks."""
     log = log_of(settings, run.topic)
@@ -76,7 +85,10 @@ def check_against_ledger(settings: Settings, run: Run) -> list[Found]:
     seen = Counter(outcome(record.value) for record in records)
     stateless = {reason: count for reason, count in run.malformed.items() if reason not in ("ahead", "seq_jump")}
     assert {reason: count for reason, count in seen.items() if reason != "valid"} == stateless
-    sent = read_sent(run)
+    told = truth_of(run)
+    assert (told.generated, told.faults, told.malformed) == (run.generated, run.faults, run.malformed)
+    assert read_faults(told).sort(pl.all()).equals(read_faults(run).sort(pl.all()))
+    sent = read_sent(told)
     totals = sent.select(pl.col("events", "duplicates", "late", "malformed", "out_of_order", "watched_ms").sum()).row(0, named=True)
     assert totals["events"] + totals["duplicates"] + totals["late"] + totals["malformed"] == run.generated
     assert run.faults == Counter(dict(read_faults(run).group_by("kind").agg(pl.col("times").sum()).iter_rows()))
@@ -116,7 +128,7 @@ def test_a_backfill_is_in_the_log_to_the_record(settings: Settings) -> None:
         assert part[-1].stamp_ms == run.span_end_ms + FINAL_TICK_MS
     jumps = set(read_faults(run).filter(pl.col("reason") == "seq_jump").select("session").to_series())
     clean = [record for record in records if not any(session.encode() in (record.value or b"") for session in jumps)]
-    sent = read_sent(run).filter(~pl.col("session").is_in(list(jumps)))
+    sent = sessions_of(run).filter(~pl.col("session").is_in(list(jumps)))
     assert distinct_watched(clean, 15 * 60_000) == sent["watched_ms"].sum()
 
 
@@ -130,17 +142,33 @@ def test_a_live_run_sends_each_event_in_its_time(settings: Settings) -> None:
         assert run.span_start_ms - 50 <= record.stamp_ms <= run.span_end_ms + run.max_lateness_ms + 60_000
     assert {step.phase for step in progress} >= {"planning", "starting", "sending", "done"}
     assert progress[-1].acknowledged == progress[-1].total == 8_000
+    measured = run.measured
+    assert measured is not None
+    assert measured.cpu_s > 0
+    assert measured.handed_over.max_ms == run.max_lateness_ms
+    assert measured.late_share == pytest.approx(run.late_sends / 8_000, abs=1e-6)
+    assert measured.confirmed.max_ms >= measured.confirmed.p99_ms >= measured.confirmed.p50_ms > 0
+    sends = read_sends(run)
+    assert sends["events"].sum() == sends["records"].sum() == 8_000
+    assert (sends["intended_ms"] >= run.span_start_ms).all()
+    assert (sends["intended_ms"] <= sends["intended_last_ms"]).all()
     assert not any(record.value == TICK for record in log_of(settings, run.topic))
 
 
-def test_the_same_seed_and_tag_send_the_same_records(settings: Settings) -> None:
-    logs = []
-    for name, processes in (("one", 1), ("two", 2)):
-        options = LoadOptions(
-            events=5_000, backfill_s=600, run=name, tag="same", processes=processes, span_start_ms=1_790_000_000_000, faults=FAULTS
-        )
-        logs.append(log_of(settings, run_load(settings, options, silent).topic))
-    assert logs[0] == logs[1]
+@pytest.mark.parametrize("encoding", FORMATS)
+def test_the_same_seed_and_tag_send_the_same_records_from_any_number_of_processes(settings: Settings, encoding: str) -> None:
+    same = LoadOptions(events=5_000, backfill_s=600, format=encoding, tag="same", span_start_ms=1_790_000_000_000, faults=FAULTS)
+    one, three = (run_load(settings, replace(same, run=f"by-{count}", processes=count), silent) for count in (1, 3))
+    assert log_of(settings, one.topic) == log_of(settings, three.topic)
+    content = content_of(settings, one)
+    assert content == content_of(settings, three)
+    assert content.records == sum(span.records for span in one.partitions)
+
+
+def test_another_seed_sends_other_records(settings: Settings) -> None:
+    same = LoadOptions(events=100, backfill_s=600, tag="same", span_start_ms=1_790_000_000_000, processes=1)
+    first, second = (run_load(settings, replace(same, run=f"seed-{seed}", seed=seed), silent) for seed in (1, 2))
+    assert content_of(settings, first).digest != content_of(settings, second).digest
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
