@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import signal
 from collections import Counter
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import polars as pl
 import pytest
 from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, Consumer, TopicPartition
 
 from connectors.kafka import partition_offsets
-from loadgen.crew import LoadProgress
+from loadgen.crew import LoadProgress, stop_signals
 from loadgen.draws import partitions_of
 from loadgen.ledger import Run, open_run, read_faults, read_sends, read_sent
-from loadgen.load import FORMATS, LoadOptions, run_load, shape_of
+from loadgen.load import LoadOptions, run_load, shape_of
 from loadgen.produce import FINAL_TICK_MS, TICK
 from loadgen.run_log import content_of
 from loadgen.truth import sessions_of, tell
@@ -26,6 +26,9 @@ from topologies.events import Malformed, decode_event
 from topologies.settings import Settings
 
 FAULTS = "duplicates=0.02,late=0.01,malformed=0.02,out-of-order=0.02"
+PAST = LoadOptions(
+    events=12_000, backfill_s=1200, seed=3, run="past", tag="same", span_start_ms=1_790_000_000_000, faults=FAULTS, processes=3
+)
 
 
 @dataclass(frozen=True)
@@ -109,15 +112,20 @@ def distinct_watched(records: list[Found], horizon_ms: int) -> int:
     return sum(watched.values())
 
 
-def test_a_backfill_is_in_the_log_to_the_record(settings: Settings) -> None:
-    options = LoadOptions(events=12_000, backfill_s=1200, seed=3, run="past", faults=FAULTS, processes=3)
-    run = run_load(settings, options, silent)
+@pytest.fixture(scope="module")
+def past(shared_settings: Settings) -> Run:
+    """A backfill that three processes sent."""
+    return run_load(shared_settings, PAST, silent)
+
+
+def test_a_backfill_is_in_the_log_to_the_record(shared_settings: Settings, past: Run) -> None:
+    run = past
     assert run.state == "finished"
-    assert run == open_run(settings, "past")
-    assert run.topic == settings.kafka.backfill_prefix + "past"
+    assert run == open_run(shared_settings, "past")
+    assert run.topic == shared_settings.kafka.backfill_prefix + "past"
     assert run.generated == 12_000
-    records = check_against_ledger(settings, run)
-    log = log_of(settings, run.topic)
+    records = check_against_ledger(shared_settings, run)
+    log = log_of(shared_settings, run.topic)
     for span in run.partitions:
         part = [record for record in log if record.partition == span.partition]
         assert (span.first, span.last) == (0, len(part) - 1)
@@ -130,6 +138,22 @@ def test_a_backfill_is_in_the_log_to_the_record(settings: Settings) -> None:
     clean = [record for record in records if not any(session.encode() in (record.value or b"") for session in jumps)]
     sent = sessions_of(run).filter(~pl.col("session").is_in(list(jumps)))
     assert distinct_watched(clean, 15 * 60_000) == sent["watched_ms"].sum()
+
+
+def test_the_same_seed_and_tag_send_the_same_records_from_any_number_of_processes(shared_settings: Settings, past: Run) -> None:
+    alone = run_load(shared_settings, replace(PAST, run="alone", processes=1), silent)
+    assert log_of(shared_settings, alone.topic) == log_of(shared_settings, past.topic)
+    content = content_of(shared_settings, past)
+    assert content == content_of(shared_settings, alone)
+    assert content.records == sum(span.records for span in past.partitions)
+
+
+def test_a_name_and_a_backfill_topic_are_taken_once(shared_settings: Settings, past: Run, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="already"):
+        run_load(shared_settings, PAST, silent)
+    elsewhere = replace(shared_settings, local=replace(shared_settings.local, directory=str(tmp_path)))
+    with pytest.raises(UsageError, match=f"{past.topic} holds records"):
+        run_load(elsewhere, PAST, silent)
 
 
 def test_a_live_run_sends_each_event_in_its_time(settings: Settings) -> None:
@@ -155,69 +179,36 @@ def test_a_live_run_sends_each_event_in_its_time(settings: Settings) -> None:
     assert not any(record.value == TICK for record in log_of(settings, run.topic))
 
 
-@pytest.mark.parametrize("encoding", FORMATS)
-def test_the_same_seed_and_tag_send_the_same_records_from_any_number_of_processes(settings: Settings, encoding: str) -> None:
-    same = LoadOptions(events=5_000, backfill_s=600, format=encoding, tag="same", span_start_ms=1_790_000_000_000, faults=FAULTS)
-    one, three = (run_load(settings, replace(same, run=f"by-{count}", processes=count), silent) for count in (1, 3))
-    assert log_of(settings, one.topic) == log_of(settings, three.topic)
-    content = content_of(settings, one)
-    assert content == content_of(settings, three)
-    assert content.records == sum(span.records for span in one.partitions)
+def test_a_stopped_run_has_what_it_sent_in_its_ledger_and_anybody_can_read_it_meanwhile(settings: Settings) -> None:
+    read: list[Run] = []
 
+    def stop_when_sending(step: LoadProgress) -> None:
+        if step.phase == "sending":
+            read.append(open_run(settings, "stopped"))
+            if read[-1].generated > 1_000:
+                os.kill(os.getpid(), signal.SIGTERM)
 
-def test_another_seed_sends_other_records(settings: Settings) -> None:
-    same = LoadOptions(events=100, backfill_s=600, tag="same", span_start_ms=1_790_000_000_000, processes=1)
-    first, second = (run_load(settings, replace(same, run=f"seed-{seed}", seed=seed), silent) for seed in (1, 2))
-    assert content_of(settings, first).digest != content_of(settings, second).digest
+    options = LoadOptions(duration_s=60, rate=2_000, run="stopped", faults=FAULTS, processes=1)
+    run = run_load(settings, options, stop_when_sending)
+    assert {state.state for state in read} == {"running"}
+    assert run.state == "stopped"
+    assert 1_000 < read[-1].generated <= run.generated < 120_000
+    check_against_ledger(settings, run)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_has_what_it_sent_in_its_ledger(settings: Settings, number: signal.Signals) -> None:
-    def stop_when_sending(step: LoadProgress) -> None:
-        if step.phase == "sending" and step.sent > 1_000:
-            os.kill(os.getpid(), number)
-
-    run = run_load(settings, LoadOptions(duration_s=60, rate=2_000), stop_when_sending)
-    assert run.state == "stopped"
-    assert 1_000 < run.generated < 120_000
-    check_against_ledger(settings, run)
-
-
-def test_a_load_that_is_enough_ends_before_its_time_with_what_it_sent_in_its_ledger(settings: Settings) -> None:
-    steps: list[LoadProgress] = []
-    options = LoadOptions(duration_s=300, rate=2_000, faults=FAULTS)
-    run = run_load(settings, options, steps.append, lambda: steps[-1].sent > 3_000)
-    assert run.state == "stopped"
-    assert 3_000 < run.generated < 300_000
-    check_against_ledger(settings, run)
-
-
-def test_a_running_runs_ledger_can_be_read(settings: Settings) -> None:
-    states: list[Run] = []
-
-    def read(step: LoadProgress) -> None:
-        if step.phase == "sending":
-            states.append(open_run(settings, "read"))
-
-    run_load(settings, LoadOptions(duration_s=300, rate=200, run="read"), read, lambda: states[-1].generated > 0)
-    assert {state.state for state in states} == {"running"}
-    assert states[-1].generated > 0
+def test_a_signal_stops_a_load_and_means_afterwards_what_it_meant_before(number: signal.Signals) -> None:
+    before, heard = signal.getsignal(number), []
+    with stop_signals(lambda: heard.append(number)):
+        signal.raise_signal(number)
+    assert heard == [number]
+    assert signal.getsignal(number) == before
 
 
 def test_a_broker_that_is_away_is_said(bare_settings: Settings) -> None:
     away = replace(bare_settings, kafka=replace(bare_settings.kafka, bootstrap="127.0.0.1:1"))
     with pytest.raises(ServerAway):
         run_load(away, LoadOptions(events=10), silent)
-
-
-def test_a_name_and_a_backfill_topic_are_taken_once(settings: Settings) -> None:
-    options = LoadOptions(events=10, backfill_s=10, run="once")
-    run = run_load(settings, options, silent)
-    with pytest.raises(UsageError, match="already"):
-        run_load(settings, options, silent)
-    shutil.rmtree(run.path)
-    with pytest.raises(UsageError, match="holds records"):
-        run_load(settings, options, silent)
 
 
 @pytest.mark.parametrize(
