@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,13 +45,20 @@ class Pipeline:
         return audit(self.settings, run.name, lambda _: None)
 
 
-@pytest.fixture
-def pipeline(settings: Settings, tmp_path: Path) -> Iterator[Pipeline]:
-    """One worker, ready."""
+@contextmanager
+def ready(settings: Settings, directory: Path) -> Iterator[Pipeline]:
+    """One worker, ready, which writes its log into the directory."""
     ensure_topics(settings)
-    with Workers(settings, 1, tmp_path) as workers:
+    with Workers(settings, 1, directory) as workers:
         workers.wait_ready()
         yield Pipeline(settings, workers)
+
+
+@pytest.fixture
+def pipeline(settings: Settings, tmp_path: Path) -> Iterator[Pipeline]:
+    """One worker, for a test of its own."""
+    with ready(settings, tmp_path) as pipeline:
+        yield pipeline
 
 
 def assert_exact(result: AuditResult) -> None:
