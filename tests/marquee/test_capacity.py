@@ -1,26 +1,21 @@
-"""What a system sustains: the search, what is judged, what is said and drawn of it, and all of it on a system that runs."""
+"""What a system sustains: the search, what is judged, what is said and drawn of it.
+
+tests/marquee/test_driving.py has all of it on a system that runs."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 
-from cluster.process import wait_until
 from marquee.applied import Course
-from marquee.capacity import Capacity, Demand, Method, own_systems, told
+from marquee.capacity import Capacity, Demand, Method, told
 from marquee.capacity_chart import capacity_chart, demand_chart
 from marquee.freshness import intended_waits_ms, percentiles, shown_waits_ms, waits_ms
 from marquee.searching import Found, Search, fewest, highest, majority
 from marquee.sustaining import Bounds, Trial
-from serving.overview import look
-from tests.marquee.running import marquee
-from topologies.settings import Settings
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -141,23 +136,3 @@ def test_a_capacity_says_what_it_took_and_the_chart_has_every_trial() -> None:
 def test_a_trial_is_told_in_a_line() -> None:
     assert told(trial(20_000), Bounds(2_000)) == "20,000 events/s: lag 0.40 s, growing by +0.010 s/s, p99 0.64 s of 2 s: sustained"
     assert told(trial(26_000, "workers"), Bounds(2_000)).endswith("load ended before its time: workers gave out")
-
-
-def test_a_system_of_its_own_is_tried_as_one_that_runs(settings: Settings, tmp_path: Path) -> None:
-    chart = tmp_path / "capacity.svg"
-    short = ("--from", "400", "--duration", "6", "--most", "1", "--p99", "3600", "--chart", str(chart), "--json")
-    with closing(own_systems(settings, [1], given=True, say=lambda _: None)) as systems:
-        system = next(systems)
-        assert wait_until(lambda: bool(look(system.settings).workers()), 120)
-        ran = marquee(tmp_path, "capacity", *short, environment=system.settings.environment(), timeout_s=500)
-        assert system.cpu_s is not None
-        assert system.cpu_s() > 0
-    assert ran.returncode in (0, 1), ran.stderr
-    (found,) = json.loads(ran.stdout)["capacity"]
-    first = found["trials"][0]
-    assert found["workers"] == 1
-    assert first["events"] > 0
-    assert first["cpu_s"] > 0
-    assert found["rate"] == (0 if first["gave_out"] else 400)  # a machine that stood still sustained nothing
-    assert found["as_precise_as_wanted"] is False
-    assert ET.fromstring(chart.read_text()).tag == f"{SVG}svg"

@@ -15,7 +15,7 @@ from tests.marquee.running import ENVIRONMENT, marquee, sentence
 from topologies.views import OTHERS, VIEWS
 
 COMMANDS = {
-    *("audit", "bench", "capacity", "chaos", "config", "dead", "demo", "doctor", "down", "late"),
+    *("audit", "bench", "capacity", "chaos", "config", "dead", "demo", "doctor", "down", "hash", "late"),
     *("load", "query", "replay", "simulate", "status", "up", "views", "worker"),
 }
 AWAY = {
@@ -74,6 +74,8 @@ def test_every_command_has_help_with_examples(tmp_path: Path) -> None:
         (("capacity", "--loads", "5000,20000"), "--workers 1..4"),
         (("capacity", "--workers", "1", "--loads", "5000,-1"), "--loads"),
         (("capacity", "--cluster"), "--cluster goes with --workers"),
+        (("load", "--resume", "first", "--rate", "5"), "leave the rest out"),
+        (("hash", "absent"), "absent"),
         (("chaos", "--seed", "1", "--faults", "3", "--minutes", "2"), "either"),
         (("chaos", "--seed", "1", "--minutes", "0.05"), "no room"),
         (("chaos", "--minutes", "nan", "--plan"), "--minutes.*no number"),

@@ -1,21 +1,39 @@
-"""Driving events from the command line, as a machine follows it: a JSON object a line, a document at the end, and a report."""
+"""Driving events from the command line, as a machine follows it: a JSON object a line, a document at the end, and a report; and trying how
+much a system sustains."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
-from cluster.supervisor import Workers
+from cluster.process import wait_until
 from connectors.kafka import ensure_topics
+from loadgen.ledger import open_run
+from loadgen.run_log import content_of
+from marquee.capacity import System, own_systems
+from serving.overview import look
+from tests.conftest import soon_stored
 from tests.loadgen.test_replay import MAP, ROWS
 from tests.marquee.running import document, marquee
 from topologies.settings import Settings
 
 RATE = 300
 SECONDS = 3
+
+
+@pytest.fixture(scope="module")
+def system(shared_settings: Settings) -> Iterator[System]:
+    """One worker that is heard of, as `marquee capacity --workers 1 --cluster` starts it."""
+    with closing(own_systems(soon_stored(shared_settings), [1], given=True, say=lambda _: None)) as systems:
+        system = next(systems)
+        assert wait_until(lambda: bool(look(system.settings).workers()), 120)
+        yield system
 
 
 def lines(stderr: str) -> list[dict[str, Any]]:
@@ -30,12 +48,9 @@ def shown(file: Path) -> dict[str, Any]:
     return found
 
 
-def test_a_live_load_is_followed_until_redis_has_it(settings: Settings, tmp_path: Path) -> None:
-    ensure_topics(settings)
-    load = ("load", "--rate", str(RATE), "--duration", str(SECONDS), "--run", "first", "--progress", "json", "--json")
-    with Workers(settings, 1, tmp_path) as workers:
-        workers.wait_ready()
-        ran = marquee(tmp_path, *load, environment=settings.environment())
+def test_a_live_load_is_followed_until_redis_has_it(system: System, tmp_path: Path) -> None:
+    load = ("load", "--rate", str(RATE), "--duration", str(SECONDS), "--processes", "1", "--progress", "json", "--json")
+    ran = marquee(tmp_path, *load, "--run", "first", environment=system.settings.environment())
     found, last = document(ran), lines(ran.stderr)[-1]
     assert found["acknowledged"] == RATE * SECONDS
     assert last.keys() >= {"at", "rate", "intended_rate", "freshness_p50_ms", "freshness_p99_ms", "behind_ms", "viewers", "late_sends"}
@@ -50,6 +65,23 @@ def test_a_live_load_is_followed_until_redis_has_it(settings: Settings, tmp_path
     assert told["tables"][0]["rows"][0][:2] == ["received", RATE * SECONDS]
 
 
+def test_what_a_running_system_sustains_is_found_and_drawn(system: System, tmp_path: Path) -> None:
+    chart = tmp_path / "capacity.svg"
+    short = ("--from", "400", "--duration", "6", "--most", "1", "--p99", "3600", "--chart", str(chart), "--json")
+    ran = marquee(tmp_path, "capacity", *short, environment=system.settings.environment(), timeout_s=500)
+    assert ran.returncode in (0, 1), ran.stderr
+    (found,) = json.loads(ran.stdout)["capacity"]
+    first = found["trials"][0]
+    assert found["workers"] == 1
+    assert first["events"] > 0
+    assert first["cpu_s"] > 0
+    assert found["rate"] == (0 if first["gave_out"] else 400)  # a machine that stood still sustained nothing
+    assert found["as_precise_as_wanted"] is False
+    assert ET.fromstring(chart.read_text()).tag == "{http://www.w3.org/2000/svg}svg"
+    assert system.cpu_s is not None
+    assert system.cpu_s() > 0
+
+
 def test_a_replay_is_driven_the_same_way_and_its_report_goes_where_it_is_wanted(settings: Settings, tmp_path: Path) -> None:
     ensure_topics(settings)
     (tmp_path / "small.toml").write_text(MAP)
@@ -62,12 +94,15 @@ def test_a_replay_is_driven_the_same_way_and_its_report_goes_where_it_is_wanted(
     assert shown(file)["title"].startswith("replay ")
 
 
-@pytest.mark.parametrize("progress", ["json", "none"])
-def test_a_backfill_that_no_worker_reads_is_not_waited_for(settings: Settings, tmp_path: Path, progress: str) -> None:
-    load = ("load", "--backfill", "1h", "--events", "500", "--run", "past", "--progress", progress, "--json")
-    ran = marquee(tmp_path, *load, environment=settings.environment())
+def test_a_backfill_that_no_worker_reads_is_not_waited_for_and_is_found_by_its_hash(settings: Settings, tmp_path: Path) -> None:
+    environment = settings.environment()
+    load = ("load", "--backfill", "1h", "--events", "500", "--run", "past", "--processes", "1", "--progress", "none", "--json")
+    ran = marquee(tmp_path, *load, environment=environment)
     assert document(ran)["acknowledged"] == 500
-    if progress == "json":
-        assert all(isinstance(json.loads(line), dict) for line in ran.stderr.splitlines())
-    else:
-        assert "acknowledged" not in ran.stderr
+    assert "acknowledged" not in ran.stderr
+    content = content_of(settings, open_run(settings, "past"))
+    hashed = document(marquee(tmp_path, "hash", "past", "--json", environment=environment))
+    assert hashed == {"run": "past", "records": 500, "keys": content.keys, "hash": content.digest}
+    resumed = marquee(tmp_path, "load", "--resume", "past", "--progress", "none", environment=environment)
+    assert resumed.returncode == 2
+    assert "nothing is left to resume" in resumed.stderr
