@@ -19,6 +19,7 @@ from loadgen.ledger import Run
 from loadgen.load import LoadOptions, run_load
 from marquee.catching_up import catch_up
 from streams import owners as owners_module
+from tests.conftest import soon_stored
 from tests.streams.handover_scene import Scene
 from topologies.settings import Settings
 
@@ -58,6 +59,13 @@ def ready(settings: Settings, directory: Path) -> Iterator[Pipeline]:
 def pipeline(settings: Settings, tmp_path: Path) -> Iterator[Pipeline]:
     """One worker, for a test of its own."""
     with ready(settings, tmp_path) as pipeline:
+        yield pipeline
+
+
+@pytest.fixture
+def prompt(settings: Settings, tmp_path: Path) -> Iterator[Pipeline]:
+    """The same, that stores soon: where nothing is killed, and how much is stored when says nothing."""
+    with ready(soon_stored(settings), tmp_path) as pipeline:
         yield pipeline
 
 

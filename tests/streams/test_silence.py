@@ -14,7 +14,7 @@ from topologies.concurrents import EXPIRY_MS
 
 
 def test_when_all_viewers_vanish_nobody_is_watching_within_thirty_five_seconds(pipeline: Pipeline) -> None:
-    run, silence = fall_silent(pipeline.settings, LoadOptions(rate=500, duration_s=3, vanish=1.0))
+    run, silence = fall_silent(pipeline.settings, LoadOptions(rate=500, duration_s=3, vanish=1.0, processes=1))
     assert silence.most > 100
     assert silence.gone_s is not None
     assert EXPIRY_MS / 1000 - 1 <= silence.gone_s <= GONE_S
