@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from topologies.errors import ServerAway
 
 COMMAND: Final = (sys.executable, "-m", "marquee.forkserver")
 ORDER_BYTES: Final = 512 * 1024

@@ -116,8 +116,8 @@ class Guarded:
         cores: Sequence[int] | None = None,
         server: ForkServer | None = None,
     ) -> None:
-        """Starts `command`; its output is appended to `log`. `cores` pins it. server: forks it, and `command` is words of `marquee`; returns
-        once the server is prepared. Raises ServerAway when it could not be started."""
+        """Starts `command`; its output is appended to `log`. `cores` pins it. server: what forks it, and `command` is words of `marquee`;
+        returns once the server is prepared. Raises ServerAway when it could not be started."""
         pinned = ",".join(map(str, cores)) if cores else "-"
         whole = {**os.environ, **(environment or {})}
         heard, said = os.pipe()
