@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -126,11 +127,15 @@ class Guarded:
         try:
             with os.fdopen(said, "wb"), log.open("ab") as output:
                 if server is None:
-                    words = [sys.executable, "-I", "-S", str(Path(guardian.__file__).resolve()), str(os.getpid()), pinned, "--", *command]
-                    # Ctrl-C in a terminal goes to the owner alone, which stops its children in order.
-                    own_session = {"start_new_session": True}
                     self._child = subprocess.Popen(
-                        words, stdin=subprocess.DEVNULL, stdout=said, stderr=output, cwd=cwd, env=whole, **own_session
+                        [sys.executable, "-I", "-S", str(Path(guardian.__file__).resolve()), str(os.getpid()), pinned, "--", *command],
+                        stdin=subprocess.DEVNULL,
+                        stdout=said,
+                        stderr=output,
+                        cwd=cwd,
+                        env=whole,
+                        # Ctrl-C in a terminal goes to the owner alone, which stops its children in order.
+                        start_new_session=True,
                     )
                 else:
                     server.fork(command, output.fileno(), said, whole, cwd or Path.cwd(), pinned)
@@ -145,6 +150,7 @@ class Guarded:
         about = json.loads(first)
         self.id = ProcessId(about["pid"], about["started"])
         self.guardian_id = ProcessId(**about["guardian"])
+        self._reading = threading.Lock()
         self._ended: Ended | None = None
         self._asked = False
         self._heard = False
@@ -154,16 +160,17 @@ class Guarded:
 
     def ended(self, timeout_s: float = 0.0) -> Ended | None:
         """How it ended, or None while it runs (waits up to `timeout_s`)."""
-        if self._ended is None:
-            told = select.poll()
-            told.register(self._words, select.POLLIN)
-            if not told.poll(timeout_s * 1000):
-                return None
-            last = self._words.readline()
-            self._reap()
-            # A guardian that was itself killed says nothing; the kernel has killed its child.
-            self._ended = Ended(**json.loads(last)) if last else Ended(-signal.SIGKILL, 0.0, 0.0)
-        return self._ended
+        with self._reading:
+            if self._ended is None:
+                told = select.poll()
+                told.register(self._words, select.POLLIN)
+                if not told.poll(timeout_s * 1000):
+                    return None
+                last = self._words.readline()
+                self._reap()
+                # A guardian that was itself killed says nothing; the kernel has killed its child.
+                self._ended = Ended(**json.loads(last)) if last else Ended(-signal.SIGKILL, 0.0, 0.0)
+            return self._ended
 
     def _reap(self) -> None:
         self._words.close()
