@@ -1,4 +1,5 @@
-"""The local cluster: Kafka, Cassandra, Redis, Memcached and ZooKeeper side by side in one directory, on loopback, owned by this process."""
+"""The local cluster: Kafka, Cassandra, Redis, Memcached, ZooKeeper and HAProxy side by side in one directory, on loopback, owned by this
+process."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from typing import Final, Self
 from cluster import ports, state
 from cluster.attached import AttachedCluster
 from cluster.cassandra import CassandraServer
+from cluster.haproxy import HAProxyServer
 from cluster.kafka import KafkaServer
 from cluster.memcached import MemcachedServer
 from cluster.process import ProcessId
@@ -31,11 +33,12 @@ SERVERS: Final[dict[str, type[Server]]] = {
     "memcached": MemcachedServer,
     "kafka": KafkaServer,
     "zookeeper": ZooKeeperServer,
+    "haproxy": HAProxyServer,
 }
 SERVICES: Final = ("kafka", "cassandra", "redis", "memcached")
 """What a cluster has unless told otherwise: all that counting and asking need."""
-ALL_SERVICES: Final = (*SERVICES, "zookeeper")
-"""With what says who is up and who leads."""
+ALL_SERVICES: Final = (*SERVICES, "zookeeper", "haproxy")
+"""With what says who is up and who leads, and the one door in front of all that answer over HTTP."""
 READY_TIMEOUT_S: Final = 300.0
 """Cassandra takes 10 s on a quiet machine. A server that ends while it starts is noticed at once."""
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,8 @@ class Worker:
     ready_file: Path
     log: Path
     meant_down: bool = field(default=False)
+    asked_s: float | None = None
+    """When it was asked to stop, by the monotonic clock."""
 
 
 class Workers:
@@ -104,6 +107,35 @@ class Workers:
         """The indexes of those that run."""
         return [index for index, worker in enumerate(self._workers) if worker.process.alive()]
 
+    def meant(self) -> list[int]:
+        """The indexes of those that are meant to run: they start, run, or have ended on their own."""
+        return [index for index, worker in enumerate(self._workers) if not worker.meant_down]
+
+    def scale(self, count: int) -> None:
+        """From now on so many are meant to run: the last ones are asked to stop, or the first that have stopped are started again under
+        their names, and then new ones. Returns at once; `reap` sees to those that do not drain in time."""
+        meant = self.meant()
+        for index in reversed(meant[count:]):
+            self.ask_to_stop(index)
+        stopped = [index for index, worker in enumerate(self._workers) if worker.meant_down and not worker.process.alive()]
+        for number in range(count - len(meant)):
+            if number < len(stopped):
+                self.restart(stopped[number])
+            else:
+                self.add()
+
+    def reap(self, drain_s: float = DRAIN_S) -> list[int]:
+        """SIGKILL for those that were asked to stop longer ago; their indexes."""
+        now_s = time.monotonic()
+        late = [
+            index
+            for index, worker in enumerate(self._workers)
+            if worker.asked_s is not None and now_s - worker.asked_s > drain_s and worker.process.alive()
+        ]
+        for index in late:
+            self.kill(index)
+        return late
+
     def watch(self) -> list[int]:
         """The indexes of those that ended without being told to, until they are restarted."""
         return [index for index, worker in enumerate(self._workers) if not worker.meant_down and not worker.process.alive()]
@@ -154,12 +186,16 @@ class Workers:
 
     def ask_to_stop(self, index: int) -> bool:
         """SIGTERM, without waiting. False when it was gone already; twice gives the same answer."""
-        self._workers[index].meant_down = True
-        return self._workers[index].process.ask_to_stop()
+        worker = self._workers[index]
+        worker.meant_down = True
+        worker.asked_s = worker.asked_s or time.monotonic()
+        return worker.process.ask_to_stop()
 
     def restart(self, index: int) -> None:
         """Starts a worker that ended again, under its own name and index. When it runs, nothing happens."""
-        if not self._workers[index].process.alive():
+        process = self._workers[index].process
+        if not process.alive():
+            process.stop(0)  # it has ended: what is left of it here goes too
             self._workers[index] = self._started(index)
 
     def pause(self, index: int) -> bool:

@@ -1,0 +1,63 @@
+"""`marquee autoscale`: an autoscaler by itself, of workers that Kubernetes runs."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+import click
+
+from marquee.invocation import Invocation, pass_invocation
+from marquee.numbers import Span
+from marquee.output import say
+from marquee.signals import interruptible
+from topologies.errors import UsageError
+
+STEP_S: Final = 0.5
+
+
+@click.command()
+@click.argument("limits", metavar="A..B", type=Span())
+@click.option("--kubernetes", "target", required=True, metavar="KIND/NAME", help="Whose replicas: deployment/NAME or statefulset/NAME.")
+@click.option("--namespace", help="Its namespace; that of the configuration when not given.")
+@click.option("--server", help="An API server that asks for no credentials (`kubectl proxy`); else the service account, or KUBECONFIG.")
+@pass_invocation
+def autoscale(invocation: Invocation, limits: tuple[int, int], target: str, namespace: str | None, server: str | None) -> int:
+    """Keep as many workers as the load needs, from A to B, until SIGTERM or Ctrl-C. How it decides stands in docs/scaling.md.
+
+    It measures at Kafka and Redis, and goes by scaling.capacity_per_s, what one worker sustains. Run two or three of it: with
+    zookeeper.hosts, one of them leads, and the next does when that one ends. `marquee members` shows who.
+
+    \b
+    Examples:
+      marquee autoscale 2..12 --kubernetes deployment/marquee-worker
+      marquee -s scaling.capacity_per_s=25000 autoscale 1..8 --kubernetes statefulset/worker --namespace tv
+    """
+    from cluster.discovery import Role
+    from cluster.registries import registered
+    from cluster.scaling.autoscaler import autoscaling
+
+    try:
+        from cluster.scaling.kubernetes import Replicas
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{error.name} is not installed, which speaks to Kubernetes: pip install 'marquee[kubernetes]'") from error
+
+    settings, why = invocation.settings, ""
+    replicas = Replicas(target, namespace, server)
+    say(f"{target} has {replicas.wanted()} replicas; from {limits[0]} to {limits[1]} as the load needs")
+    with interruptible(), registered(settings, [Role.AUTOSCALER], ""), autoscaling(settings, limits, replicas) as scaler:
+        try:
+            while True:
+                change = scaler.step()
+                if change is not None:
+                    say(f"{change.before} → {change.wanted} workers: {change.why}")
+                elif scaler.why != why and scaler.why.startswith(("held", "another")):
+                    say(scaler.why)
+                why = scaler.why
+                time.sleep(STEP_S)
+        except KeyboardInterrupt:
+            say("stopped; the workers stay as they are")
+    return 0
+
+
+COMMAND = autoscale
