@@ -7,7 +7,7 @@ Least busy of all would send everybody to the same one until its load is told an
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from cluster.discovery import Listed
 
@@ -28,8 +28,3 @@ def in_turn(members: Sequence[Listed], drawn: random.Random) -> list[Listed]:
         order.append(best)
         left.remove(best)
     return order
-
-
-def addresses(members: Iterable[Listed]) -> list[str]:
-    """`http://host:port` of those that answer somewhere."""
-    return [one.member.address for one in members if one.member.address]

@@ -17,6 +17,8 @@ SLOTS: Final = 64
 """Members that a backend can have."""
 BACKENDS: Final = ("api", "collector")
 ANSWER_S: Final = 2.0
+LONGEST_SOCKET: Final = 90
+"""Characters: of the 107 that Linux takes (unix(7)), HAProxy needs some for the name under which it binds it first."""
 HERE: Final = Path(__file__).parent / "servers" / "haproxy"
 
 
@@ -43,21 +45,27 @@ class HAProxyServer(Server):
         return self.directory / "admin.sock"
 
     def prepare(self) -> list[str]:
-        binary = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
-        if binary is None:
-            raise SetupError("haproxy is not installed: run `make setup`, or install HAProxy 2.6.")
-        text = (HERE / "haproxy.cfg").read_text()
-        for name, value in {"PORT": f"{LOOPBACK}:{self.ports['haproxy']}", "ADMIN": str(self.admin), "SLOTS": str(SLOTS)}.items():
-            text = text.replace(f"@{name}@", value)
-        config = self.directory / "haproxy.cfg"
-        config.write_text(text)
-        return [binary, "-db", "-f", str(config)]
+        binary = find_haproxy()
+        if len(str(self.admin)) > LONGEST_SOCKET:
+            raise SetupError(f"{self.admin} is too long a path for a socket: set local.directory to a shorter one.")
+        given = {"DOOR": f"{LOOPBACK}:{self.ports['haproxy']}", "ADMIN": str(self.admin), "SLOTS": str(SLOTS)}
+        variables = self.directory / "variables.cfg"
+        variables.write_text("global\n" + "".join(f"    setenv {name} '{value}'\n" for name, value in given.items()))
+        return [binary, "-db", "-f", str(variables), "-f", str(HERE / "haproxy.cfg")]
 
     def ready(self) -> bool:
         try:
             return "Uptime" in Runtime(self.admin).say("show info")
         except ServerAway:
             return False
+
+
+def find_haproxy() -> str:
+    """The program. Raises SetupError when it is not installed."""
+    binary = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")  # which is not on everybody's PATH
+    if binary is None:
+        raise SetupError("haproxy is not installed: run `make setup`, or install HAProxy 2.6.")
+    return binary
 
 
 class Runtime:

@@ -38,7 +38,7 @@ class Check:
 @json_option
 @pass_invocation
 def doctor(invocation: Invocation, as_json: bool) -> int:
-    """Check Java, Maven, redis-server, memcached, the servers' jars, and whether the servers answer.
+    """Check Java, Maven, redis-server, memcached, haproxy, the servers' jars, and whether the servers answer.
 
     Exit 1 when something is missing that the local cluster needs, when a server does not answer at an address that was set, or when a
     Redis that answers refuses the shelves' database.
@@ -79,11 +79,12 @@ def _tools(jars: Path) -> list[Check]:
     checks.append(
         _program("memcached server", "memcached", "--version", needed=True, package="Memcached 1.6 (Debian: apt install memcached)")
     )
+    checks.append(_program("haproxy", "haproxy", "-v", needed=True, package="HAProxy 2.6 (Debian: apt install haproxy)"))
     return checks
 
 
 def _program(name: str, binary: str, flag: str, *, needed: bool, package: str) -> Check:
-    path = shutil.which(binary)
+    path = shutil.which(binary) or shutil.which(binary, path="/usr/sbin")  # where HAProxy is, and not on everybody's PATH
     if path is None:
         return Check(name, False, needed, f"{binary} is not on the PATH: run `make setup`, or install {package}")
     try:

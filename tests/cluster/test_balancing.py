@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import sys
 import threading
-import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ import pytest
 from cluster.balancing import EMPTY, Admin, Balancer, Slot, told
 from cluster.choice import in_turn, two_of
 from cluster.discovery import Known, Listed, Member, Registry, Role
-from cluster.haproxy import HAProxyServer
+from cluster.haproxy import BACKENDS, HAProxyServer
 from cluster.local import LocalCluster
 from cluster.process import Guarded, wait_until
 from tests.cluster.registry_conformance import PATIENCE_S
@@ -79,6 +78,7 @@ class Told(Registry):
 
     def __init__(self) -> None:
         self.known: dict[Role, Known] = {}
+        self.asked = 0
         self._watching: list[object] = []
 
     def register(self, member: Member, load: object) -> None:
@@ -88,6 +88,7 @@ class Told(Registry):
         raise NotImplementedError
 
     def members(self, role: Role) -> Known:
+        self.asked += 1
         return self.known.get(role, Known((), None, False))
 
     def wait_heard(self, timeout_s: float) -> bool:
@@ -171,7 +172,8 @@ def test_members_come_and_go_without_a_reload(proxy: HAProxyServer, nodes: Nodes
         registry.has(second, third)
         assert wait_until(lambda: answered(proxy.url) == {str(second), str(third)}, PATIENCE_S)
         registry.known[Role.API] = Known((), None, False)  # never heard of: no reason to take anybody out
-        time.sleep(2.5)
+        asked = registry.asked
+        assert wait_until(lambda: registry.asked > asked + 2 * len(BACKENDS), PATIENCE_S)
         assert answered(proxy.url) == {str(second), str(third)}
     assert proxy.id().pid == pid
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from cluster.local import ALL_SERVICES
 from cluster.process import wait_until
 from tests.marquee.running import ROOT, Foreground, document, marquee, sentence
 
+CLIENTS = [name for name in ALL_SERVICES if name != "haproxy"]
+"""The servers that Marquee is a client of."""
 JARS = {"MARQUEE_LOCAL__JARS": str(ROOT / "var" / "jars")}
 
 
@@ -21,9 +25,11 @@ def test_up_is_found_by_the_other_commands_and_stopped_by_down(tmp_path: Path) -
         assert config["kafka.bootstrap"]["value"] in up.said
         assert "already runs" in sentence(marquee(tmp_path, "up", environment=JARS), 2)
         status = document(marquee(tmp_path, "status", "--json"))
-        assert {server["name"]: server["ok"] for server in status["servers"]} == dict.fromkeys(ALL_SERVICES, True)
+        assert {server["name"]: server["ok"] for server in status["servers"]} == dict.fromkeys(CLIENTS, True)
         assert (len(status["sources"]), status["lag"]) == (8, 0)
         assert wait_until(lambda: registered(tmp_path) == [("api", "api-0"), ("collector", "api-0")], 120)
+        door = re.findall(r"door +(http://\S+), in front of 1 API", up.said)[0]
+        assert wait_until(lambda: answers(f"{door}/v1/views"), 120)
         assert marquee(tmp_path, "down").returncode == 0
         assert up.ended(120) == 0
     assert not (tmp_path / "var/clusters/local/cluster.json").exists()
@@ -33,6 +39,14 @@ def test_up_is_found_by_the_other_commands_and_stopped_by_down(tmp_path: Path) -
 def registered(directory: Path) -> list[tuple[str, str]]:
     """Who is up, as `marquee members` has it."""
     return [(member["role"], member["id"]) for member in document(marquee(directory, "members", "--json"))["members"]]
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return bool(answer.read())
+    except OSError:
+        return False
 
 
 @pytest.mark.timeout(1_500)
