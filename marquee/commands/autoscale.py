@@ -45,16 +45,17 @@ def autoscale(invocation: Invocation, limits: tuple[int, int], target: str, name
     settings, why = invocation.settings, ""
     replicas = Replicas(target, namespace, server)
     say(f"{target} has {replicas.wanted()} replicas; from {limits[0]} to {limits[1]} as the load needs")
-    with interruptible(), registered(settings, [Role.AUTOSCALER], ""), autoscaling(settings, limits, replicas) as scaler:
+    with interruptible():
         try:
-            while True:
-                change = scaler.step()
-                if change is not None:
-                    say(f"{change.before} → {change.wanted} workers: {change.why}")
-                elif scaler.why != why and scaler.why.startswith(("held", "another")):
-                    say(scaler.why)
-                why = scaler.why
-                time.sleep(STEP_S)
+            with registered(settings, [Role.AUTOSCALER], ""), autoscaling(settings, limits, replicas) as scaler:
+                while True:
+                    change = scaler.step()
+                    if change is not None:
+                        say(f"{change.before} → {change.wanted} workers: {change.why}")
+                    elif scaler.why != why and scaler.why.startswith(("held", "another")):
+                        say(scaler.why)
+                    why = scaler.why
+                    time.sleep(STEP_S)
         except KeyboardInterrupt:
             say("stopped; the workers stay as they are")
     return 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import signal
+import time
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -11,6 +12,8 @@ from marquee.invocation import Invocation, pass_invocation
 from marquee.output import say
 from marquee.signals import interruptible
 from topologies.errors import UsageError
+
+STEP_S: Final = 0.5
 
 
 @click.command()
@@ -36,11 +39,12 @@ def balance(invocation: Invocation, admin: Path) -> int:
     if not settings.zookeeper.hosts and not settings.discovery.members:
         raise UsageError("nobody says who is up: set zookeeper.hosts, or list discovery.members; `marquee up` runs a ZooKeeper")
     Runtime(admin).say("show info")
-    with interruptible(), open_registry(settings) as registry, Balancer(registry, admin):
-        say(f"HAProxy at {admin} is told who is up; Ctrl-C stops")
+    with interruptible():
         try:
-            while True:
-                signal.pause()
+            with open_registry(settings) as registry, Balancer(registry, admin):
+                say(f"HAProxy at {admin} is told who is up; Ctrl-C stops")
+                while True:
+                    time.sleep(STEP_S)
         except KeyboardInterrupt:
             say("stopped; HAProxy goes on with the members that it has")
     return 0

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import urllib.request
 from pathlib import Path
 
 import pytest
 
 from cluster.local import ALL_SERVICES
 from cluster.process import wait_until
-from tests.marquee.running import ROOT, Foreground, document, marquee, sentence
+from tests.marquee.running import ROOT, Foreground, answers, document, marquee, sentence
 
 CLIENTS = [name for name in ALL_SERVICES if name != "haproxy"]
 """The servers that Marquee is a client of."""
@@ -39,14 +38,6 @@ def test_up_is_found_by_the_other_commands_and_stopped_by_down(tmp_path: Path) -
 def registered(directory: Path) -> list[tuple[str, str]]:
     """Who is up, as `marquee members` has it."""
     return [(member["role"], member["id"]) for member in document(marquee(directory, "members", "--json"))["members"]]
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=30) as answer:
-            return bool(answer.read())
-    except OSError:
-        return False
 
 
 @pytest.mark.timeout(1_500)
