@@ -66,6 +66,7 @@ class Workers:
         self._command = tuple(command)
         self._role = role
         self._workers: list[Worker] = []
+        self._earlier_cpu_s = 0.0
 
     def start(self) -> None:
         """Starts the workers that are missing to `count`; returns when they run (see `wait_ready`), for the first of this process once its
@@ -195,7 +196,7 @@ class Workers:
         """Starts a worker that ended again, under its own name and index. When it runs, nothing happens."""
         process = self._workers[index].process
         if not process.alive():
-            process.stop(0)  # it has ended: what is left of it here goes too
+            self._earlier_cpu_s += process.stop(0).cpu_s  # it has ended: what is left of it here goes too
             self._workers[index] = self._started(index)
 
     def pause(self, index: int) -> bool:
@@ -214,6 +215,10 @@ class Workers:
     def cpu_seconds(self, index: int) -> float:
         """CPU of all threads of the worker's life, seconds; its whole life's when it has ended."""
         return self._workers[index].process.cpu_seconds()
+
+    def all_cpu_seconds(self) -> float:
+        """CPU of all workers, those that were started again with their earlier lives, seconds."""
+        return self._earlier_cpu_s + sum(self.cpu_seconds(index) for index in range(len(self._workers)))
 
     def rss_mb(self, index: int) -> float:
         """Resident memory now, MiB; 0 when it has ended."""

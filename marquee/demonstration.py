@@ -147,7 +147,7 @@ class Demo:
     def _drive(self, settings: Settings, workers: Workers, options: LoadOptions) -> Run:
         assert options.run is not None
         self.recorder = recorder = Recorder(settings, options.run)
-        begun, cpu_before = time.monotonic(), _cpu_s(workers)
+        begun, cpu_before = time.monotonic(), workers.all_cpu_seconds()
         last = Driven(0, 0, 0, 0.0, 0.0)
 
         def look(now: Driven) -> None:
@@ -168,7 +168,7 @@ class Demo:
                 raise KeyboardInterrupt
             with self._step("catch_up"):
                 catch_up(settings, run.topic, lambda what: look(replace(last, waiting_for=what)))
-        self.cpu_s = round(_cpu_s(workers) - cpu_before, 2)
+        self.cpu_s = round(workers.all_cpu_seconds() - cpu_before, 2)
         return run
 
     @contextmanager
@@ -250,7 +250,3 @@ class Demo:
             "changes": [{"t_s": t_s, "before": one.before, "wanted": one.wanted, "why": one.why} for t_s, one in self.changes],
             "lag_s": {"most": max(behind_s, default=None), "last": behind_s[-1] if behind_s else None, "bound": BOUND_S},
         }
-
-
-def _cpu_s(workers: Workers) -> float:
-    return sum(workers.cpu_seconds(index) for index in range(len(workers)))

@@ -49,7 +49,9 @@ def test_of_fewer_workers_the_last_end_and_come_back_under_their_names(tmp_path:
         assert workers.meant() == [0]
         assert workers.watch() == []
         assert wait_until(lambda: workers.alive() == [0], 30)
+        before_s = workers.all_cpu_seconds()
         workers.scale(4)
+        assert workers.all_cpu_seconds() >= before_s > 0
         assert [workers[index].name for index in workers.meant()] == ["worker-0", "worker-1", "worker-2", "worker-3"]
         assert wait_until(lambda: workers.alive() == [0, 1, 2, 3], 30)
 
