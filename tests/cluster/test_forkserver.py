@@ -125,19 +125,34 @@ def test_it_and_its_server_end_with_an_owner_that_is_killed(waiting: Path, tmp_p
     assert all(process.gone_within(PATIENT_S) for process in (child, guardian, server))
 
 
-def test_who_gave_up_waiting_leaves_nothing_behind(waiting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = ForkServer(tmp_path / "server.log")
-    ordered = own.fork
-
-    def interrupted(*order: object) -> None:
-        ordered(*order)  # type: ignore[arg-type]
+def test_who_gave_up_waiting_leaves_nothing_behind(
+    server: ForkServer, waiting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> bool:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(own, "fork", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
+        patched.setattr(Guarded, "_has_said", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            Guarded(["--config", str(waiting), "config"], tmp_path / "forked.log", server=server)
+    # What is ordered next is forked next: the other one has been.
+    assert Guarded(["views"], tmp_path / "next.log", server=server).ended(PATIENT_S) is not None
+    assert not wait_until(lambda: is_read(waiting), 3)
+
+
+def test_a_server_that_does_not_get_ready_is_given_up(waiting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = ForkServer(tmp_path / "server.log")
+    monkeypatch.setattr("cluster.process.STARTED_S", 0.1)
+    with pytest.raises(ServerAway, match=r"not started within 0 s; .*server\.log may say why"):
         Guarded(["--config", str(waiting), "config"], tmp_path / "forked.log", server=own)
     own.close()
-    assert not wait_until(lambda: is_read(waiting), 3)
+    assert not own.alive()
+
+
+def test_an_environment_that_is_too_large_is_told_and_the_server_goes_on(server: ForkServer, tmp_path: Path) -> None:
+    with pytest.raises(ServerAway, match="its environment is"):
+        Guarded(["views"], tmp_path / "forked.log", environment={"LARGE": "x" * 600_000}, server=server)
+    assert Guarded(["views"], tmp_path / "next.log", server=server).ended(PATIENT_S) is not None
 
 
 def is_read(fifo: Path) -> bool:
