@@ -18,9 +18,10 @@ from topologies.errors import ServerAway
 
 COMMAND: Final = (sys.executable, "-m", "marquee.forkserver")
 ORDER_BYTES: Final = 512 * 1024
-"""An order with its whole environment is smaller: the kernel bounds a packet by its send buffer."""
-_READ_AT_IMPORT: Final = ("PYTHON", "NUMBA_")
-"""Variables that begin so say what is imported and compiled, and how; of the others each child has its own."""
+"""An order, which has a whole environment in it, is to be smaller."""
+_READ_AT_IMPORT: Final = ("PYTHON", "NUMBA_", "OPENBLAS_", "OMP_", "ARROW_", "MALLOC_", "LD_")
+"""Variables that begin so are read when a process or a library starts, and say what there is to import: they are the server's. Of the
+others each child has its own."""
 
 
 class ForkServer:
@@ -55,17 +56,27 @@ class ForkServer:
             "cores": cores,
             "owner": os.getpid(),
         }
+        message = json.dumps(order).encode()
+        if len(message) > ORDER_BYTES:
+            raise ServerAway(
+                f"`marquee {command[0]}` cannot be started: its environment is {len(message):,} bytes, of at most {ORDER_BYTES:,}."
+            )
         try:
-            socket.send_fds(self._orders, [json.dumps(order).encode()], [log, words])
+            socket.send_fds(self._orders, [message], [log, words])
         except OSError as error:
             raise ServerAway(
                 f"`marquee {command[0]}` could not be started: its fork server is gone ({error}); {self.log} says why."
             ) from error
 
     def close(self) -> None:
-        """It ends once it has done what was ordered; those it forked go on. Twice is the same as once."""
+        """It ends at once, prepared or not; those it forked go on. Twice is the same as once."""
         self._orders.close()
+        self._process.kill()
         self._process.wait()
+
+    def forget(self) -> None:
+        """For a process forked from the owner: the server does not wait for this one's end too."""
+        self._orders.close()
 
 
 _lock = threading.Lock()
@@ -75,16 +86,27 @@ _prepared_for: dict[str, str] = {}
 
 def fork_server(log: Path) -> ForkServer:
     """This process' fork server: started when first asked for, when the last one ended, or when this process' environment asks for
-    another one (by PYTHONPATH, say, which tells what views there are). Ends with this process."""
+    another one (by PYTHONPATH, say, which tells what views there are). `log` is that of a server which is started, and may go before it.
+    Ends with this process."""
     global _server, _prepared_for
     environment = {name: value for name, value in os.environ.items() if name.startswith(_READ_AT_IMPORT)}
     with _lock:
         if _server is not None and (environment != _prepared_for or not _server.alive()):
-            _server.close()
-            _server = None
+            old, _server = _server, None
+            old.close()
         if _server is None:
             _server, _prepared_for = ForkServer(log), environment
         return _server
+
+
+def _in_a_fork_of_the_owner() -> None:
+    global _server
+    if _server is not None:
+        _server.forget()
+        _server = None
+
+
+os.register_at_fork(after_in_child=_in_a_fork_of_the_owner)
 
 
 @atexit.register

@@ -20,6 +20,8 @@ from topologies.errors import ServerAway
 
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+STARTED_S = 300.0
+"""How long a process may take to run: a fork server may have kernels to compile first, beside others that do."""
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float, every_s: float = 0.05) -> bool:
@@ -139,14 +141,16 @@ class Guarded:
                     )
                 else:
                     server.fork(command, output.fileno(), said, whole, cwd or Path.cwd(), pinned)
+            who, logs = (command[0], log) if server is None else (f"marquee {command[0]}", f"{log} or {server.log}")
+            if not self._has_said(STARTED_S):
+                raise ServerAway(f"{who} was not started within {STARTED_S:.0f} s; {logs} may say why.")
             first = self._words.readline()
-        except BaseException:  # interrupted while the server prepares itself: the guardian sees that nobody listens
+        except BaseException:  # the guardian sees that nobody listens any more
             self._words.close()
             raise
         if not first:
             self._reap()
-            who = command[0] if server is None else f"marquee {command[0]}"
-            raise ServerAway(f"{who} could not be started; {' or '.join(map(str, (log, *([server.log] if server else []))))} says why.")
+            raise ServerAway(f"{who} could not be started; {logs} says why.")
         about = json.loads(first)
         self.id = ProcessId(about["pid"], about["started"])
         self.guardian_id = ProcessId(**about["guardian"])
@@ -160,17 +164,24 @@ class Guarded:
 
     def ended(self, timeout_s: float = 0.0) -> Ended | None:
         """How it ended, or None while it runs (waits up to `timeout_s`)."""
+        if timeout_s:
+            wait_until(lambda: self._look() is not None, timeout_s)
+        return self._look()
+
+    def _look(self) -> Ended | None:
         with self._reading:
-            if self._ended is None:
-                told = select.poll()
-                told.register(self._words, select.POLLIN)
-                if not told.poll(timeout_s * 1000):
-                    return None
+            if self._ended is None and self._has_said(0):
                 last = self._words.readline()
                 self._reap()
                 # A guardian that was itself killed says nothing; the kernel has killed its child.
                 self._ended = Ended(**json.loads(last)) if last else Ended(-signal.SIGKILL, 0.0, 0.0)
             return self._ended
+
+    def _has_said(self, timeout_s: float) -> bool:
+        """Whether there is a line of the guardian's to read, or it is gone, within so long."""
+        told = select.poll()
+        told.register(self._words, select.POLLIN)
+        return bool(told.poll(timeout_s * 1000))
 
     def _reap(self) -> None:
         self._words.close()

@@ -63,7 +63,9 @@ class Workers:
         self._settings = settings
         self._count = count
         self._cores = cores
-        self._command = tuple(command)
+        self.forked = tuple(command) == WORKER
+        """By a fork server, which the first of this process waits for."""
+        self._command = tuple(command[len(MARQUEE) :]) if self.forked else tuple(command)
         self._role = role
         self._workers: list[Worker] = []
         self._earlier_cpu_s = 0.0
@@ -87,13 +89,12 @@ class Workers:
         ready_file = self.directory / f"worker-{name}.ready"
         ready_file.unlink(missing_ok=True)
         settings = dataclasses.replace(self._settings, worker=dataclasses.replace(self._settings.worker, name=name))
-        server = fork_server(logs / "forkserver.log") if self._command == WORKER else None
         process = Guarded(
-            [*(self._command[len(MARQUEE) :] if server else self._command), "--ready-file", str(ready_file)],
+            [*self._command, "--ready-file", str(ready_file)],
             logs / f"{name}.log",
             environment=settings.environment(),
             cores=None if self._cores is None else [self._cores[index % len(self._cores)]],
-            server=server,
+            server=fork_server(logs / "forkserver.log") if self.forked else None,
         )
         return Worker(name, process, ready_file, logs / f"{name}.log")
 
@@ -234,7 +235,9 @@ class Workers:
 
 def start_all(groups: Sequence[Workers], progress: Callable[[str], None] = quietly) -> None:
     """Starts these side by side; returns when all are ready. Raises as `Workers.wait_ready`, with what runs left to its owner."""
-    for group in groups:
+    for group in sorted(
+        groups, key=lambda group: group.forked
+    ):  # those that wait for a fork server last, so that it prepares beside the others
         group.start()
     for group in groups:
         group.wait_ready(progress=progress)

@@ -106,7 +106,8 @@ class Crew:
         self._job = job
         self._run = job.run
         self._count = len(job.assignments)
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["loadgen.prepared"])
         self._counters = context.RawArray("q", self._count * COUNTERS)
         self._start_ms = context.RawValue("q", 0)
         self._stop = context.RawValue("b", 0)

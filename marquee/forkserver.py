@@ -16,6 +16,7 @@ import sys
 import traceback
 from typing import Any
 
+import numpy as np
 from setproctitle import setproctitle
 
 from cluster import guardian
@@ -32,7 +33,7 @@ def main() -> int:
     orders = socket.socket(fileno=int(sys.argv[1]))
     try:
         politely(_prepare)
-    except Exception:  # noqa: BLE001  # such as a view by others that cannot be imported: each child meets it too, and says so where it is asked
+    except (Exception, SystemExit):  # noqa: BLE001  # such as a view by others that cannot be imported: each child meets it too, and says so where it is asked
         print(
             f"this fork server is not prepared, its children will prepare themselves:\n{traceback.format_exc()}",
             file=sys.stderr,
@@ -80,8 +81,13 @@ def _child(order: dict[str, Any], log: int, words: int) -> list[str]:
     command: list[str] = order["command"]
     title = f"marquee {' '.join(command)}"
     setproctitle(f"guardian of {title}")
-    guardian.guard(os.pidfd_open(order["owner"]), order["cores"])
+    try:
+        owner = os.pidfd_open(order["owner"])
+    except ProcessLookupError:
+        os._exit(1)  # the owner is gone
+    guardian.guard(owner, order["cores"])
     setproctitle(title)
+    np.random.seed()  # the one generator that is not seeded anew in a child, should a view by others use it
     sys.argv[1:] = command
     return command
 

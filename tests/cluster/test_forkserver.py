@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -79,7 +80,7 @@ def test_it_has_its_own_environment_directory_cores_and_log(server: ForkServer, 
 def test_it_runs_until_told_and_is_shown_by_its_name(forked: Guarded) -> None:
     assert forked.alive()
     assert forked.ended(0.2) is None
-    assert Path(f"/proc/{forked.id.pid}/cmdline").read_bytes().startswith(b"marquee --config")
+    assert wait_until(lambda: Path(f"/proc/{forked.id.pid}/cmdline").read_bytes().startswith(b"marquee --config"), PATIENT_S)
     assert os.getsid(forked.id.pid) != os.getsid(0)
     assert forked.stop(PATIENT_S).status == -signal.SIGTERM
 
@@ -87,7 +88,7 @@ def test_it_runs_until_told_and_is_shown_by_its_name(forked: Guarded) -> None:
 def test_it_is_pinned(server: ForkServer, waiting: Path, tmp_path: Path) -> None:
     core = max(os.sched_getaffinity(0))
     pinned = Guarded(["--config", str(waiting), "config"], tmp_path / "pinned.log", cores=[core], server=server)
-    assert os.sched_getaffinity(pinned.id.pid) == {core}
+    assert wait_until(lambda: os.sched_getaffinity(pinned.id.pid) == {core}, PATIENT_S)
     assert pinned.kill().status == -signal.SIGKILL
 
 
@@ -104,7 +105,7 @@ def test_it_outlives_its_server_and_the_next_one_has_a_server_of_its_own(server:
     own.close()
     assert not own.alive()
     assert forked.alive()
-    waiting.write_text("")
+    assert wait_until(lambda: is_read(waiting), PATIENT_S)
     ended = forked.ended(PATIENT_S)
     assert ended is not None
     assert ended.status == 0
@@ -124,31 +125,45 @@ def test_it_and_its_server_end_with_an_owner_that_is_killed(waiting: Path, tmp_p
     assert all(process.gone_within(PATIENT_S) for process in (child, guardian, server))
 
 
-def test_who_gave_up_waiting_leaves_nothing_behind(waiting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = ForkServer(tmp_path / "server.log")
-    ordered = own.fork
-
-    def interrupted(*order: object) -> None:
-        ordered(*order)  # type: ignore[arg-type]
+def test_who_gave_up_waiting_leaves_nothing_behind(
+    server: ForkServer, waiting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> bool:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(own, "fork", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
+        patched.setattr(Guarded, "_has_said", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            Guarded(["--config", str(waiting), "config"], tmp_path / "forked.log", server=server)
+    # What is ordered next is forked next: the other one has been.
+    assert Guarded(["views"], tmp_path / "next.log", server=server).ended(PATIENT_S) is not None
+    assert not wait_until(lambda: is_read(waiting), 3)
+
+
+def test_a_server_that_does_not_get_ready_is_given_up(waiting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = ForkServer(tmp_path / "server.log")
+    monkeypatch.setattr("cluster.process.STARTED_S", 0.1)
+    with pytest.raises(ServerAway, match=r"not started within 0 s; .*server\.log may say why"):
         Guarded(["--config", str(waiting), "config"], tmp_path / "forked.log", server=own)
     own.close()
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
-    assert children.exists()
-    assert wait_until(lambda: str(waiting) not in _all_commands(), PATIENT_S)
+    assert not own.alive()
 
 
-def _all_commands() -> str:
-    found = []
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found.append(process.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return "\n".join(found)
+def test_an_environment_that_is_too_large_is_told_and_the_server_goes_on(server: ForkServer, tmp_path: Path) -> None:
+    with pytest.raises(ServerAway, match="its environment is"):
+        Guarded(["views"], tmp_path / "forked.log", environment={"LARGE": "x" * 600_000}, server=server)
+    assert Guarded(["views"], tmp_path / "next.log", server=server).ended(PATIENT_S) is not None
+
+
+def is_read(fifo: Path) -> bool:
+    """Whether anybody has it open for reading, as the command has soon after it began."""
+    try:
+        os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        return False
+    return True
 
 
 def test_a_view_that_cannot_be_imported_is_told_by_who_needs_it(

@@ -17,7 +17,9 @@ def test_when_all_viewers_vanish_nobody_is_watching_within_thirty_five_seconds(p
     run, silence = fall_silent(pipeline.settings, LoadOptions(rate=500, duration_s=3, vanish=1.0, processes=1))
     assert silence.most > 100
     assert silence.gone_s is not None
-    assert EXPIRY_MS / 1000 - 1 <= silence.gone_s <= GONE_S
+    # Not at once, and not by another clock. The last record may be of somebody who had paused, seconds after the last viewer's where the
+    # generator was held up.
+    assert EXPIRY_MS / 1000 - 5 <= silence.gone_s <= GONE_S
     result = pipeline.audited(run)
     assert_exact(result)
     assert sessions_of(run)["stop"].sum() == 0
