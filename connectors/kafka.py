@@ -187,12 +187,16 @@ class LogEnds:
         self._admin = AdminClient(client_options(settings.kafka))
 
     def read(self) -> dict[tuple[str, int], int]:
-        """The next offset of each, as readers of committed records see it, by topic and partition. Raises ServerAway or StoreError."""
+        """The next offset of each, as readers of committed records see it, by topic and partition. Raises ServerAway or StoreError, and
+        NoTopic while a live topic is not there: what is missing is never left out."""
         kafka = self._kafka
         specs: Any = OffsetSpec  # its methods have no types
         latest = specs.latest()
         with kafka_errors(kafka):
             there = self._admin.list_topics(timeout=ANSWER_S).topics
+            for name in kafka.topics:
+                if name not in there or not there[name].partitions:
+                    raise NoTopic(f"there is no topic {name} at {kafka.bootstrap}; create it with `marquee up`")
             places = [
                 TopicPartition(name, partition)
                 for name, topic in there.items()
