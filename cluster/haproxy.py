@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 from pathlib import Path
@@ -17,8 +18,6 @@ SLOTS: Final = 64
 """Members that a backend can have."""
 BACKENDS: Final = ("api", "collector")
 ANSWER_S: Final = 2.0
-LONGEST_SOCKET: Final = 90
-"""Characters: of the 107 that Linux takes (unix(7)), HAProxy needs some for the name under which it binds it first."""
 HERE: Final = Path(__file__).parent / "servers" / "haproxy"
 
 
@@ -46,11 +45,10 @@ class HAProxyServer(Server):
 
     def prepare(self) -> list[str]:
         binary = find_haproxy()
-        if len(str(self.admin)) > LONGEST_SOCKET:
-            raise SetupError(f"{self.admin} is too long a path for a socket: set local.directory to a shorter one.")
-        given = {"DOOR": f"{LOOPBACK}:{self.ports['haproxy']}", "ADMIN": str(self.admin), "SLOTS": str(SLOTS)}
+        # By its name alone, in the directory where HAProxy runs: a path may be longer than the 107 bytes that a socket's name can have.
+        given = {"DOOR": f"{LOOPBACK}:{self.ports['haproxy']}", "ADMIN": f"unix@{self.admin.name}", "SLOTS": str(SLOTS)}
         variables = self.directory / "variables.cfg"
-        variables.write_text("global\n" + "".join(f"    setenv {name} '{value}'\n" for name, value in given.items()))
+        variables.write_text("global\n" + "".join(f"    setenv {name} {value}\n" for name, value in given.items()))
         return [binary, "-db", "-f", str(variables), "-f", str(HERE / "haproxy.cfg")]
 
     def ready(self) -> bool:
@@ -79,9 +77,17 @@ class Runtime:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as spoken:
                 spoken.settimeout(ANSWER_S)
-                spoken.connect(str(self._admin))
+                self._connect(spoken)
                 spoken.sendall(f"{command}\n".encode())
                 parts = iter(lambda: spoken.recv(65_536), b"")
                 return b"".join(parts).decode()
         except OSError as error:
             raise ServerAway(f"HAProxy does not answer at {self._admin} ({error}).") from error
+
+    def _connect(self, spoken: socket.socket) -> None:
+        """By way of its open directory: its path may be longer than the 107 bytes that a socket's name can have (unix(7))."""
+        directory = os.open(self._admin.parent, os.O_PATH | os.O_DIRECTORY)
+        try:
+            spoken.connect(f"/proc/self/fd/{directory}/{self._admin.name}")
+        finally:
+            os.close(directory)

@@ -9,10 +9,12 @@ from pathlib import Path
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # an answer is one write: half of one cannot be asked for again
 
     def do_GET(self) -> None:
+        """A node without Kafka: it answers questions, and is not ready for all that it does."""
         said = str(self.connection.getsockname()[1]).encode()
-        self.send_response(200)
+        self.send_response(503 if self.path == "/readyz" else 200)
         self.send_header("Content-Length", str(len(said)))
         self.end_headers()
         self.wfile.write(said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sys
 import threading
 import urllib.request
@@ -10,14 +11,15 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
 
-from cluster.balancing import EMPTY, Admin, Balancer, Slot, told
+from cluster.balancing import EMPTY, RESOLVE_EVERY_S, Admin, Balancer, Names, Slot, slots_of, told
 from cluster.choice import in_turn, two_of
 from cluster.discovery import Known, Listed, Member, Registry, Role
-from cluster.haproxy import BACKENDS, HAProxyServer
+from cluster.haproxy import BACKENDS, HERE, HAProxyServer, Runtime
 from cluster.local import LocalCluster
 from cluster.process import Guarded, wait_until
 from tests.cluster.registry_conformance import PATIENCE_S
@@ -35,9 +37,14 @@ ONE, TWO = ("10.0.0.1", 80), ("10.0.0.2", 80)
 
 def test_a_new_member_gets_a_free_slot() -> None:
     commands = told([slot(1), slot(2, ONE, 0), slot(3)], {"api": [ONE, TWO]})
-    assert commands[0] == "set server api/api1 addr 10.0.0.2 port 80"
-    assert commands[-1] == "set server api/api1 state ready"
+    assert commands == ["set server api/api1 addr 10.0.0.2 port 80", "set server api/api1 check-addr 10.0.0.2 port 80"]
     assert told([slot(1, TWO, 0), slot(2, ONE, 0)], {"api": [ONE, TWO]}) == []
+
+
+def test_a_member_is_ready_once_haproxy_has_its_address() -> None:
+    """Where the address was refused, the slot is still nobody's."""
+    assert told([slot(1, TWO), slot(2, ONE, 0)], {"api": [ONE, TWO]}) == ["enable health api/api1", "set server api/api1 state ready"]
+    assert told([slot(1, ONE), slot(2, ONE, 0)], {"api": [ONE]}) == []
 
 
 def test_one_that_has_left_drains_before_its_slot_is_free() -> None:
@@ -50,6 +57,74 @@ def test_one_that_has_left_drains_before_its_slot_is_free() -> None:
 def test_who_has_no_slot_is_left_out_and_other_backends_are_left_alone() -> None:
     assert told([slot(1, ONE, 0)], {"api": [ONE, TWO]}) == []
     assert told([slot(1, ONE, 0)], {"collector": [TWO]}) == []
+
+
+STATES = """1
+# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_port
+3 api 1 api1 10.0.0.1 2 0 80
+"""
+
+
+def test_slots_are_read_out_of_what_haproxy_says() -> None:
+    assert slots_of(STATES, "# pxname,svname,qcur,qmax,scur,\napi,api1,0,0,3,\n") == [slot(1, ONE, 0, busy=3)]
+
+
+@pytest.mark.parametrize(
+    "stats", ["# pxname,svname,qcur,qmax,scur,\napi,api1\n", "# pxname,svname\n", "# pxname,svname,scur\napi,api1,x\n", ""]
+)
+def test_an_answer_that_was_cut_short_does_not_end_the_balancer(stats: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def say(_: Runtime, command: str) -> str:
+        asked.append(command)
+        return STATES if command == "show servers state" else stats
+
+    monkeypatch.setattr(Runtime, "say", say)
+    registry = Told()
+    with Balancer(registry, tmp_path / "admin.sock"):
+        for _ in range(3):
+            count = len(asked)
+            registry.has(80)
+            assert wait_until(lambda count=count: len(asked) > count, PATIENCE_S)  # type: ignore[misc]
+
+
+class Resolver:
+    """What names are worth, and how often it was asked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **hosts: list[str]) -> None:
+        self.hosts, self.asked, self.now_s = hosts, 0, 0.0
+        monkeypatch.setattr("cluster.balancing.socket.getaddrinfo", self._answer)
+
+    def _answer(self, host: str, _port: None, type: int) -> list[tuple[object, ...]]:  # noqa: A002
+        self.asked += 1
+        if not self.hosts.get(host):
+            raise OSError(f"no {host} of {type}")
+        return [(0, 0, 0, "", (one, 0)) for one in self.hosts[host]]
+
+
+def test_a_host_name_is_told_as_the_address_that_it_had_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolver = Resolver(monkeypatch, tv=["10.0.0.1", "10.0.0.2"])
+    names = Names(lambda: resolver.now_s)
+    assert names.address("http://tv") == names.address("http://tv:80") == ONE
+    assert resolver.asked == 1
+    for answer, expected in ((["10.0.0.2", "10.0.0.1"], ONE), ([], ONE), (["10.0.0.2"], TWO)):
+        resolver.hosts["tv"] = answer
+        resolver.now_s += RESOLVE_EVERY_S
+        assert names.address("http://tv:80") == expected
+
+
+def test_one_bad_address_costs_nobody_else(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    resolver = Resolver(monkeypatch, tv=["10.0.0.1"])
+    names = Names(lambda: resolver.now_s)
+    urls = ("http://tv:99999", "http://tv:x", "http://[tv", "http://gone:80", "http://tv:80")
+    for _ in range(3):
+        assert [names.address(url) for url in urls] == [None, None, None, None, ONE]
+    assert len(caplog.records) == 4
+
+
+def test_a_node_that_waits_for_a_store_is_not_taken_for_one_that_hangs() -> None:
+    (check_s,) = re.findall(r"timeout check (\d+)s", (HERE / "haproxy.cfg").read_text())
+    assert int(check_s) >= Settings().api.timeout_s
 
 
 def listed(id_: str, load: float, vanished_s: float | None = None) -> Listed:
@@ -111,7 +186,7 @@ class Told(Registry):
 
 @pytest.fixture(scope="module")
 def proxy(bare_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HAProxyServer]:
-    directory = tmp_path_factory.mktemp("haproxy")
+    directory = tmp_path_factory.mktemp("haproxy") / ("a-longer-path-than-a-socket-can-have" * 3) / "haproxy's own"
     with LocalCluster(directory, bare_settings, services=("haproxy",), preferred={"haproxy": 0}) as cluster:
         server = cluster.server("haproxy")
         assert isinstance(server, HAProxyServer)
@@ -158,7 +233,7 @@ def answered(url: str) -> set[str]:
     """Who answers twenty requests; nobody where one fails."""
     try:
         return {asked(f"{url}/v1/views") for _ in range(20)}
-    except OSError:
+    except (OSError, HTTPException):
         return set()
 
 
@@ -200,7 +275,7 @@ def test_no_get_fails_when_a_node_is_killed_under_load(proxy: HAProxyServer, nod
         while not over.is_set():
             try:
                 counts[asked(f"{proxy.url}/v1/views")] += 1
-            except OSError as error:
+            except (OSError, HTTPException) as error:
                 failed.append(repr(error))
 
     with Balancer(registry, proxy.admin), ExitStack() as stack:
