@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from cluster.looking import Looking
-from cluster.scaling.policy import Measurement, Partition
+from cluster.scaling.policy import Measurement, Partition, Rules
 from connectors.kafka import LogEnds
 from connectors.redis_reader import CachedStatus, CellReader
 from topologies.errors import MarqueeError
@@ -31,17 +31,25 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S: Final = 2.0
 WINDOW_S: Final = 10.0
 """Rates are those of so many seconds."""
+STALE_S: Final = Rules.stale_s
+"""What was told of a partition longer ago is not known any more while records wait there."""
 Place = tuple[str, int]
 """Topic and partition."""
 
 
 @dataclass(frozen=True)
 class Stand:
-    """One partition. offset: up to which it is applied, and `received`: events below it; None both when nobody knows."""
+    """One partition. offset: up to which it is applied, and `received`: events below it; None both when nobody knows. at_s: when its
+    worker told so, epoch seconds; None where none ever did."""
 
     end: int
     offset: int | None
     received: int | None
+    at_s: float | None = None
+
+    @property
+    def waits(self) -> bool:
+        return self.offset is None or self.end > self.offset
 
 
 @dataclass(frozen=True)
@@ -52,17 +60,20 @@ class Sight:
     stands: Mapping[Place, Stand]
 
 
-def sighted(at_s: float, ends: Mapping[Place, int], statuses: Mapping[str, CachedStatus]) -> Sight:
-    """Of every partition where its log ends and how far it is applied: of a topic that was made anew, by the source that was heard last."""
+def sighted(at_s: float, ends: Mapping[Place, int], statuses: Mapping[str, CachedStatus], region: str) -> Sight:
+    """Of every partition where its log ends and how far this region's workers have applied it: of a topic that was made anew, by the source
+    that was heard last."""
     newest: dict[Place, CachedStatus] = {}
     for status in statuses.values():
         place = status.source.topic, status.source.partition
-        if not status.ended and (place not in newest or status.at_ms > newest[place].at_ms):
+        if status.source.region == region and not status.ended and (place not in newest or status.at_ms > newest[place].at_ms):
             newest[place] = status
     stands: dict[Place, Stand] = {}
     for place, end in ends.items():
-        found = newest[place].status if place in newest else None
-        stands[place] = Stand(end, found.offset, found.received) if found else Stand(end, None if end else 0, None if end else 0)
+        if (found := newest.get(place)) is not None:
+            stands[place] = Stand(end, found.status.offset, found.status.received, found.at_ms / 1000)
+        else:
+            stands[place] = Stand(end, None if end else 0, None if end else 0)
     return Sight(at_s, stands)
 
 
@@ -82,14 +93,34 @@ class Sizes:
 
 
 def measured(before: Sight, now: Sight, live: tuple[str, ...], capacity_per_s: float | None, sizes: Sizes) -> Measurement:
-    """What happened between the two: of every partition of the live topics, and of those backfills that come or wait."""
+    """What happened between the two: of every partition of the live topics, and of those backfills that come or wait.
+
+    A worker tells of its partitions again and again, also of those where nothing comes (streams/flush.py). When nothing was applied and of
+    none of those where records wait anything was told within STALE_S, then nobody knows whether any was: it may be the telling that failed.
+    Where others go on, one that does not is stuck.
+    """
     seconds = now.at_s - before.at_s
-    partitions = [
-        _partition(place, before.stands.get(place), stand, seconds, sizes)
+    counted = {
+        place: stand
         for place, stand in now.stands.items()
-        if place[0] in live or stand.offset != stand.end or before.stands.get(place) != stand
+        if place[0] in live or stand.offset != stand.end or _moved(before.stands.get(place), stand)
+    }
+    silent = _silent(before, now.at_s, counted)
+    partitions = [
+        _UNKNOWN if silent and stand.waits else _partition(place, before.stands.get(place), stand, seconds, sizes)
+        for place, stand in counted.items()
     ]
     return Measurement(now.at_s, capacity_per_s, tuple(partitions))
+
+
+def _silent(before: Sight, at_s: float, stands: Mapping[Place, Stand]) -> bool:
+    if any(place in before.stands and stand.offset != before.stands[place].offset for place, stand in stands.items()):
+        return False
+    return all(stand.at_s is None or at_s - stand.at_s > STALE_S for stand in stands.values() if stand.waits)
+
+
+def _moved(before: Stand | None, now: Stand) -> bool:
+    return before is None or (before.end, before.offset, before.received) != (now.end, now.offset, now.received)
 
 
 _UNKNOWN: Final = Partition(None, None, None)
@@ -113,6 +144,7 @@ class Meter:
 
     def __init__(self, settings: Settings, capacity_per_s: float | None) -> None:
         self._live = settings.kafka.topics
+        self._region = settings.worker.region
         self._capacity_per_s = capacity_per_s
         self._opened = ExitStack()
         self._ends = LogEnds(settings)
@@ -133,11 +165,12 @@ class Meter:
 
     def _look(self) -> None:
         try:
-            sight = sighted(time.time(), self._ends.read(), self._reader.statuses())
-        except MarqueeError as error:
-            if self._told != str(error):
-                self._told = str(error)
-                log.warning("nothing is measured: %s", error)
+            sight = sighted(time.time(), self._ends.read(), self._reader.statuses(), self._region)
+        except (MarqueeError, LookupError, ValueError) as error:  # the latter two: of what is not understood in an answer
+            why = str(error) if isinstance(error, MarqueeError) else repr(error)
+            if self._told != why:
+                self._told = why
+                log.warning("nothing is measured: %s", why)
             return
         self._told = ""
         self._sights.append(sight)
