@@ -3,7 +3,10 @@
     Meter.newest ──► decide ──► Candidate.act(order), refused to whoever leads no more ──► Actuator.scale
 
 Of several autoscalers one leads (cluster/leadership.py). One that comes to lead begins with as many workers as are wanted then, and with
-what it measures from then on. Where there is no ZooKeeper there is one autoscaler: that of the supervisor whose workers they are.
+what it measures from then on. When somebody has changed the number by hand it goes on from that one, as after a change of its own.
+
+There is one election, whatever is scaled: what is measured is all that the workers of a system have to do, so two sets of them, each sized
+for it, would be twice as many. Where there is no ZooKeeper there is one autoscaler: that of the supervisor whose workers they are.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
@@ -58,27 +61,30 @@ class Autoscaler:
         actuator: Actuator,
         candidate: Candidate | None = None,
         clock_s: Callable[[], float] = time.time,
+        ticks_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """newest: the newest measurement, at once. candidate: who stands for election for this process; None: nobody else scales."""
+        """newest: the newest measurement, at once. candidate: who stands for election for this process; None: nobody else scales. clock_s:
+        epoch seconds; ticks_s: by which it is due, whatever is done to the clock."""
         self._rules = rules
         self._newest = newest
         self._actuator = actuator
         self._candidate = candidate
         self._clock_s = clock_s
+        self._ticks_s = ticks_s
         self._past: Past | None = None
         self._epoch = 0
-        self._due_s = 0.0
+        self._due_s = float("-inf")
         self.why = "not decided yet"
         """Why there are as many as there are."""
 
     def step(self) -> Change | None:
         """Decides, if DECIDE_EVERY_S are over since it did last and this process leads. A change of the number, once it is made."""
-        now_s = self._clock_s()
-        if now_s < self._due_s:
+        ticks_s = self._ticks_s()
+        if ticks_s < self._due_s:
             return None
-        self._due_s = now_s + DECIDE_EVERY_S
+        self._due_s = ticks_s + DECIDE_EVERY_S
         try:
-            return self._decided(now_s)
+            return self._decided(self._clock_s())
         except Deposed as error:
             log.warning("%s", error)
             self._past = None
@@ -95,6 +101,9 @@ class Autoscaler:
             return None
         before = self._actuator.wanted()
         past = self._past or Past(wanted=before)
+        if past.wanted != before:
+            log.info("somebody has changed %d workers to %d", past.wanted, before)
+            past = replace(past, wanted=before, changed_s=now_s)
         decision = decide(self._rules, past, self._newest(), now_s)
         first, self.why = self._past is None, decision.why
         if decision.wanted != before or first:
@@ -108,8 +117,7 @@ class Autoscaler:
         if self._candidate is None:
             return True
         term = self._candidate.term()
-        if term is None:
-            self._past = None
+        if term is None:  # perhaps for a moment: who leads meanwhile begins another epoch
             return False
         if term.epoch != self._epoch:
             self._epoch, self._past = term.epoch, None
@@ -117,7 +125,7 @@ class Autoscaler:
 
     def _act(self, order: Order) -> None:
         if self._candidate is not None:
-            self._candidate.act(msgspec.json.encode(order).decode())
+            self._candidate.act(msgspec.json.encode(order).decode(), self._epoch)
 
 
 SETTLED_S: Final = 20.0
