@@ -197,8 +197,9 @@ class Workers:
         """Starts a worker that ended again, under its own name and index. When it runs, nothing happens."""
         process = self._workers[index].process
         if not process.alive():
-            self._earlier_cpu_s += process.stop(0).cpu_s  # it has ended: what is left of it here goes too
+            ended = process.stop(0)  # what is left of it here goes too
             self._workers[index] = self._started(index)
+            self._earlier_cpu_s += ended.cpu_s
 
     def pause(self, index: int) -> bool:
         """SIGSTOP: a worker that hangs, and wakes later as a zombie of its group. False when it is gone."""

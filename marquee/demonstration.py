@@ -87,13 +87,14 @@ class DemoOptions:
 
 @dataclass
 class Demo:
-    """One demo. steps: seconds of each. workers: how many ran, by seconds since the drive began. cpu_s: theirs, drive and catch-up."""
+    """One demo. steps: seconds of each. workers: how many ran and how many were meant to, by seconds since the drive began. cpu_s: theirs,
+    drive and catch-up."""
 
     settings: Settings
     options: DemoOptions
     screen: Screen
     steps: Steps = field(default_factory=Steps)
-    workers: list[tuple[float, int]] = field(default_factory=list)
+    workers: list[tuple[float, int, int]] = field(default_factory=list)
     cpu_s: float = 0.0
     run: Run | None = None
     recorder: Recorder | None = None
@@ -195,16 +196,17 @@ class Demo:
         return replace(settings, scaling=ScalingSettings(**chosen))
 
     def _look(self, workers: Workers, begun: float) -> None:
-        """Notes how many workers run. Raises ServerAway when a worker has ended on its own."""
+        """Notes how many workers run, those that start or drain among them. Raises ServerAway when a worker has ended on its own."""
         if ended := workers.watch():
             worker = workers[ended[0]]
             raise ServerAway(f"{worker.name} ended on its own; {worker.log} says why")
         if self._scaler is not None and (change := self._scaler.step()) is not None:
             self.changes.append((round(time.monotonic() - begun, 1), change))
             self.screen.say(f"{change.before} → {change.wanted} workers: {change.why}")
-        count = len(workers.meant())
-        if not self.workers or self.workers[-1][1] != count:
-            self.workers.append((round(time.monotonic() - begun, 1), count))
+        workers.reap()
+        counts = len(workers.alive()), len(workers.meant())
+        if not self.workers or self.workers[-1][1:] != counts:
+            self.workers.append((round(time.monotonic() - begun, 1), *counts))
 
     def _report(self) -> None:
         """Writes the report of what was driven, whatever the audit says."""
@@ -232,7 +234,7 @@ class Demo:
             "intended_rate": self.options.rate,
             "late_sends": self.run.late_sends,
             "max_lateness_ms": self.run.max_lateness_ms,
-            "workers": [{"t_s": t_s, "n": count} for t_s, count in self.workers],
+            "workers": [{"t_s": t_s, "n": running, "wanted": wanted} for t_s, running, wanted in self.workers],
             **({"scaling": self._scaling()} if self.options.autoscale else {}),
             "steps": self.steps,
             "report": str(self.report_file),

@@ -70,10 +70,13 @@ def sighted(at_s: float, ends: Mapping[Place, int], statuses: Mapping[str, Cache
             newest[place] = status
     stands: dict[Place, Stand] = {}
     for place, end in ends.items():
-        if (found := newest.get(place)) is not None:
-            stands[place] = Stand(end, found.status.offset, found.status.received, found.at_ms / 1000)
-        else:
+        found = newest.get(place)
+        if found is None:
             stands[place] = Stand(end, None if end else 0, None if end else 0)
+        elif found.status is None:
+            stands[place] = Stand(end, None, None, found.at_ms / 1000)
+        else:
+            stands[place] = Stand(end, found.status.offset, found.status.received, found.at_ms / 1000)
     return Sight(at_s, stands)
 
 

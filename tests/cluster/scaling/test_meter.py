@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from dataclasses import replace
 
 import pytest
 
@@ -70,6 +71,11 @@ def test_of_a_topic_made_anew_the_source_that_goes_on_is_seen() -> None:
     )
     found = sighted(1, {("viewing-events", 0): 4}, {"a": old, "b": new, "c": gone}, "local")
     assert found.stands == {("viewing-events", 0): Stand(4, 3, 3, 9.0)}
+
+
+def test_of_a_source_that_is_written_anew_nothing_is_known() -> None:
+    anew = replace(cached(0, 3, 3, at_ms=5_000), status=None)
+    assert sighted(6, {("viewing-events", 0): 4}, {"a": anew}, "local").stands == {("viewing-events", 0): Stand(4, None, None, 5.0)}
 
 
 def test_what_another_region_has_applied_is_not_this_ones() -> None:
