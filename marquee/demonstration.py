@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
-from cluster.local import ALL_SERVICES, SERVICES, LocalCluster
+from cluster.local import SERVICES, LocalCluster
 from cluster.scaling.actuator import Supervised
 from cluster.scaling.autoscaler import Autoscaler, Change, autoscaling
 from cluster.scaling.fleet import BOUND_S
@@ -116,7 +116,7 @@ class Demo:
     def play(self) -> AuditResult:
         """All of it. Raises MarqueeError when a step fails, KeyboardInterrupt when stopped; everything started is stopped then too."""
         load = self.options.load()
-        services = SERVICES if self.options.autoscale is None else ALL_SERVICES
+        services = SERVICES if self.options.autoscale is None else (*SERVICES, "zookeeper")
         cluster = LocalCluster(self.directory, self.settings, services=services, preferred=dict.fromkeys(services, 0), short_lived=True)
         groups: list[Workers] = []
         with interruptible():

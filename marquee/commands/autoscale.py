@@ -43,10 +43,10 @@ def autoscale(invocation: Invocation, limits: tuple[int, int], target: str, name
         raise UsageError(f"{error.name} is not installed, which speaks to Kubernetes: pip install 'marquee[kubernetes]'") from error
 
     settings, why = invocation.settings, ""
-    replicas = Replicas(target, namespace, server)
-    say(f"{target} has {replicas.wanted()} replicas; from {limits[0]} to {limits[1]} as the load needs")
     with interruptible():
         try:
+            replicas = Replicas(target, namespace, server)
+            say(f"{target} has {replicas.wanted()} replicas; from {limits[0]} to {limits[1]} as the load needs")
             with registered(settings, [Role.AUTOSCALER], ""), autoscaling(settings, limits, replicas) as scaler:
                 while True:
                     change = scaler.step()

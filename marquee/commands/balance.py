@@ -38,9 +38,9 @@ def balance(invocation: Invocation, admin: Path) -> int:
     settings = invocation.settings
     if not settings.zookeeper.hosts and not settings.discovery.members:
         raise UsageError("nobody says who is up: set zookeeper.hosts, or list discovery.members; `marquee up` runs a ZooKeeper")
-    Runtime(admin).say("show info")
     with interruptible():
         try:
+            Runtime(admin).say("show info")
             with open_registry(settings) as registry, Balancer(registry, admin):
                 say(f"HAProxy at {admin} is told who is up; Ctrl-C stops")
                 while True:

@@ -26,7 +26,8 @@ ADDRESSES = {
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at; `needed` is False for a server at its default address: the local cluster may just not be up."""
+    """One thing looked at; `needed` is False for a server at its default address, since the local cluster may just not be up, and for what
+    only a part of the commands needs."""
 
     name: str
     ok: bool
@@ -40,8 +41,8 @@ class Check:
 def doctor(invocation: Invocation, as_json: bool) -> int:
     """Check Java, Maven, redis-server, memcached, haproxy, the servers' jars, and whether the servers answer.
 
-    Exit 1 when something is missing that the local cluster needs, when a server does not answer at an address that was set, or when a
-    Redis that answers refuses the shelves' database.
+    Exit 1 when something is missing that a local cluster needs, when a server does not answer at an address that was set, or when a Redis
+    that answers refuses the shelves' database. HAProxy may be missing: `up` needs it, `demo` does not.
 
     \b
     Examples:
@@ -53,7 +54,7 @@ def doctor(invocation: Invocation, as_json: bool) -> int:
     if as_json:
         emit({"ok": not failed, "checks": [asdict(check) for check in checks]})
     else:
-        rows = [(check.name, "ok" if check.ok else "MISSING" if check.needed else "not up", check.detail) for check in checks]
+        rows = [(check.name, "ok" if check.ok else "MISSING" if check.needed else "not there", check.detail) for check in checks]
         table(("check", "", "detail"), rows)
         say(f"not in order: {', '.join(failed)}" if failed else "all that is needed is there")
     return 1 if failed else 0
@@ -79,7 +80,9 @@ def _tools(jars: Path) -> list[Check]:
     checks.append(
         _program("memcached server", "memcached", "--version", needed=True, package="Memcached 1.6 (Debian: apt install memcached)")
     )
-    checks.append(_program("haproxy", "haproxy", "-v", needed=True, package="HAProxy 2.6 (Debian: apt install haproxy)"))
+    checks.append(
+        _program("haproxy", "haproxy", "-v", needed=False, package="HAProxy 2.6 (Debian: apt install haproxy), which `marquee up` needs")
+    )
     return checks
 
 

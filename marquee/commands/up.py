@@ -64,14 +64,16 @@ def up(invocation: Invocation, count: int, limits: tuple[int, int] | None, apis:
     settings = invocation.settings
     directory = Path(settings.local.directory) / LOCAL
     cluster = LocalCluster(directory, settings, services=ALL_SERVICES)
-    groups: list[Workers] = []
-    with interruptible(), ExitStack() as opened:
+    opened = ExitStack()  # what begins last ends first, and whatever goes wrong then, the rest is ended too
+    with interruptible():
         try:
+            opened.callback(cluster.stop)
             cluster.start(say)
             ensure_topics(cluster.settings)
-            groups.append(Workers(cluster.settings, count, directory))
             answering = _at_free_port(cluster.settings) if apis == 1 else _anywhere(cluster.settings)
-            groups.append(Workers(answering, apis, directory, command=SERVE, role="api"))
+            groups = [Workers(cluster.settings, count, directory), Workers(answering, apis, directory, command=SERVE, role="api")]
+            for group in groups:
+                opened.callback(group.stop_all)
             start_all(groups, say)
             registry = opened.enter_context(open_registry(cluster.settings))
             opened.enter_context(Balancer(registry, door(cluster).admin))
@@ -83,9 +85,6 @@ def up(invocation: Invocation, count: int, limits: tuple[int, int] | None, apis:
         finally:
             with undisturbed():
                 opened.close()
-                for group in reversed(groups):
-                    group.stop_all()
-                cluster.stop()
     say("stopped")
     return 0
 
