@@ -185,9 +185,12 @@ class Balancer:
         slots: list[Slot] = []
         for _ in ("addresses", "ready with them"):
             slots = slots_of(self._runtime.say("show servers state"), self._runtime.say("show stat -1 4 -1"))
-            for command in told(slots, known):
+            commands = told(slots, known)
+            for command in commands:
                 if answer := self._runtime.say(command).strip():
                     log.info("%s: %s", command, answer)
+            if not commands:
+                break
         for backend, addresses in known.items():
             count = sum(slot.backend == backend for slot in slots)
             if len(addresses) > count:

@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
@@ -134,10 +134,10 @@ class Demo:
                 with self._step("audit"):
                     self.result = audit(cluster.settings, self.run.name, self.screen.say)
             finally:
-                with undisturbed(), self._step("stop"):
-                    for group in reversed(groups):
-                        group.stop_all()
-                    cluster.stop()
+                with undisturbed(), self._step("stop"), ExitStack() as ending:  # the last first, and the rest whatever goes wrong
+                    ending.callback(cluster.stop)
+                    for group in groups:
+                        ending.callback(group.stop_all)
                 self._report()
                 self._tidy()
         return self.result
