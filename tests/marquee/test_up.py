@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
+import click
 import pytest
 
 from marquee.commands import up
@@ -56,9 +57,9 @@ def stopped(*_: object) -> None:
 
 
 def run() -> int:
-    command = up.COMMAND.make_context("up", ["--autoscale", "1..2"], obj=Invocation())
-    with command:
-        code: int = up.COMMAND.invoke(command)
+    assert up.COMMAND.callback is not None
+    with click.Context(up.COMMAND, obj=Invocation()):
+        code: int = up.COMMAND.callback(count=1, limits=(1, 2), apis=1)
         return code
 
 
