@@ -82,7 +82,8 @@ def test_a_load_that_is_enough_is_stopped_and_what_it_sent_is_exact(pipeline: Pi
     assert_exact(result)
     assert result.received == run.generated
     assert result.faults == {kind: (count, count) for kind, count in run.faults.items()}
-    assert run.faults.keys() == set(KINDS) - set(LONG)
+    # when the first burst comes is the seed's to say, and the load may have been enough before
+    assert set(KINDS) - set(LONG) - {"bursts"} <= run.faults.keys() <= set(KINDS) - set(LONG)
 
 
 def test_faults_of_long_sessions_are_found_in_a_backfill(pipeline: Pipeline) -> None:
