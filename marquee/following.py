@@ -13,11 +13,13 @@ from rich.text import Text
 
 from marquee.output import Sheet, console, drawn, emit, say
 from marquee.shown import Look, Shown
-from marquee.signals import undisturbed
+from marquee.signals import told_to_stop, undisturbed
 from topologies.errors import ServerAway, StoreError
 
 REFRESHED_PER_S: Final = 2
 """How often the terminal is drawn: how old the answer is changes all the time."""
+NOTICED_S: Final = 0.05
+"""Who asks to stop waits no longer than this, and for the answer under way."""
 
 
 def show(shown: Shown, *, as_json: bool, compact: bool = False) -> None:
@@ -77,18 +79,21 @@ def _in_place(look: Look, every_s: float, to: Console) -> NoReturn:
 
 def _again_and_again(look: Look, every_s: float, tell: Callable[[Shown], None], miss: Callable[[str], None]) -> NoReturn:
     answered = False
-    while True:
-        begun_s = time.monotonic()
-        try:
-            shown = look()
-        except (ServerAway, StoreError) as error:
-            if isinstance(error, StoreError) and not answered:
-                raise
-            miss(f"{error}; asking again every {every_s:g} s")
-        else:
-            answered = True
-            tell(shown)
-        time.sleep(max(0.0, begun_s + every_s - time.monotonic()))
+    with told_to_stop() as told:
+        while not told.asked():
+            begun_s = time.monotonic()
+            try:
+                shown = look()
+            except (ServerAway, StoreError) as error:
+                if isinstance(error, StoreError) and not answered:
+                    raise
+                miss(f"{error}; asking again every {every_s:g} s")
+            else:
+                answered = True
+                tell(shown)
+            while not told.asked() and (left_s := begun_s + every_s - time.monotonic()) > 0:
+                time.sleep(min(left_s, NOTICED_S))
+    raise KeyboardInterrupt
 
 
 class Board:
