@@ -79,8 +79,8 @@ def _in_place(look: Look, every_s: float, to: Console) -> NoReturn:
 
 def _again_and_again(look: Look, every_s: float, tell: Callable[[Shown], None], miss: Callable[[str], None]) -> NoReturn:
     answered = False
-    with told_to_stop() as told:
-        while not told.asked():
+    with told_to_stop() as asked:
+        while not asked():
             begun_s = time.monotonic()
             try:
                 shown = look()
@@ -91,7 +91,7 @@ def _again_and_again(look: Look, every_s: float, tell: Callable[[Shown], None], 
             else:
                 answered = True
                 tell(shown)
-            while not told.asked() and (left_s := begun_s + every_s - time.monotonic()) > 0:
+            while not asked() and (left_s := begun_s + every_s - time.monotonic()) > 0:
                 time.sleep(min(left_s, NOTICED_S))
     raise KeyboardInterrupt
 
