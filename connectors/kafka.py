@@ -34,10 +34,11 @@ ANSWER_S: Final = 5.0
 _AWAY: Final = frozenset({
     KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._RESOLVE, KafkaError._MSG_TIMED_OUT,
     KafkaError._TIMED_OUT_QUEUE, KafkaError.REQUEST_TIMED_OUT, KafkaError.NETWORK_EXCEPTION, KafkaError.BROKER_NOT_AVAILABLE,
+    KafkaError._NOENT,  # librdkafka's word for partitions of which none has a leader
 })  # fmt: skip
 _SETTLING: Final = frozenset({
     KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.FENCED_LEADER_EPOCH, KafkaError._NOENT,
 })  # fmt: skip
 _T = TypeVar("_T")
 _Header = tuple[str, bytes]
@@ -58,6 +59,9 @@ def producer_options(kafka: KafkaSettings) -> dict[str, Any]:
     return client_options(kafka) | {
         "acks": "all",
         "enable.idempotence": True,
+        # With two on their way librdkafka takes the second's acknowledgement for the first's too, and a broker that has no sequence of the
+        # producer for the partition yet takes any: a first that was refused, as by a leader that changes, was lost (decision 0065).
+        "max.in.flight.requests.per.connection": 1,
         "partitioner": "murmur2_random",
         "compression.type": kafka.compression,
         "message.max.bytes": kafka.max_record_bytes,
@@ -197,7 +201,8 @@ def stamp_ms(settings: Settings, topic: str, partition: int, offset: int) -> int
 
 
 def _listed(admin: AdminClient, asked: dict[TopicPartition, Any]) -> dict[int, int]:
-    """Offsets by partition. A broker may know of its leadership of a new topic a little later than the metadata say so."""
+    """Offsets by partition. A broker may know of its leadership of a new topic a little later than the metadata say so; and after it stood
+    still it leads nothing for a moment."""
     deadline = time.monotonic() + 2 * ANSWER_S
     while True:
         answers = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ANSWER_S)
