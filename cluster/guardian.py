@@ -1,8 +1,9 @@
 """The guardian of one child process: the child never outlives its owner, not even an owner that was killed by SIGKILL.
 
 Run as a script, `python -I -S guardian.py OWNER_PID CORES -- COMMAND…` (CORES: `-` or core numbers separated by commas), so it
-imports nothing of this project and starts in 30 ms. It speaks JSON lines on its stdout: first `{"pid", "started"}` of the child
-(`started` in clock ticks since boot, so that a recycled pid is told from the child), at the end `{"status", "cpu_s", "max_rss_mb"}`.
+imports nothing of this project and starts in 30 ms; or forked with its child by a fork server (marquee/forkserver.py). It speaks JSON
+lines on its stdout: first `{"pid", "started", "guardian"}` of the child and itself (`started` in clock ticks since boot, so that a
+recycled pid is told from the child), at the end `{"status", "cpu_s", "max_rss_mb"}`.
 
 - owner dies, or SIGTERM/SIGINT comes: the child gets SIGTERM (and SIGCONT, should it be stopped), after GRACE_S SIGKILL;
 - the guardian itself is killed: the kernel kills the child (PR_SET_PDEATHSIG; the guardian has one thread, so it is meant exactly);
@@ -11,7 +12,6 @@ imports nothing of this project and starts in 30 ms. It speaks JSON lines on its
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import json
 import os
@@ -30,8 +30,8 @@ def started_ticks(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
 
 
-def become_child(libc: ctypes.CDLL, guardian: int, cores: str, command: list[str]) -> NoReturn:
-    """The child's side of the fork: dies with the guardian, runs on its cores, becomes the command."""
+def begin_as_child(libc: ctypes.CDLL, guardian: int, cores: str) -> None:
+    """The child's side of the fork: dies with the guardian, runs on its cores."""
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != guardian:
         os._exit(1)
@@ -40,6 +40,10 @@ def become_child(libc: ctypes.CDLL, guardian: int, cores: str, command: list[str
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
     # The child's output goes to its log (stderr); stdout is the guardian's line to the owner.
     os.dup2(2, 1)
+
+
+def run(command: list[str]) -> NoReturn:
+    """The child becomes the command."""
     try:
         os.execvp(command[0], command)
     except OSError as error:
@@ -47,10 +51,13 @@ def become_child(libc: ctypes.CDLL, guardian: int, cores: str, command: list[str
     os._exit(127)
 
 
-def say(**words: float) -> None:
-    # The owner may be gone: nobody asks any more.
-    with contextlib.suppress(BrokenPipeError):
+def say(**words: object) -> bool:
+    """Whether somebody may hear it: the owner may be gone, or ask no more."""
+    try:
         os.write(1, json.dumps(words).encode() + b"\n")
+    except BrokenPipeError:
+        return False
+    return True
 
 
 def watch(child: int, owner: int) -> int:
@@ -84,11 +91,8 @@ def signal_pipe() -> int:
     return reader
 
 
-def main() -> None:
-    owner_pid, cores, command = int(sys.argv[1]), sys.argv[2], sys.argv[4:]
-    owner = os.pidfd_open(owner_pid)
-    if os.getppid() != owner_pid:
-        sys.exit("the owner is gone")
+def guard(owner: int, cores: str) -> None:
+    """Forks and returns in the child alone, which lives as the module says; the guardian ends here, with it. owner: a pidfd."""
     # Until the child is watched a SIGTERM waits, else it would end the guardian without its child's end being told.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     # Loaded before the fork: between fork and exec as little as possible happens.
@@ -96,10 +100,22 @@ def main() -> None:
     guardian = os.getpid()
     child = os.fork()
     if child == 0:
-        become_child(libc, guardian, cores, command)
-    say(pid=child, started=started_ticks(child))
+        os.close(owner)
+        begin_as_child(libc, guardian, cores)
+        return
+    if not say(pid=child, started=started_ticks(child), guardian={"pid": guardian, "started": started_ticks(guardian)}):
+        os.kill(child, signal.SIGKILL)  # its owner has given up waiting for it
     code = watch(child, owner)
-    sys.exit(code if code >= 0 else 128 - code)
+    os._exit(code if code >= 0 else 128 - code)
+
+
+def main() -> None:
+    owner_pid, cores, command = int(sys.argv[1]), sys.argv[2], sys.argv[4:]
+    owner = os.pidfd_open(owner_pid)
+    if os.getppid() != owner_pid:
+        sys.exit("the owner is gone")
+    guard(owner, cores)
+    run(command)
 
 
 if __name__ == "__main__":

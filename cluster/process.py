@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cluster import guardian
+from cluster.forkserver import ForkServer
 from topologies.errors import ServerAway
 
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+STARTED_S = 300.0
+"""How long a process may take to run: a fork server may have kernels to compile first, beside others that do."""
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float, every_s: float = 0.05) -> bool:
@@ -112,48 +117,76 @@ class Guarded:
         cwd: Path | None = None,
         environment: Mapping[str, str] | None = None,
         cores: Sequence[int] | None = None,
+        server: ForkServer | None = None,
     ) -> None:
-        """Starts `command`; its output is appended to `log`. `cores` pins it. Raises ServerAway when it could not be started."""
+        """Starts `command`; its output is appended to `log`. `cores` pins it. server: what forks it, and `command` is words of `marquee`;
+        returns once the server is prepared. Raises ServerAway when it could not be started."""
         pinned = ",".join(map(str, cores)) if cores else "-"
-        words = [sys.executable, "-I", "-S", str(Path(guardian.__file__).resolve()), str(os.getpid()), pinned, "--", *command]
-        with log.open("ab") as output:
-            self._guardian = subprocess.Popen(
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=output,
-                cwd=cwd,
-                env=None if environment is None else {**os.environ, **environment},
-                # Ctrl-C in a terminal goes to the owner alone, which stops its children in order.
-                start_new_session=True,
-            )
-        assert self._guardian.stdout is not None
-        self._words = self._guardian.stdout
-        first = self._words.readline()
+        whole = {**os.environ, **(environment or {})}
+        heard, said = os.pipe()
+        self._words = os.fdopen(heard, "rb", buffering=0)  # so that what is not read yet is seen by poll
+        self._child: subprocess.Popen[bytes] | None = None
+        try:
+            with os.fdopen(said, "wb"), log.open("ab") as output:
+                if server is None:
+                    self._child = subprocess.Popen(
+                        [sys.executable, "-I", "-S", str(Path(guardian.__file__).resolve()), str(os.getpid()), pinned, "--", *command],
+                        stdin=subprocess.DEVNULL,
+                        stdout=said,
+                        stderr=output,
+                        cwd=cwd,
+                        env=whole,
+                        # Ctrl-C in a terminal goes to the owner alone, which stops its children in order.
+                        start_new_session=True,
+                    )
+                else:
+                    server.fork(command, output.fileno(), said, whole, cwd or Path.cwd(), pinned)
+            who, logs = (command[0], log) if server is None else (f"marquee {command[0]}", f"{log} or {server.log}")
+            if not self._has_said(STARTED_S):
+                raise ServerAway(f"{who} was not started within {STARTED_S:.0f} s; {logs} may say why.")
+            first = self._words.readline()
+        except BaseException:  # the guardian sees that nobody listens any more
+            self._words.close()
+            raise
         if not first:
-            self._guardian.wait()
-            raise ServerAway(f"{command[0]} could not be started; {log} says why.")
-        self.id = ProcessId(**json.loads(first))
-        self.guardian_id = ProcessId.of(self._guardian.pid)
+            self._reap()
+            raise ServerAway(f"{who} could not be started; {logs} says why.")
+        about = json.loads(first)
+        self.id = ProcessId(about["pid"], about["started"])
+        self.guardian_id = ProcessId(**about["guardian"])
+        self._reading = threading.Lock()
         self._ended: Ended | None = None
         self._asked = False
         self._heard = False
 
     def alive(self) -> bool:
-        return self._guardian.poll() is None and self.id.alive()
+        return self.ended() is None and self.id.alive()
 
     def ended(self, timeout_s: float = 0.0) -> Ended | None:
         """How it ended, or None while it runs (waits up to `timeout_s`)."""
-        if self._ended is None:
-            try:
-                self._guardian.wait(timeout_s)
-            except subprocess.TimeoutExpired:
-                return None
-            last = self._words.readline()
-            self._words.close()
-            # A guardian that was itself killed says nothing; the kernel has killed its child.
-            self._ended = Ended(**json.loads(last)) if last else Ended(-signal.SIGKILL, 0.0, 0.0)
-        return self._ended
+        if timeout_s:
+            wait_until(lambda: self._look() is not None, timeout_s)
+        return self._look()
+
+    def _look(self) -> Ended | None:
+        with self._reading:
+            if self._ended is None and self._has_said(0):
+                last = self._words.readline()
+                self._reap()
+                # A guardian that was itself killed says nothing; the kernel has killed its child.
+                self._ended = Ended(**json.loads(last)) if last else Ended(-signal.SIGKILL, 0.0, 0.0)
+            return self._ended
+
+    def _has_said(self, timeout_s: float) -> bool:
+        """Whether there is a line of the guardian's to read, or it is gone, within so long."""
+        told = select.poll()
+        told.register(self._words, select.POLLIN)
+        return bool(told.poll(timeout_s * 1000))
+
+    def _reap(self) -> None:
+        self._words.close()
+        if self._child is not None:
+            self._child.wait()
 
     def cpu_seconds(self) -> float:
         """CPU seconds of its life so far, or of its whole life when it has ended."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from cluster.forkserver import fork_server
 from cluster.local import quietly
 from cluster.process import Ended, Guarded, wait_until
 from topologies.errors import ServerAway
@@ -21,8 +22,9 @@ DRAIN_S: Final = 30.0
 """A worker that is asked to stop may take so long to store what it has; then it is killed."""
 READY_S: Final = 300.0
 """A worker that has kernels to compile, beside others that do so too, may take so long to be ready. One that ends is noticed at once."""
-COMMAND: Final = (sys.executable, "-m", "marquee", "worker")
-SERVE: Final = (sys.executable, "-m", "marquee", "serve")
+MARQUEE: Final = (sys.executable, "-m", "marquee")
+WORKER: Final = (*MARQUEE, "worker")
+SERVE: Final = (*MARQUEE, "serve")
 
 
 @dataclass
@@ -49,7 +51,7 @@ class Workers:
         directory: Path,
         *,
         cores: Sequence[int] | None = None,
-        command: Sequence[str] = COMMAND,
+        command: Sequence[str] = WORKER,
         role: str = "worker",
     ) -> None:
         """Starts nothing yet. `cores`: the worker with index i is pinned to cores[i % len(cores)]. command, role: what they run and are
@@ -58,12 +60,15 @@ class Workers:
         self._settings = settings
         self._count = count
         self._cores = cores
-        self._command = tuple(command)
+        self.forked = tuple(command) == WORKER
+        """By a fork server, which the first of this process waits for."""
+        self._command = tuple(command[len(MARQUEE) :]) if self.forked else tuple(command)
         self._role = role
         self._workers: list[Worker] = []
 
     def start(self) -> None:
-        """Starts the workers that are missing to `count`; returns at once (see `wait_ready`)."""
+        """Starts the workers that are missing to `count`; returns when they run (see `wait_ready`), for the first of this process once its
+        fork server (cluster/forkserver.py) is prepared."""
         while len(self._workers) < self._count:
             self.add()
 
@@ -85,6 +90,7 @@ class Workers:
             logs / f"{name}.log",
             environment=settings.environment(),
             cores=None if self._cores is None else [self._cores[index % len(self._cores)]],
+            server=fork_server(logs / "forkserver.log") if self.forked else None,
         )
         return Worker(name, process, ready_file, logs / f"{name}.log")
 
@@ -188,7 +194,9 @@ class Workers:
 
 def start_all(groups: Sequence[Workers], progress: Callable[[str], None] = quietly) -> None:
     """Starts these side by side; returns when all are ready. Raises as `Workers.wait_ready`, with what runs left to its owner."""
-    for group in groups:
+    for group in sorted(
+        groups, key=lambda group: group.forked
+    ):  # those that wait for a fork server last, so that it prepares beside the others
         group.start()
     for group in groups:
         group.wait_ready(progress=progress)

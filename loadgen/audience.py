@@ -14,16 +14,14 @@ from numpy.typing import NDArray
 
 from loadgen import catalogue
 from loadgen.arrivals import sit_down
+from loadgen.breaking import HELD_MS, afflict, copy_arrival, decide, records_of, retime
 from loadgen.draws import at, mix, pick, unit
-from loadgen.rows import DELAYED, DONE, EVENT, FAR, LANE, LATE, MALFORMED, NEAR, WELL, World
+from loadgen.reaching import reach_pick
+from loadgen.rows import AGAIN, DONE, EVENT, LANE, NEAR, WELL, World
+from loadgen.scenario import STEADY, Scenario, course_of
 from loadgen.viewer import step
-from topologies.compiled import kernel
+from topologies.compiled import kernel, lean
 
-DAY_CURVE: Final = (
-    0.7, 0.5, 0.35, 0.25, 0.22, 0.25, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6,
-    0.65, 0.7, 0.8, 0.95, 1.2, 1.9, 2.2, 2.35, 2.1, 1.65, 1.45, 1.1,
-)  # fmt: skip
-"""Viewers by hour of the day, mean 1 (Puffer, measured on one day; smoothed)."""
 BIN_RECORDS: Final = 200
 """The rate is levelled in bins of so many records, at least 100 ms long."""
 _BLOCK: Final = 2_048
@@ -41,62 +39,49 @@ class Plan:
 
 
 @kernel
+def account_of(number: Any) -> Any:
+    """Whose seat a lane is: every third household watches on two screens. Of one number or of many."""
+    return number * 3 // 4
+
+
+@lean
 def _seat(lane: Any, world: Any, number: int) -> None:
-    account = number * 3 // 4  # every third household watches on two screens
+    account = account_of(number)
     house = at(mix(world.seed) ^ np.uint64(0xACC0), account)
     lane.key = at(mix(world.seed), number)
     lane.place = pick(world.places, unit(at(house, 1)))
     lane.profiles = 1 + int(unit(at(house, 2)) * 4)
     lane.adverts = unit(at(house, 3)) < 0.35
+    lane.region = world.zones[lane.place]
+    lane.fan = unit(at(lane.key ^ np.uint64(0xFA4), 1))
+    afflict(lane, world)
     sit_down(lane, world, account)
 
 
-@kernel
+@lean
 def seat(lanes: Any, world: Any, numbers: Any) -> None:
     """Fills lanes[i] as the lane numbers[i]."""
     for i in range(len(numbers)):
         _seat(lanes[i], world, numbers[i])
 
 
-@kernel
-def _break(lane: Any, world: Any, row: Any) -> None:
-    """Decides what is broken about an event, by the event's identity."""
-    name = (np.uint64(row.ordinal) << np.uint64(32)) | np.uint64(row.seq)
-    bits = at(lane.key ^ np.uint64(0xFA017), name)
-    chance = unit(bits)
-    row.chance = np.uint32(mix(bits) & np.uint64(0xFFFFFFFF))
-    row.fault = WELL
-    row.copy = 0
-    if chance < world.faults[0]:
-        row.fault = NEAR if row.chance & np.uint32(1) else FAR
-        if lane.records_left == 1:
-            row.fault = WELL
-    elif chance < world.faults[1]:
-        row.fault = LATE
-    elif chance < world.faults[2]:
-        row.fault = MALFORMED
-    elif chance < world.faults[3]:
-        row.fault = DELAYED
-    lane.records_left -= 2 if row.fault == NEAR or row.fault == FAR else 1
-    if lane.records_left <= 0:
-        lane.phase = DONE
-
-
-@kernel
-def _survey(lanes: Any, world: Any, records: Any, bins: Any, bin_ms: float) -> None:
-    row = np.zeros(1, EVENT)[0]
+@lean
+def _survey(lanes: Any, world: Any, records: Any, bins: Any, bin_ms: float, room: Any) -> None:
+    row = room[0]
     for i in range(len(lanes)):
         lane = lanes[i]
         while lane.phase != DONE and lane.at < world.span_ms:
             t = lane.at
             if step(lane, world, row):
-                _break(lane, world, row)
-                count = 2 if row.fault == NEAR or row.fault == FAR else 1
+                decide(lane, world, row)
+                count = records_of(row.fault)
                 records[i] += count
                 bins[int(t / bin_ms)] += count
+                if lane.records_left <= 0:
+                    lane.phase = DONE
 
 
-@kernel
+@lean
 def _warped(world: Any, t: int) -> int:
     """Levels the rate: the time at which as many records as come before `t` would have come at a constant rate."""
     if len(world.warp) == 0:
@@ -106,44 +91,46 @@ def _warped(world: Any, t: int) -> int:
     return int(world.warp[i] + (world.warp[i + 1] - world.warp[i]) * (place - i))
 
 
-@kernel
-def fill(lanes: Any, world: Any, until: int, first: int, rows: Any) -> Any:
-    """The events that lanes[first:] have due before `until`, into rows. → (rows filled, lane to go on with; len(lanes) when through)."""
+@lean
+def fill(lanes: Any, lane_bytes: Any, picks: Any, world: Any, until: int, first: int, rows: Any) -> Any:
+    """The events that lanes[picks[first:]] have due before `until`, into rows. → (rows filled, pick to go on with, or len(picks))."""
     n = 0
-    for i in range(first, len(lanes)):
+    for pick_at in range(first, len(picks)):
+        reach_pick(pick_at, picks, lane_bytes)
+        i = picks[pick_at]
         lane = lanes[i]
         while lane.phase != DONE and lane.at < until:
             if n + 2 > len(rows):
-                return n, i
+                return n, pick_at
             row = rows[n]
             if not step(lane, world, row):
                 continue
-            _break(lane, world, row)
+            decide(lane, world, row)
+            if lane.records_left <= 0:
+                lane.phase = DONE
             row.lane = i
+            over = 0
+            if row.held or row.fault == AGAIN:
+                # what is held keeps its order, a millisecond for each second
+                over = _warped(world, (row.ts // HELD_MS + 1) * HELD_MS) + row.ts % HELD_MS // 1_000
             row.ts = _warped(world, row.ts)
             row.arrival = row.ts
             if not world.live:
                 # one delay a session: the network alone does not change a session's order
                 row.arrival += 20 + np.int64(mix(lane.key + np.uint64(row.ordinal)) % np.uint64(230))
+            if row.fault != WELL or row.held or lane.skew != 0:
+                retime(lane, row, over)
             n += 1
-            if row.fault == DELAYED:
-                row.arrival += 1_000 + np.int64(row.chance % np.uint32(29_000))
-            elif row.fault == LATE:
-                row.ts -= 1_200_000 + np.int64(row.chance % np.uint32(1_500_000))
-            elif row.fault == NEAR or row.fault == FAR:
+            if NEAR <= row.fault <= AGAIN:
                 rows[n] = row
-                copy = rows[n]
-                copy.copy = 1
-                if row.fault == NEAR:
-                    copy.arrival += 1 + np.int64(row.chance % np.uint32(50))
-                else:
-                    copy.arrival += 2_000 + np.int64(row.chance % np.uint32(18_000 if world.live else 298_000))
-                if world.live:
-                    copy.arrival = min(copy.arrival, world.span_ms)
+                rows[n].copy = 1
+                rows[n].arrival = copy_arrival(world, row, over)
                 n += 1
+                if world.live:
+                    rows[n - 1].arrival = min(rows[n - 1].arrival, world.span_ms)
             if world.live:
                 row.arrival = min(row.arrival, world.span_ms)
-    return n, len(lanes)
+    return n, len(picks)
 
 
 def horizon(world: World, until: int) -> int:
@@ -153,21 +140,37 @@ def horizon(world: World, until: int) -> int:
 
 
 def make_world(
-    seed: int, span_ms: int, live: bool, titles: int, regions: int, vanish: float, faults: NDArray[np.float64], first_hour: int
+    seed: int,
+    span_ms: int,
+    live: bool,
+    titles: int,
+    regions: int,
+    vanish: float,
+    faults: NDArray[np.float64],
+    first_hour: int,
+    scenario: Scenario = STEADY,
 ) -> World:
-    """The world of a run. `faults` f8[4], cumulative. A span of 6 h or more follows the day's curve, starting at `first_hour` (UTC)."""
-    kinds, runtimes = catalogue.kinds_and_runtimes(titles)
-    curve = np.array(DAY_CURVE) if span_ms >= 21_600_000 else np.ones(24)
+    """The world of a run. `faults`: loadgen.faults.Faults.limits.
+
+    Without a scenario a span of 6 h or more follows the day's curve, starting at `first_hour` (UTC). UsageError for a scenario that does
+    not fit the run.
+    """
+    places = catalogue.places(regions)
+    names = list(dict.fromkeys(place[0] for place in places))
+    kinds, runtimes = catalogue.kinds_and_runtimes(titles, scenario.episodes, scenario.runtime_s)
+    curve = np.array(catalogue.DAY_CURVE) if span_ms >= 21_600_000 else np.ones(24)
+    tick_ms, course = course_of(scenario, span_ms, first_hour, names)
     return World(
         seed=seed,
         span_ms=span_ms,
         live=live,
-        popularity=catalogue.popularity(titles),
+        popularity=catalogue.popularity(titles, len(kinds) - titles),
         kinds=kinds,
         runtimes_s=runtimes,
-        places=catalogue.cumulative([place[3] for place in catalogue.places(regions)]),
+        places=catalogue.cumulative([place[3] for place in places]),
         platforms=catalogue.cumulative([platform[3] for platform in catalogue.PLATFORMS]),
-        shifts=np.array([catalogue.PLATFORM_SHIFT[platform[0]] for platform in catalogue.PLATFORMS]),
+        zones=np.array([names.index(place[0]) for place in places], np.uint16),
+        players=catalogue.players(by_device=scenario.by_device),
         cdns=catalogue.cumulative([share for _, share in catalogue.CDNS]),
         ladder=len(catalogue.LADDER_KBPS),
         errors=len(catalogue.ERRORS),
@@ -177,11 +180,17 @@ def make_world(
         faults=faults,
         warp_bin_ms=1.0,
         warp=np.empty(0, np.float64),
+        tick_ms=tick_ms,
+        course=course,
+        event_title=titles,
+        release_title=titles + 1,
+        episodes=scenario.episodes,
     )
 
 
 def make_plan(world: World, records: int) -> Plan:
-    """As many lanes as send `records` records in the world's span, the last cut short. A live world's rate is made level."""
+    """As many lanes as send `records` records in the world's span, the last cut short. A live world's rate is made level, unless a scenario
+    says how it goes."""
     count = int(max(1, min(world.span_ms // 100, records // BIN_RECORDS)))
     bin_ms = world.span_ms / count
     bins = np.zeros(count + 1, np.int64)
@@ -191,12 +200,12 @@ def make_plan(world: World, records: int) -> Plan:
         block = np.zeros(size, LANE)
         seat(block, world, np.arange(lanes, lanes + size))
         sent = np.zeros(size, np.int64)
-        _survey(block, world, sent, bins, bin_ms)
+        _survey(block, world, sent, bins, bin_ms, np.zeros(1, EVENT))
         reached = found + np.cumsum(sent)
         if reached[-1] >= records:
             last = int(np.searchsorted(reached, records))
             before = int(reached[last - 1]) if last else found
-            levelled = _level(world, bins, bin_ms) if world.live else world
+            levelled = _level(world, bins, bin_ms) if world.live and world.tick_ms == 0.0 else world
             return Plan(levelled, lanes + last + 1, records - before, records)
         found, lanes = int(reached[-1]), lanes + size
 

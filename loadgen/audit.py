@@ -34,6 +34,7 @@ from loadgen import (
     audit_bins,
     audit_bookmarks,
     audit_compare,
+    audit_faults,
     audit_finals,
     audit_ledger,
     audit_letters,
@@ -59,6 +60,7 @@ from loadgen.audit_report import (
 )
 from loadgen.audit_stores import ServedStores
 from loadgen.ledger import open_run
+from loadgen.recovery import recovered
 from topologies import accounting
 from topologies.settings import Settings
 from topologies.sources import SourceStatus
@@ -113,7 +115,7 @@ def audit(settings: Settings, run_name: str | None, on_progress: Progress) -> Au
     is gone is no error: it is said (SourceAudit.trouble), and the result is not exact.
     """
     started = time.monotonic()
-    run = RunTally(None if run_name is None else open_run(settings, run_name))
+    run = RunTally(None if run_name is None else recovered(settings, open_run(settings, run_name)))
     views = parts_of(selected(settings.worker.views))
     tallies = {name: ViewTally() for name in (*(view.family for view in views), accounting.NAME)}
     for view in views:
@@ -123,7 +125,7 @@ def audit(settings: Settings, run_name: str | None, on_progress: Progress) -> Au
     with tempfile.TemporaryDirectory(prefix="marquee-audit-") as directory, _database(Path(directory)) as database:
         going = _Audit(settings, views, database, Path(directory), run, on_progress, tallies)
         _carry_out(going)
-        ledger, found = audit_ledger.compare(database, run)
+        ledger, found = audit_ledger.compare(database, run, Path(directory))
         going.differences.extend(found)
         return _result(going, ledger, time.monotonic() - started)
 
@@ -313,5 +315,6 @@ def _result(going: _Audit, ledger: str, seconds: float) -> AuditResult:
         letters=going.letters,
         errors=going.errors,
         finals=going.finals,
+        faults={} if tally.run is None else audit_faults.compared(tally.run, tally.faults, tally.reasons),
         **counts,
     )

@@ -1,7 +1,7 @@
 """The audited run's records: counted by class while the sources are recounted, then compared with its ledger.
 
-The ledger can only be compared when all the run's records have been recounted: while it runs, or while the workers are behind, the
-views are audited and the ledger is not.
+What a load sent is made again from its seed (loadgen.truth), as far as its records have been recounted: so it is compared while it runs,
+and while the workers are behind, up to there. A replay's ledger can only be compared when all its records have been recounted.
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import duckdb
 
-from loadgen import audit_sql
+from loadgen import audit_faults, audit_sql
 from loadgen.audit_report import CLASSES, Difference, Origin
+from loadgen.faults import CLASSES as FAULT_CLASSES
 from loadgen.ledger import Run
+from loadgen.truth import can_be_made_again, tell
 from topologies.sources import Source
 
 STORE: Final = "ledger"
@@ -28,15 +31,19 @@ class RunTally:
     """What the recount found of a run (of the whole log, if `run` is None).
 
     classes: records by class, within the audited offsets; in_log: records found in the log, further ones too; unclassed: records that
-    the recount gave no class. reached: of each source the offset below which classes are counted, and below which the log was read.
+    the recount gave no class. faults: by kind, the broken ones that are what their fault makes of them. reached: of
+    each source the offset below which classes are counted, and below which the log was read.
     """
 
     run: Run | None
     classes: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
     in_log: int = 0
     unclassed: int = 0
     reached: dict[Source, tuple[int, int]] = field(default_factory=dict)
+    records: dict[int, int] = field(default_factory=dict)
+    """Of each partition of the run's topic: how many of the run's records are within the audited offsets."""
 
     @property
     def tag(self) -> bytes | None:
@@ -59,6 +66,11 @@ class RunTally:
         self.unclassed += unclassed
         self.reached[source] = (offset, read_to)
         if self.run is not None and source.topic_id == self.run.topic_id:
+            whole = f"mine AND class <> 'tick' AND n % {audit_sql.ROWS_A_RECORD} = 0"  # a record counts with its first row
+            before = {"offset": audit_sql.position_of(offset)}
+            [(records,)] = database.execute(f"SELECT count(*) FROM timeline WHERE {whole} AND n < $offset", before).fetchall()
+            self.records[source.partition] = records
+            audit_faults.count_found(database, self.run, offset, self.faults)
             database.execute(_SESSIONS)
             database.execute(
                 """INSERT INTO run_sessions SELECT account, session, count(*), coalesce(sum(watched_ms), 0), $part, min(n), max(n)
@@ -80,31 +92,52 @@ class RunTally:
         return max(0, lost) + self.unclassed
 
 
-def compare(database: duckdb.DuckDBPyConnection, tally: RunTally) -> tuple[str, list[Difference]]:
-    """Whether the run's classes are what its ledger says: `equal`, `different`, or why it was not compared; and what differs."""
+def compare(database: duckdb.DuckDBPyConnection, tally: RunTally, scratch: Path) -> tuple[str, list[Difference]]:
+    """Whether the run's classes are what its ledger says: `equal`, `equal so far` (up to what was recounted), `different`, or why it was
+    not compared; and what differs. What a load sent is told in tables in `scratch`."""
     run = tally.run
     if run is None:
         return "no run named", []
     if run.state == "failed":
         return "not compared: the run failed, so its ledger is not all of what was sent", []
+    if can_be_made_again(run) and not run.sent.exists():
+        return _made_again(database, tally, run, scratch)
     if not tally.covers(classes=True):
         return "not compared: the run, or the workers, are not through with it", []
     if run.failed:
         return f"not compared: Kafka did not confirm {run.failed} records, which may be in the log or not", []
     if any(not span.last < span.first for span in run.partitions) and not (run.sent.exists() and run.broken.exists()):
         return "not compared: the run's tables of what was sent are not there", []
-    found = _counts(run, tally) + _sessions(database, run, tally.reached)
+    found = _counts(run, tally) + _faults(run, tally) + _sessions(database, run, tally.reached)
+    return ("different" if found else "equal"), found
+
+
+def _made_again(database: duckdb.DuckDBPyConnection, tally: RunTally, run: Run, scratch: Path) -> tuple[str, list[Difference]]:
+    told = tell(run, tally.records, scratch)
+    if not tally.covers(classes=True):
+        found = _counts(told, tally) + _sessions(database, told, tally.reached)
+        return ("different" if found else "equal so far"), found
+    # what a run that went through says of itself is held against the log too
+    said = run if run.state == "finished" and len(run.stretches) == 1 else told
+    found = _counts(said, tally) + _faults(run, tally) + _sessions(database, told, tally.reached)
     return ("different" if found else "equal"), found
 
 
 def _counts(run: Run, tally: RunTally) -> list[Difference]:
-    broken = {"dead": "malformed", "duplicate": "duplicates", "late": "late"}
-    expected = {name: run.faults.get(kind, 0) for name, kind in broken.items()}
+    expected = dict.fromkeys(("duplicate", "late", "dead"), 0)
+    for kind, name in FAULT_CLASSES.items():
+        expected[name] += run.faults.get(kind, 0)
     expected["applied"] = run.generated - sum(expected.values())
     pairs = [(name, expected[name], tally.classes[name]) for name in CLASSES]
     pairs.append(("received", run.generated, sum(tally.classes[name] for name in CLASSES)))
     pairs.extend((f"dead: {name}", run.malformed.get(name, 0), tally.reasons[name]) for name in run.malformed.keys() | tally.reasons.keys())
     return [_difference(name, (wanted,), (counted,)) for name, wanted, counted in pairs if wanted != counted]
+
+
+def _faults(run: Run, tally: RunTally) -> list[Difference]:
+    """Kinds of faults that did not do to every event what they should."""
+    pairs = audit_faults.compared(run, tally.faults, tally.reasons).items()
+    return [_difference(f"fault: {kind}", (injected,), (found,)) for kind, (injected, found) in pairs if injected != found]
 
 
 def _sessions(database: duckdb.DuckDBPyConnection, run: Run, reached: Iterable[Source]) -> list[Difference]:
@@ -113,8 +146,11 @@ def _sessions(database: duckdb.DuckDBPyConnection, run: Run, reached: Iterable[S
         return []
     database.execute(_SESSIONS)
     found = database.execute(
-        """SELECT account, session, s.events, s.watched_ms::BIGINT, r.events, r.watched_ms::BIGINT, part, first_n, last_n
-        FROM (SELECT * FROM read_parquet($sent) WHERE events > 0) s FULL JOIN run_sessions r USING (account, session)
+        """SELECT account, session, s.events, s.watched_ms::BIGINT, r.events, r.watched_ms::BIGINT, stretches
+        FROM (SELECT * FROM read_parquet($sent) WHERE events > 0) s FULL JOIN
+             (SELECT account, session, sum(events)::BIGINT AS events, sum(watched_ms) AS watched_ms,
+                list([part, events, first_n, last_n] ORDER BY part) AS stretches FROM run_sessions GROUP BY ALL) r
+             USING (account, session)
         WHERE (s.events, s.watched_ms) IS DISTINCT FROM (r.events, r.watched_ms::BIGINT) LIMIT 100""",
         {"sent": str(run.sent)},
     ).fetchall()
@@ -124,9 +160,9 @@ def _sessions(database: duckdb.DuckDBPyConnection, run: Run, reached: Iterable[S
             f"{account}/{session}",
             None if sent is None else (sent, sent_ms),
             None if counted is None else (counted, counted_ms),
-            () if counted is None else (_stretch(sources[part], counted, first_n, last_n),),
+            tuple(_stretch(sources[part], *stretch) for part, *stretch in stretches or ()),
         )
-        for account, session, sent, sent_ms, counted, counted_ms, part, first_n, last_n in found
+        for account, session, sent, sent_ms, counted, counted_ms, stretches in found
     ]
 
 

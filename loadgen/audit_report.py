@@ -202,6 +202,8 @@ class AuditResult:
     errors: dict[str, ErrorTally] = field(default_factory=dict)
     """By part of a view whose answers are estimates."""
     finals: FinalsTally = field(default_factory=FinalsTally)
+    faults: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """By kind of what was broken on purpose, where the ledger lists it: how often, and how often it did what it should."""
 
     @property
     def complete(self) -> bool:
@@ -258,6 +260,7 @@ class AuditResult:
             "as_of": _instant(self.as_of_ms),
             "as_of_ms": self.as_of_ms if self.as_of_ms >= 0 else None,
             "ledger": self.ledger,
+            "faults": {kind: {"injected": injected, "found": found} for kind, (injected, found) in sorted(self.faults.items())},
             "dead_reasons": dict(sorted(self.dead_reasons.items())),
             "differences": [asdict(difference) for difference in self.differences],
             "sources": [asdict(source) for source in self.sources],

@@ -42,14 +42,32 @@ PLATFORMS: Final[tuple[tuple[str, str, str, float], ...]] = (
 PLATFORM_SHIFT: Final = {"tv": 0.3, "stick": 0.3, "console": 0.1, "phone": -0.9, "tablet": -0.4, "desktop": -0.2}
 """Added to the logarithm of the watch time: a TV's play lasts 28.7 min, a phone's 8.6 (Conviva Q4 2020, V)."""
 
+WEAK: Final = 0.15
+"""Share of sessions on a weak network (E): with their stalls (loadgen.viewer), 0.2 % of watch time is stalled (M: 0.10-0.25 %)."""
+NETWORK: Final = {
+    "tv": (0.10, 1.0), "stick": (0.15, 1.1), "console": (0.12, 1.5),
+    "phone": (0.28, 0.8), "tablet": (0.20, 0.85), "desktop": (0.12, 0.7),
+}  # fmt: skip
+"""By device: share of sessions on a weak network, and time to the first frame against all devices' (E; over all 0.15 and 1)."""
+WEAK_STARTUP: Final = 1.8
+"""By how much longer the first frame takes on a weak network (E)."""
+
+TIME_ZONES: Final = {"us-east": -5.0, "us-west": -8.0, "eu-west": 0.0, "eu-central": 1.0, "ap-south": 5.5, "sa-east": -3.0}
+"""Hours that a region's clock is ahead of UTC."""
+DAY_CURVE: Final = (
+    0.7, 0.5, 0.35, 0.25, 0.22, 0.25, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6,
+    0.65, 0.7, 0.8, 0.95, 1.2, 1.9, 2.2, 2.35, 2.1, 1.65, 1.45, 1.1,
+)  # fmt: skip
+"""Viewers by hour of the day, mean 1 (Puffer, measured on one day; smoothed)."""
+
 CDNS: Final[tuple[tuple[str, float], ...]] = (("akamai", 0.4), ("cloudfront", 0.3), ("fastly", 0.2), ("own-edge", 0.1))
 ERRORS: Final = ("manifest_timeout", "segment_404", "decoder", "license_denied", "network")
 LADDER_KBPS: Final = (300, 570, 950, 1450, 2500, 3900, 6000, 8500, 11_900)
 """Renditions, at the quantiles of delivered bitrate (Puffer, M)."""
 
 
-def popularity(titles: int) -> NDArray[np.float64]:
-    """Cumulative share of plays by rank, f8[titles], ending with 1.
+def popularity(titles: int, besides: int = 0) -> NDArray[np.float64]:
+    """Cumulative share of plays by rank, f8[titles + besides], ending with 1: `besides` titles follow that nobody comes upon.
 
     A broken power law through the measured points, at the same fractions of a catalogue of any size: a share below the
     first point goes on with the first piece's slope.
@@ -58,7 +76,7 @@ def popularity(titles: int) -> NDArray[np.float64]:
     points = np.log(np.array(_SHARE_AT))
     share: NDArray[np.float64] = np.exp(np.interp(np.log(fraction), points[:, 0], points[:, 1]))
     share[-1] = 1.0
-    return share
+    return np.concatenate([share, np.ones(besides)])
 
 
 def cumulative(shares: list[float]) -> NDArray[np.float64]:
@@ -68,14 +86,28 @@ def cumulative(shares: list[float]) -> NDArray[np.float64]:
     return total
 
 
-def kinds_and_runtimes(titles: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Kind u1[titles] and runtime in seconds i4[titles] (0 for live) of each title; the same for every seed."""
+def kinds_and_runtimes(titles: int, episodes: int = 0, runtime_s: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Kind and runtime in seconds (0 for live) of each title, the same for every seed; then of a live event and of a release's episodes.
+
+    u1 and i4 [titles + 1 + episodes].
+    """
     chance = units(0x7171E, 2 * titles).reshape(titles, 2)
     kinds = np.searchsorted(cumulative(list(KIND_SHARE)), chance[:, 0], side="right").astype(np.uint8)
     film = 4800 + 3600 * chance[:, 1]
     episode = 1200 + 2400 * chance[:, 1]
     runtimes = np.select([kinds == FILM, kinds == EPISODE], [film, episode], 0).astype(np.int32)
-    return kinds, runtimes
+    more_kinds = np.array([LIVE, *[EPISODE] * episodes], np.uint8)
+    more_runtimes = np.array([0, *[runtime_s] * episodes], np.int32)
+    return np.concatenate([kinds, more_kinds]), np.concatenate([runtimes, more_runtimes])
+
+
+def players(*, by_device: bool) -> NDArray[np.float64]:
+    """What each platform is like, f8[platforms, 4] (loadgen.rows.WATCHES …): by its device, or all alike but for how long is watched."""
+    alike = (WEAK, 1.0, 1.0)
+    rows = [
+        (PLATFORM_SHIFT[device], *((*NETWORK[device], WEAK_STARTUP) if by_device else alike)) for device, *_ in PLATFORMS
+    ]  # fmt: skip
+    return np.array(rows, np.float64)
 
 
 def places(regions: int) -> list[tuple[str, str, str, float]]:

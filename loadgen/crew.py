@@ -13,12 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from connectors.kafka import partition_offsets
-from loadgen.ledger import PartitionSpan, Run, merge_parts, read_faults, save_run
-from loadgen.process import Assignment, work
-from loadgen.produce import COUNTERS, DONE, FAILED, LATE_SENDS, MAX_LATENESS_MS, READY, SENT, WAITING
+from loadgen.ledger import Run, counts_of, merge_parts, records_of, save_run
+from loadgen.measuring import Outside, measured
+from loadgen.process import NEVER_MS, Assignment, work
+from loadgen.produce import COUNTERS, DONE, FAILED, FIRST_MS, LATE_SENDS, MAX_LATENESS_MS, READY, SENT, WAITING
 from topologies.errors import MarqueeError
 from topologies.settings import Settings
 
@@ -62,49 +65,61 @@ def stop_signals(on_stop: Callable[[], None]) -> Iterator[None]:
 def finish_run(settings: Settings, run: Run) -> Run:
     """Merges the run's parts, notes where its records end in the log, and writes run.json for the last time."""
     merge_parts(run.path)
-    broken = read_faults(run)
     ends = partition_offsets(settings, run.topic)
-    bad = broken.filter(pl.col("kind") == "malformed")
+    records = records_of(run)
+    faults, malformed = counts_of(pl.scan_parquet(run.broken))
     finished = replace(
         run,
         ended_ms=time.time_ns() // 1_000_000,
-        partitions=tuple(PartitionSpan(span.partition, span.first, ends[span.partition][1] - 1) for span in run.partitions),
-        faults=dict(broken.group_by("kind").agg(pl.col("times").sum()).sort("kind").iter_rows()),
-        malformed=dict(bad.group_by("reason").agg(pl.len()).sort("reason").iter_rows()),
+        partitions=tuple(
+            replace(span, last=ends[span.partition][1] - 1, records=records.get(span.partition, 0)) for span in run.partitions
+        ),
+        faults=faults,
+        malformed=malformed,
     )
     save_run(finished)
     return finished
 
 
-class Crew:
-    """The processes of one run."""
+@dataclass(frozen=True)
+class Job:
+    """What a crew is to do. total: events of the run, of its earlier stretches too; rate: events a second, 0: as fast as it goes.
 
-    def __init__(
-        self,
-        settings: Settings,
-        run: Run,
-        total: int,
-        rate: float,
-        assignments: list[Assignment],
-        on_progress: Callable[[LoadProgress], None],
-        enough: Callable[[], bool],
-    ) -> None:
-        self._enough = enough
-        self._settings = settings
-        self._run = run
-        self._on_progress = on_progress
-        self._count = len(assignments)
-        context = multiprocessing.get_context("spawn")
+    broker_cpu_s: CPU that the broker has used so far, seconds, if that can be known. planned_cpu_s: what planning took.
+    """
+
+    settings: Settings
+    run: Run
+    total: int
+    rate: float
+    assignments: list[Assignment]
+    on_progress: Callable[[LoadProgress], None]
+    enough: Callable[[], bool]
+    broker_cpu_s: Callable[[], float] | None = None
+    planned_cpu_s: float = 0.0
+
+
+class Crew:
+    """The processes of one run's stretch."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._run = job.run
+        self._count = len(job.assignments)
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["loadgen.prepared"])
         self._counters = context.RawArray("q", self._count * COUNTERS)
         self._start_ms = context.RawValue("q", 0)
         self._stop = context.RawValue("b", 0)
         self._failure: Any = context.Queue()
         self._processes = [
             context.Process(target=_run_process, args=(item, self._counters, self._start_ms, self._stop, self._failure), daemon=True)
-            for item in assignments
+            for item in job.assignments
         ]
-        self._last = LoadProgress("starting", total=total, intended_rate=rate)
+        self._last = LoadProgress("starting", total=job.total, intended_rate=job.rate)
         self._began = time.monotonic()
+        self._cpu_before_s = time.thread_time()
+        self._broker_before_s = 0.0
         self._samples: deque[tuple[float, int]] = deque(maxlen=6)
         self._saved = 0.0
 
@@ -114,7 +129,8 @@ class Crew:
             try:
                 for process in self._processes:
                     process.start()
-                self._wait("starting", lambda: self._all(READY), READY_S)
+                # who goes on with a run first makes again what was sent, however long that takes
+                self._wait("starting", lambda: self._all(READY), READY_S if len(self._run.stretches) == 1 else None)
                 self._start_together()
                 self._wait("sending", lambda: not any(process.is_alive() for process in self._processes), None)
                 return self._finish()
@@ -129,18 +145,29 @@ class Crew:
 
     def _start_together(self) -> None:
         start = time.time_ns() // 1_000_000 + LEAD_MS
-        if self._run.live:
-            span = self._run.span_end_ms - self._run.span_start_ms
-            self._run = replace(self._run, span_start_ms=start, span_end_ms=start + span)
+        run = self._run
+        if run.live:
+            # what is due first is due when they start
+            first = [row[FIRST_MS] for row in self._rows() if row[FIRST_MS] != NEVER_MS] if len(run.stretches) > 1 else []
+            base = start - int(min(first, default=0))
+            span = self._job.assignments[0].plan.world.span_ms
+            stretches = (*run.stretches[:-1], replace(run.stretches[-1], base_ms=base))
+            self._run = replace(run, span_start_ms=stretches[0].base_ms, span_end_ms=base + span, stretches=stretches)
+            start = base
+        save_run(self._counted())
         self._began = time.monotonic()
+        self._broker_before_s = self._job.broker_cpu_s() if self._job.broker_cpu_s else 0.0
         self._samples.clear()
         self._start_ms.value = start
 
     def _ask_to_stop(self) -> None:
         self._stop.value = 1
 
+    def _rows(self) -> NDArray[np.int64]:
+        return np.frombuffer(self._counters, np.int64).reshape(self._count, COUNTERS)
+
     def _all(self, counter: int) -> bool:
-        return all(self._counters[index * COUNTERS + counter] for index in range(self._count))
+        return bool(self._rows()[:, counter].all())
 
     def _wait(self, phase: str, done: Callable[[], bool], limit_s: float | None) -> None:
         began = time.monotonic()
@@ -151,19 +178,20 @@ class Crew:
             if limit_s is not None and time.monotonic() - began > limit_s:
                 raise MarqueeError(f"the load's processes were not ready in {limit_s:.0f} s; the machine is too busy, try again with fewer")
             self._note(phase)
-            if phase == "sending" and self._enough():
+            if phase == "sending" and self._job.enough():
                 self._ask_to_stop()
             time.sleep(0.25 if phase == "sending" else 0.02)
         self._check()
 
     def _check(self) -> None:
         for index, process in enumerate(self._processes):
-            if process.exitcode not in (None, 0) or (process.exitcode == 0 and not self._counters[index * COUNTERS + DONE]):
+            if process.exitcode not in (None, 0) or (process.exitcode == 0 and not self._rows()[index, DONE]):
                 try:
                     reason = self._failure.get(timeout=0.5)
                 except queue.Empty:
                     reason = f"exit code {process.exitcode}"
-                raise MarqueeError(f"a process of the load ended early ({reason}); its ledger {self._run.path} is incomplete")
+                again = f"`marquee load --resume {self._run.name}` goes on with it"
+                raise MarqueeError(f"a process of the load ended early ({reason}); {again}")
 
     def _note(self, phase: str) -> None:
         run = self._counted()
@@ -182,36 +210,35 @@ class Crew:
             max_lateness_ms=run.max_lateness_ms,
             elapsed_s=now - self._began,
         )
-        self._on_progress(self._last)
+        self._job.on_progress(self._last)
         if now - self._saved >= 1:
             self._saved = now
             save_run(run)
 
     def _counted(self) -> Run:
-        def total(counter: int) -> int:
-            return sum(self._counters[index * COUNTERS + counter] for index in range(self._count))
-
-        sent, failed = total(SENT), total(FAILED)
-        worst = max(self._counters[index * COUNTERS + MAX_LATENESS_MS] for index in range(self._count))
+        """The run with what its earlier stretches and this one have counted so far."""
+        before, rows = self._job.run, self._rows()
+        sent, failed, waiting = (int(rows[:, counter].sum()) for counter in (SENT, FAILED, WAITING))
         return replace(
             self._run,
-            generated=sent,
+            generated=before.generated + sent,
             failed=failed,
-            acknowledged=max(0, sent - failed - total(WAITING)),
-            late_sends=total(LATE_SENDS),
-            max_lateness_ms=worst,
+            acknowledged=before.acknowledged + max(0, sent - failed - waiting),
+            late_sends=before.late_sends + int(rows[:, LATE_SENDS].sum()),
+            max_lateness_ms=max(before.max_lateness_ms, int(rows[:, MAX_LATENESS_MS].max())),
         )
 
     def _finish(self) -> Run:
+        seconds = time.monotonic() - self._began
         self._note("finishing")
         state = "stopped" if self._stop.value and self._last.sent < self._last.total else "finished"
-        run = finish_run(self._settings, replace(self._counted(), state=state))
-        self._note_done()
-        return run
-
-    def _note_done(self) -> None:
+        broker_s = None if self._job.broker_cpu_s is None else self._job.broker_cpu_s() - self._broker_before_s
+        parent_s = self._job.planned_cpu_s + time.thread_time() - self._cpu_before_s
+        figures = measured(self._rows(), Outside(parent_s, broker_s, seconds))
+        run = finish_run(self._job.settings, replace(self._counted(), state=state, measured=figures))
         self._last = replace(self._last, phase="done")
-        self._on_progress(self._last)
+        self._job.on_progress(self._last)
+        return run
 
 
 def _run_process(assignment: Assignment, counters: Any, start_ms: Any, stop: Any, failure: Any) -> None:

@@ -12,14 +12,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from topologies.compiled import kernel
+from topologies.compiled import kernel, lean
 
 GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1: Final = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2: Final = np.uint64(0x94D049BB133111EB)
 
 
-@kernel
+@lean
 def mix(value: Any) -> Any:
     """splitmix64's finalizer (Steele et al. 2014): uint64 → uint64, one to one."""
     bits = np.uint64(value)
@@ -28,13 +28,13 @@ def mix(value: Any) -> Any:
     return bits ^ (bits >> np.uint64(31))
 
 
-@kernel
+@lean
 def at(key: Any, counter: Any) -> Any:
     """The counter-th 64 random bits of a key."""
     return mix(np.uint64(key) + np.uint64(counter) * GOLDEN)
 
 
-@kernel
+@lean
 def unit(bits: Any) -> float:
     """64 random bits as a number in [0, 1)."""
     return float(np.uint64(bits) >> np.uint64(11)) * 1.1102230246251565e-16
@@ -49,30 +49,36 @@ def units(key: int, count: int) -> Any:
     return found
 
 
-@kernel
+@lean
 def draw(lane: Any) -> float:
     """The lane's next number in [0, 1)."""
     lane.draws += np.uint64(1)
     return unit(at(lane.key, lane.draws))
 
 
-@kernel
+@lean
 def draw_lognormal(lane: Any, mu: float, sigma: float) -> float:
     """exp(mu + sigma z), z standard normal by Box and Muller."""
     radius = math.sqrt(-2.0 * math.log(1.0 - draw(lane)))
     return math.exp(mu + sigma * radius * math.cos(6.283185307179586 * draw(lane)))
 
 
-@kernel
+@lean
 def draw_exponential(lane: Any, mean: float) -> float:
     return -mean * math.log(1.0 - draw(lane))
 
 
-@kernel
+@lean
 def pick(cumulative: Any, unit_value: float) -> int:
     """Index of the first cumulative share above `unit_value`; cumulative f8[n] ends with 1."""
-    found: Any = np.searchsorted(cumulative, unit_value, side="right")
-    return int(min(found, len(cumulative) - 1))
+    low, high = 0, len(cumulative) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if cumulative[middle] > unit_value:
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 @kernel

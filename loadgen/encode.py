@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from loadgen import catalogue
 from loadgen.draws import mix
+from loadgen.reaching import bytes_of, reach
 from loadgen.rows import ERROR, FINISH, HEARTBEAT, PLAY_REQUEST, PLAY_START, RENDITION, STOP
-from topologies.compiled import kernel
+from topologies.compiled import inlined, kernel, lean
 from topologies.events import TYPES
 
 ROW_BYTES: Final = 640
@@ -69,7 +70,7 @@ def session_bits(lane: Any, ordinal: int) -> Any:
     return mix(lane.key ^ mix(np.uint64(ordinal) + np.uint64(1)))
 
 
-@kernel
+@inlined
 def _op(ops: Any, n: int, piece: int, value: int, digits: int) -> int:
     """Appends: copy a piece, then write `value` with at least `digits` digits (0: no number)."""
     ops[n, 0] = piece
@@ -78,7 +79,7 @@ def _op(ops: Any, n: int, piece: int, value: int, digits: int) -> int:
     return n + 1
 
 
-@kernel
+@lean
 def _compose(ops: Any, first: Any, lane: Any, row: Any, kbps: int, base_ms: int) -> int:
     """What an event's text is made of. `first`: the first piece of each group. → number of operations."""
     kind = row.type
@@ -116,17 +117,22 @@ def _compose(ops: Any, first: Any, lane: Any, row: Any, kbps: int, base_ms: int)
     return _op(ops, n, field + (FATAL_END if row.fatal else THE_END), 0, 0)
 
 
-@kernel
-def encode(rows: Any, order: Any, lanes: Any, pieces: Any, out: Any, ends: Any) -> int:
-    """Writes rows[order] one after the other into out u8[≥ ROW_BYTES × n]; ends[i] is where the i-th stops. → bytes written.
-
-    One loop without calls writes the bytes: numba counts the references to the arrays at each call that takes them,
-    which cost more than the copying. Indices are unsigned, which spares the check for negative ones.
-    """
-    data, starts, first, ladder, base_ms = pieces.data, pieces.starts, pieces.first, pieces.ladder, pieces.base_ms
+def encode(
+    rows: NDArray[Any], order: NDArray[np.int64], lanes: NDArray[Any], pieces: Fragments, out: NDArray[np.uint8], ends: NDArray[np.int64]
+) -> int:
+    """Writes rows[order] one after the other into out u8[≥ ROW_BYTES × n]; ends[i] is where the i-th stops. → bytes written."""
     ops = np.empty((32, 3), np.int64)
+    return _encode(rows, order, lanes, (bytes_of(rows), bytes_of(lanes)), pieces, ops, out, ends)
+
+
+@lean
+def _encode(rows: Any, order: Any, lanes: Any, memory: Any, pieces: Any, ops: Any, out: Any, ends: Any) -> int:
+    """One loop writes the bytes. Indices are unsigned, which spares the check for negative ones."""
+    data, starts, first, ladder, base_ms = pieces.data, pieces.starts, pieces.first, pieces.ladder, pieces.base_ms
+    row_bytes, lane_bytes = memory
     to = np.uint64(0)
     for i in range(len(order)):
+        reach(i, order, rows, row_bytes, lane_bytes)
         row = rows[order[i]]
         lane = lanes[row.lane]
         count = _compose(ops, first, lane, row, ladder[row.rung], base_ms)

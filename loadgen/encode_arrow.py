@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 
 from loadgen import catalogue
 from loadgen.encode import session_bits
+from loadgen.keys import prefix_of, write_account
+from loadgen.reaching import bytes_of, reach
 from loadgen.rows import ERROR, FINISH, HEARTBEAT, PLAY_REQUEST, PLAY_START, RENDITION, STOP
-from topologies.compiled import kernel
+from topologies.compiled import kernel, lean
 from topologies.events import TYPES
 
 PROFILES: Final = 8
 _SESSION_BYTES: Final = 16
+_HEXADECIMAL: Final = np.frombuffer(bytes(range(256)).hex().encode(), np.uint16)
+"""The two characters of each byte."""
 _NARROW: Final = ("type", "profile", "place", "platform", "cdn", "kind", "error", "stalls", "dropped_frames")
 _WIDE: Final = ("seq", "position_s", "watched_ms", "stall_ms", "startup_ms")
 _MIDDLE: Final = ("runtime_s", "bitrate_kbps", "title")
@@ -33,15 +37,16 @@ _NO_ERROR, _NO_RUNTIME, _NO_STARTUP, _NO_BITRATE, _IS_FATAL = range(len(_NULLABL
 class _Columns(NamedTuple):
     """Room for a batch of n rows.
 
-    narrow u8[9, n], middle u16[3, n], wide i32[5, n], ts i64[n]. sessions u8[16 n]. accounts u8, account_ends i32[n + 1]. bits u8[5, n/8]:
-    the first four say that there is a value. titles i32[n]: those that the batch has. slots i32[titles]: −1.
+    narrow u8[9, n], middle u16[3, n], wide i32[5, n], ts i64[n]. sessions u2[8 n], two characters each. accounts u8,
+    account_ends i32[n + 1]. bits u8[5, n/8]: the first four say that there is a value. titles i32[n]: those that the batch has.
+    slots i32[titles]: −1.
     """
 
     narrow: NDArray[np.uint8]
     middle: NDArray[np.uint16]
     wide: NDArray[np.int32]
     ts: NDArray[np.int64]
-    sessions: NDArray[np.uint8]
+    sessions: NDArray[np.uint16]
     accounts: NDArray[np.uint8]
     account_ends: NDArray[np.int32]
     bits: NDArray[np.uint8]
@@ -49,28 +54,15 @@ class _Columns(NamedTuple):
     slots: NDArray[np.int32]
 
 
-@kernel
-def _write_account(tag: Any, number: int, out: Any, at: int) -> int:
-    """Writes `TAG-0000123` at `at`; → where it ends."""
-    for i in range(len(tag)):
-        out[at + i] = tag[i]
-    at += len(tag)
-    digits = 7
-    while number >= 10**digits:
-        digits += 1
-    for i in range(digits):
-        out[at + digits - 1 - i] = 48 + number % 10
-        number //= 10
-    return at + digits
-
-
-@kernel
-def _fill(rows: Any, order: Any, lanes: Any, tag: Any, ladder: Any, base_ms: int, to: Any) -> int:
-    """The columns of rows[order]; → how many titles there are."""
-    narrow, middle, wide, titles, bits = to.narrow, to.middle, to.wide, 0, to.bits
-    bits[:] = 0
-    to.account_ends[0] = 0
+@lean
+def _fill(rows: Any, order: Any, lanes: Any, memory: Any, tag: Any, ladder: Any, base_ms: int, to: Any) -> int:
+    """The columns of rows[order]; → how many titles there are. memory: the bytes of the rows and of the lanes."""
+    row_bytes, lane_bytes = memory
+    narrow, middle, wide, titles, bits, sessions = to.narrow, to.middle, to.wide, 0, to.bits, to.sessions
+    account_ends, accounts = to.account_ends, to.accounts
+    account_ends[0] = 0
     for i in range(len(order)):
+        reach(i, order, rows, row_bytes, lane_bytes)
         row = rows[order[i]]
         lane = lanes[row.lane]
         kind = row.type
@@ -107,10 +99,9 @@ def _fill(rows: Any, order: Any, lanes: Any, tag: Any, ladder: Any, base_ms: int
         bits[_NO_ERROR, byte] |= bit if kind == ERROR else np.uint8(0)
         bits[_IS_FATAL, byte] |= bit if row.fatal else np.uint8(0)
         digits = session_bits(lane, row.ordinal)
-        for j in range(16):
-            nibble = (digits >> np.uint64(60 - 4 * j)) & np.uint64(15)
-            to.sessions[16 * i + j] = nibble + (np.uint64(48) if nibble < np.uint64(10) else np.uint64(87))
-        to.account_ends[i + 1] = _write_account(tag, lane.account, to.accounts, to.account_ends[i])
+        for j in range(8):
+            sessions[8 * i + j] = _HEXADECIMAL[(digits >> np.uint64(56 - 8 * j)) & np.uint64(255)]
+        account_ends[i + 1] = write_account(tag, lane.account, accounts, account_ends[i])
     for slot in range(titles):
         to.slots[to.titles[slot]] = -1
     return titles
@@ -139,7 +130,7 @@ class ArrowEncoder:
     """Encodes events of a run: its tag, its regions, how many titles there are, the epoch ms at which its span begins."""
 
     def __init__(self, tag: str, regions: int, titles: int, base_ms: int) -> None:
-        self._tag = np.frombuffer(f"{tag}-".encode(), np.uint8)
+        self._tag = prefix_of(tag)
         self._ladder = np.array(catalogue.LADDER_KBPS, np.int32)
         self._base_ms = base_ms
         self._slots = np.full(titles, -1, np.int32)
@@ -167,14 +158,14 @@ class ArrowEncoder:
             middle=np.empty((len(_MIDDLE), count), np.uint16),
             wide=np.empty((len(_WIDE), count), np.int32),
             ts=np.empty(count, np.int64),
-            sessions=np.empty(_SESSION_BYTES * count, np.uint8),
+            sessions=np.empty(_SESSION_BYTES // 2 * count, np.uint16),
             accounts=np.empty((len(self._tag) + 19) * count, np.uint8),
             account_ends=np.empty(count + 1, np.int32),
-            bits=np.empty((len(_NULLABLE), (count + 7) // 8), np.uint8),
+            bits=np.zeros((len(_NULLABLE), (count + 7) // 8), np.uint8),
             titles=np.empty(count, np.int32),
             slots=self._slots,
         )
-        titles = room.titles[: _fill(rows, order, lanes, self._tag, self._ladder, self._base_ms, room)]
+        titles = room.titles[: _fill(rows, order, lanes, (bytes_of(rows), bytes_of(lanes)), self._tag, self._ladder, self._base_ms, room)]
         arrays = self._arrays(count, room, titles)
         return pa.record_batch(list(arrays.values()), names=list(arrays))
 
@@ -193,7 +184,7 @@ class ArrowEncoder:
         return {
             "v": _array(pa.uint8(), count, np.ones(count, np.uint8)),
             "type": coded("type", narrow[_TYPE]),
-            "session": _texts(count, session_ends, room.sessions),
+            "session": _texts(count, session_ends, room.sessions.view(np.uint8)),
             "seq": number(_SEQ),
             "ts": _array(pa.int64(), count, room.ts),
             "account": _texts(count, room.account_ends, room.accounts[: room.account_ends[-1]]),

@@ -1,24 +1,70 @@
 """Breaking events on purpose: which, how often, and how a valid one is made malformed.
 
-Which events are broken is decided by their identity (loadgen.audience); here is what `--faults` says, and the mangling.
+Which events are broken is decided by their identity (loadgen.breaking); here is what `--faults` says, and the mangling.
 Each way of mangling gives exactly one reason of the strict rules (docs/architecture.md "Event validity").
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loadgen.rows import (
+    AGAIN,
+    AHEAD,
+    BEHIND,
+    BURST,
+    DAYS,
+    DELAYED,
+    FAR,
+    FAULTS,
+    HOURS,
+    LOST,
+    MALFORMED,
+    MINUTES,
+    MOVED,
+    NEAR,
+    SKEWED,
+    VERSION,
+)  # fmt: skip
 from topologies.errors import UsageError
 
-KINDS: Final = ("duplicates", "late", "malformed", "out-of-order")
-DEFAULT_RATES: Final = {"duplicates": 0.005, "late": 0.001, "malformed": 0.001, "out-of-order": 0.01}
-"""Shares of the events: loadmodel.md's duplicates and late ones (E); the others E."""
+Ways = dict[str, int]
+"""The ways in which a kind of fault befalls, by name, as codes of loadgen.rows."""
+WAYS: Final[dict[str, Ways]] = {
+    "duplicates": {"near": NEAR, "far": FAR, "batch": AGAIN},
+    "late": {"minutes": MINUTES, "hours": HOURS, "days": DAYS},
+    "malformed": {"": MALFORMED},
+    "out-of-order": {"": DELAYED},
+    "version": {"": VERSION},
+    "skew": {"": SKEWED},
+    "clocks-behind": {"": BEHIND},
+    "clocks-ahead": {"ahead": AHEAD},
+    "bursts": {"": BURST},
+    "key-changes": {"": MOVED},
+    "lost-stops": {"": LOST},
+}
+KINDS: Final = tuple(WAYS)
+DEFAULT_RATES: Final = {
+    "duplicates": 0.005, "late": 0.001, "malformed": 0.001, "out-of-order": 0.01, "version": 0.0005, "skew": 0.02,
+    "clocks-behind": 0.002, "clocks-ahead": 0.001, "bursts": 0.005, "key-changes": 0.005, "lost-stops": 0.02,
+}  # fmt: skip
+"""Shares of the events; of the players for skew, clocks-behind, clocks-ahead and key-changes; of half a minute of a viewer for bursts and
+duplicates in batches; of the ends of sessions for lost-stops. loadmodel.md's are duplicates and late ones (E); the others E."""
+CLASSES: Final = {
+    "duplicates": "duplicate", "late": "late", "clocks-behind": "late", "malformed": "dead", "version": "dead", "clocks-ahead": "dead",
+}  # fmt: skip
+"""What becomes of an event that is broken so; the others are applied, and what is lost is nothing."""
+LOST_STOPS: Final = "lost-stops"
+KIND_AND_WAY: Final = {code: (kind, way) for kind, ways in WAYS.items() for way, code in ways.items()}
+_ALONE: Final = (NEAR, FAR, MINUTES, HOURS, DAYS, MALFORMED, VERSION, DELAYED)
+_TOGETHER: Final = (_ALONE, (AGAIN, BURST), (SKEWED, BEHIND, AHEAD))
+"""Faults of which an event, half a minute of a viewer or a player has one at the most."""
 YEAR_2100_MS: Final = 4_102_444_800_000
 SEQ_JUMP: Final = 20_000
 TOO_BIG: Final = 65_537
@@ -37,36 +83,55 @@ GREATEST: Final = {
 
 @dataclass(frozen=True)
 class Faults:
-    """Shares of the events that are broken, by kind."""
+    """What is broken: how often, by the fault's code."""
 
-    duplicates: float = 0.0
-    late: float = 0.0
-    malformed: float = 0.0
-    out_of_order: float = 0.0
+    rates: Mapping[int, float] = field(default_factory=dict)
 
     def limits(self) -> NDArray[np.float64]:
-        """Cumulative shares in the order duplicates, late, malformed, out of order."""
-        return np.cumsum([self.duplicates, self.late, self.malformed, self.out_of_order])
+        """f8[2, FAULTS] by code: cumulative over those that befall an event by itself, and each one's own."""
+        own = np.array([self.rates.get(code, 0.0) for code in range(FAULTS)])
+        alone = np.isin(np.arange(FAULTS), _ALONE)
+        return np.stack([np.cumsum(np.where(alone, own, 0.0)), own])
 
 
 def parse_faults(text: str) -> Faults:
-    """`duplicates,late=0.01,…` as Faults. UsageError for an unknown kind, a rate outside 0..1, or shares of more than 1 together."""
-    rates: dict[str, float] = {}
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        kind, _, rate = item.partition("=")
-        if kind not in KINDS:
-            raise UsageError(f"--faults knows no {kind!r}; choose from {', '.join(KINDS)}, each with =RATE if wanted")
-        if kind in rates:
+    """`duplicates,late=0.01,late:days=0.001,…` or `all` as Faults.
+
+    A kind's rate is divided evenly among its ways. UsageError for an unknown kind or way, one that is named twice, a rate outside 0..1, or
+    shares of more than 1 together.
+    """
+    rates: dict[int, float] = {}
+    items = [part.strip() for part in text.split(",") if part.strip()]
+    for item in KINDS if items == ["all"] else items:
+        name, _, told = item.partition("=")
+        kind, _, way = name.partition(":")
+        codes = _codes(kind, way)
+        if rates.keys() & set(codes):
             raise UsageError(f"--faults names {kind} twice")
-        try:
-            rates[kind] = float(rate) if rate else DEFAULT_RATES[kind]
-        except ValueError:
-            raise UsageError(f"--faults {item}: the rate must be a number between 0 and 1") from None
-        if not 0 <= rates[kind] <= 1:
-            raise UsageError(f"--faults {item}: the rate must be a number between 0 and 1")
-    if sum(rates.values()) > 1:
+        for code in codes:
+            rates[code] = _rate(item, told, kind) / len(codes)
+    if any(sum(rates.get(code, 0.0) for code in codes) > 1 for codes in _TOGETHER):
         raise UsageError("--faults: the rates must not add up to more than 1")
-    return Faults(rates.get("duplicates", 0.0), rates.get("late", 0.0), rates.get("malformed", 0.0), rates.get("out-of-order", 0.0))
+    return Faults(rates)
+
+
+def _codes(kind: str, way: str) -> list[int]:
+    if kind not in WAYS:
+        raise UsageError(f"--faults knows no {kind!r}; choose from {', '.join(KINDS)}, each with =RATE if wanted, or all")
+    if way and way not in WAYS[kind]:
+        ways = ", ".join(f"{kind}:{name}" for name in WAYS[kind] if name) or f"no ways of {kind}"
+        raise UsageError(f"--faults knows no {kind}:{way}; there are {ways}")
+    return [WAYS[kind][way]] if way else list(WAYS[kind].values())
+
+
+def _rate(item: str, told: str, kind: str) -> float:
+    try:
+        rate = float(told) if told else DEFAULT_RATES[kind]
+    except ValueError:
+        raise UsageError(f"--faults {item}: the rate must be a number between 0 and 1") from None
+    if not 0 <= rate <= 1:
+        raise UsageError(f"--faults {item}: the rate must be a number between 0 and 1")
+    return rate
 
 
 Mangled = tuple[bytes | None, str]
@@ -76,6 +141,11 @@ def mangle(value: bytes, chance: int) -> Mangled:
     """A malformed record made of a valid event, and the reason that it must be dead for. `chance`: 32 random bits, which decide."""
     ways = _WAYS
     return ways[chance % len(ways)](value, chance // len(ways))
+
+
+def misversion(value: bytes, chance: int) -> Mangled:
+    """A valid event as one of a schema version that is not known."""
+    return _version(value, chance)
 
 
 def _changed(value: bytes, **fields: Any) -> bytes:

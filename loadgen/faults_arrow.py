@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from loadgen.encode_arrow import stream_of
 from loadgen.faults import GREATEST, INTEGERS, REQUIRED, SEQ_JUMP, TEXTS, YEAR_2100_MS, Mangled
+from loadgen.rows import VERSION
 
 TOO_MANY_ROWS: Final = 65_537
 _WHOLE_WAYS: Final = 4
@@ -32,8 +33,10 @@ def is_apart(chances: NDArray[np.uint32]) -> NDArray[np.bool_]:
 # -- within a batch ----------------------------------------------------------------------------------------------------
 
 
-def edit(chance: int, seq: int) -> Edit:
+def edit(fault: int, chance: int, seq: int) -> Edit:
     """How an event that stays in its batch is broken; `seq` is its own."""
+    if fault == VERSION:
+        return "v", (2, 0, None)[chance % 3], "version"
     way, rest = chance % _WAYS - _WHOLE_WAYS, chance // _WAYS
     if way == 0:
         return "v", (2, 0, None)[rest % 3], "version"

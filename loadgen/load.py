@@ -13,15 +13,17 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Final
 
 from loadgen.audience import Plan, make_plan, make_world
-from loadgen.crew import Crew, LoadProgress
+from loadgen.crew import Crew, Job, LoadProgress
 from loadgen.destination import open_destination
 from loadgen.faults import Faults, parse_faults
-from loadgen.ledger import Run, create_run, refuse_taken, runs_directory
+from loadgen.holding import owned
+from loadgen.ledger import Run, Stretch, create_run, refuse_taken, runs_directory
 from loadgen.process import Assignment, warm_up
+from loadgen.scenario import scenario_of, text_of
 from topologies.errors import UsageError
 from topologies.settings import Settings
 
@@ -53,7 +55,9 @@ class LoadOptions:
     run: str | None = None
     """The run's name; made up when None."""
     faults: str = ""
-    """As `--faults` has it: duplicates,late=0.01,malformed,out-of-order."""
+    """As `--faults` has it: duplicates,late=0.01,late:days=0.001 or all (loadgen.faults)."""
+    scenario: str = "steady"
+    """The name of one that is shipped, or the path of a file (loadgen.scenario)."""
     processes: int = 2
     titles: int = 18_214
     regions: int = 6
@@ -88,6 +92,8 @@ def shape_of(options: LoadOptions) -> Shape:
             raise UsageError("--backfill takes --events N or --rate R, one of them, and no --duration")
         return Shape(over, round(options.backfill_s * 1000), live=False)
     events, duration_s, rate = options.events, options.duration_s, options.rate
+    if events is None and duration_s is None:
+        duration_s = scenario_of(options.scenario).duration_s
     if events is None and duration_s is None:
         raise UsageError("say how much: --events N, or --duration S with --rate R")
     if events is not None and duration_s is not None and rate is not None:
@@ -147,25 +153,37 @@ def to_its_end() -> bool:
     return False
 
 
-def run_load(settings: Settings, options: LoadOptions, on_progress: OnProgress, enough: Callable[[], bool] = to_its_end) -> Run:
+def run_load(
+    settings: Settings,
+    options: LoadOptions,
+    on_progress: OnProgress,
+    enough: Callable[[], bool] = to_its_end,
+    broker_cpu_s: Callable[[], float] | None = None,
+) -> Run:
     """Plays the audience and returns the finished (or stopped) run. Calls `on_progress` about four times a second.
 
     `enough` is asked as often while events are sent; the run is stopped before its planned end when it says so, as a signal would.
+    `broker_cpu_s`: CPU that the broker has used so far, if it is on this machine.
 
     Raises UsageError (options), ServerAway and StoreError (Kafka), MarqueeError when a process ends early; the ledger then
     says `failed`. A second call is another run.
     """
+    run = _new_run(settings, options)
+    planned = plan_again(run, on_progress)
+    create_run(run)
+    run.scenario.write_text(text_of(options.scenario))
+    with owned(run.path):
+        return send(settings, run, planned, on_progress, enough, broker_cpu_s)
+
+
+def _new_run(settings: Settings, options: LoadOptions) -> Run:
     shape = shape_of(options)
-    faults = parse_faults(options.faults)
     name = run_name(options.run, "load")
     refuse_taken(runs_directory(settings) / name)
     target = open_destination(settings, name, shape.live)
     started_ms = time.time_ns() // 1_000_000
     span_start = started_ms if shape.live else started_ms - shape.span_ms if options.span_start_ms is None else options.span_start_ms
-    intended = shape.rate if shape.live else 0.0
-    on_progress(LoadProgress(phase="planning", total=shape.records, intended_rate=intended))
-    plan = _plan(options, shape, faults, span_start)
-    run = Run(
+    return Run(
         name=name,
         path=runs_directory(settings) / name,
         tag=options.tag or tag_of(name),
@@ -181,18 +199,58 @@ def run_load(settings: Settings, options: LoadOptions, on_progress: OnProgress, 
         span_start_ms=span_start,
         span_end_ms=span_start + shape.span_ms,
         partitions=target.partitions,
+        processes=max(1, min(options.processes, len(target.partitions))),
+        stretches=(Stretch(started_ms, span_start, (0,) * len(target.partitions)),),
     )
-    create_run(run)
-    warm_up(options.format)
-    processes = max(1, min(options.processes, len(target.partitions)))
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run's plan and shape, and what planning took of the CPU."""
+
+    plan: Plan
+    shape: Shape
+    cpu_s: float
+
+
+def plan_again(run: Run, on_progress: OnProgress) -> Planned:
+    """The plan of a load, from its ledger alone: the same whenever it is made."""
+    options = options_of(run)
+    shape = shape_of(options)
+    on_progress(LoadProgress(phase="planning", total=shape.records, intended_rate=shape.rate if shape.live else 0.0))
+    warm_up(options.format)  # also for the processes, which find the kernels compiled
+    before_s = time.thread_time()
+    plan = _plan(options, shape, parse_faults(options.faults), run.started_ms if run.live else run.span_start_ms)
+    return Planned(plan, shape, time.thread_time() - before_s)
+
+
+def send(
+    settings: Settings,
+    run: Run,
+    planned: Planned,
+    on_progress: OnProgress,
+    enough: Callable[[], bool],
+    broker_cpu_s: Callable[[], float] | None,
+) -> Run:
+    """Sends the run's last stretch; the caller owns the run (loadgen.holding). As run_load."""
+    options, shape = options_of(run), planned.shape
     assignments = [
         Assignment(
-            settings=settings.kafka, plan=plan, run=run, regions=options.regions, partitions=len(target.partitions),
-            mine=tuple(range(index, len(target.partitions), processes)), process=index, encoding=options.format,
+            settings=settings.kafka, plan=planned.plan, run=run, regions=options.regions, partitions=len(run.partitions),
+            mine=tuple(range(index, len(run.partitions), run.processes)), process=index, encoding=options.format,
         )
-        for index in range(processes)
+        for index in range(run.processes)
     ]  # fmt: skip
-    return Crew(settings, run, shape.records, intended, assignments, on_progress, enough).work()
+    intended = shape.rate if shape.live else 0.0
+    job = Job(settings, run, shape.records, intended, assignments, on_progress, enough, broker_cpu_s, planned.cpu_s)
+    return Crew(job).work()
+
+
+def options_of(run: Run) -> LoadOptions:
+    """What the load was asked for."""
+    known = {item.name for item in fields(LoadOptions)}
+    options = LoadOptions(**{name: value for name, value in run.options.items() if name in known})
+    return replace(options, scenario=str(run.scenario)) if run.scenario.exists() else options
 
 
 def _plan(options: LoadOptions, shape: Shape, faults: Faults, span_start_ms: int) -> Plan:
@@ -205,5 +263,6 @@ def _plan(options: LoadOptions, shape: Shape, faults: Faults, span_start_ms: int
         vanish=options.vanish,
         faults=faults.limits(),
         first_hour=span_start_ms % DAY_MS // 3_600_000,
+        scenario=scenario_of(options.scenario),
     )
     return make_plan(world, shape.records)

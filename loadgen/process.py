@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing import parent_process
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from loadgen import tally
 from loadgen.audience import Plan, make_plan, make_world
-from loadgen.faults import KINDS
-from loadgen.ledger import FAULT_SCHEMA, Run, write_part
-from loadgen.produce import DONE, FINAL_TICK_MS, READY, Pace, Records, Sender
-from loadgen.rows import DELAYED, FAR, LATE, MALFORMED, NEAR, WELL
-from loadgen.shard import Chunk, Shard
+from loadgen.book import Book, faults_of
+from loadgen.faults import parse_faults
+from loadgen.holding import sending
+from loadgen.ledger import Run
+from loadgen.order import Numbers
+from loadgen.produce import CPU_MS, DONE, FINAL_TICK_MS, FIRST_MS, READY, RSS_KB, SENDING_MS, STARTUP_CPU_MS, Pace, Records, Sender
+from loadgen.shard import Due, Shard, chunk_ms_of
 from topologies.settings import KafkaSettings
 
-LIVE_CHUNK_MS: Final = 200
-CHUNK_RECORDS: Final = 50_000
-PART_ROWS: Final = 100_000
-_KIND_OF: Final = {NEAR: KINDS[0], FAR: KINDS[0], LATE: KINDS[1], MALFORMED: KINDS[2], DELAYED: KINDS[3]}
+NEVER_MS = np.iinfo(np.int64).max
+"""FIRST_MS of a process that has nothing left to send."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a process is told. A live run's span begins when all processes are ready, not at `run.span_start_ms`."""
+    """What a process is told. A live run's span begins when all processes are ready, not at its stretch's `base_ms`."""
 
     settings: KafkaSettings
     plan: Plan
@@ -44,75 +43,18 @@ class Assignment:
 
 def warm_up(encoding: str = "json") -> None:
     """Compiles every kernel, or loads them; so that a process that starts after this one does neither in its sending time."""
-    world = make_world(seed=1, span_ms=2_000, live=True, titles=10, regions=1, vanish=0.0, faults=np.ones(4), first_hour=0)
+    limits = parse_faults("all").limits()
+    world = make_world(seed=1, span_ms=2_000, live=True, titles=10, regions=1, vanish=0.0, faults=limits, first_hour=0)
     shard = Shard(make_plan(world, 50), "t", 1, 0, 1, frozenset([0]), encoding)
-    tallies = np.zeros((len(shard.lanes), tally.COLUMNS), np.int64)
+    numbers = Numbers(1)
     for chunk in shard.chunks(1_000):
-        out = np.empty((len(chunk.order), tally.COLUMNS), np.int64)
-        tally.count(chunk.rows, chunk.order, tallies, out)
-    tally.sent_rows(shard.lanes, shard.keys, tallies[tallies[:, tally.ORDINAL] > 0], 1, 0)
-
-
-class _Book:
-    """This process's parts of the ledger: what was handed to Kafka, and no more."""
-
-    def __init__(self, assignment: Assignment, shard: Shard) -> None:
-        self._assignment = assignment
-        self._shard = shard
-        self._tallies = np.zeros((len(shard.lanes), tally.COLUMNS), np.int64)
-        self._done: list[NDArray[np.int64]] = []
-        self._broken: list[pl.DataFrame] = []
-        self._number = 0
-
-    def add(self, chunk: Chunk, sent: int) -> None:
-        """The first `sent` records of the chunk were handed to Kafka."""
-        order = chunk.order[: chunk.bounds[sent]]
-        out = np.empty((len(order), tally.COLUMNS), np.int64)
-        count = tally.count(chunk.rows, order, self._tallies, out)
-        if count:
-            self._done.append(out[:count].copy())
-        faults = chunk.rows["fault"][order]
-        doubled = (faults == NEAR) | (faults == FAR)
-        # of the two records of a duplicated event the copy is the broken one
-        self._add_broken(chunk, np.flatnonzero((faults != WELL) & (~doubled | (chunk.rows["copy"][order] == 1))))
-        if sum(map(len, self._done)) + sum(map(len, self._broken)) >= PART_ROWS:
-            self._write()
-
-    def _add_broken(self, chunk: Chunk, picks: NDArray[np.int64]) -> None:
-        if not len(picks):
-            return
-        rows = chunk.rows[chunk.order[picks]]
-        whose = np.zeros((len(rows), tally.COLUMNS), np.int64)
-        whose[:, tally.LANE_INDEX] = rows["lane"]
-        whose[:, tally.ORDINAL] = rows["ordinal"] + 1
-        how = {NEAR: "near", FAR: "far"}
-        faults = rows["fault"].tolist()
-        columns = {
-            "kind": [_KIND_OF[fault] for fault in faults],
-            "reason": [chunk.reasons.get(i, how.get(fault, "")) for i, fault in zip(picks.tolist(), faults, strict=True)],
-            "key": [self._shard.keys[lane].decode() for lane in rows["lane"].tolist()],
-            "session": tally.sessions_of(self._shard.lanes, whose),
-            "seq": rows["seq"],
-            "times": np.ones(len(rows), np.int64),
-        }
-        self._broken.append(pl.DataFrame(columns, schema=FAULT_SCHEMA))
-
-    def close(self) -> None:
-        self._done.append(self._tallies[self._tallies[:, tally.ORDINAL] > 0])
-        self._write()
-
-    def _write(self) -> None:
-        run, number, process = self._assignment.run, self._number, self._assignment.process
-        rows = np.concatenate(self._done) if self._done else np.empty((0, tally.COLUMNS), np.int64)
-        shard = self._shard
-        sent = tally.sent_rows(shard.lanes, shard.keys, rows, self._assignment.regions, shard.base_ms)
-        write_part(run.path, "sent", process, number, sent)
-        write_part(run.path, "faults", process, number, pl.concat([pl.DataFrame(schema=FAULT_SCHEMA), *self._broken]))
-        self._done, self._broken, self._number = [], [], number + 1
+        numbers.of(chunk.partitions)
+        faults_of(chunk, shard, len(chunk.values))
 
 
 def work(assignment: Assignment, counters: Any, start_ms: Any, stop: Any, failure: Any) -> None:
-    """The process's main function. `counters`: its part of the shared array; `start_ms` becomes > 0 when all may start."""
+    """The process's main function. `counters`: its part of the shared array; `start_ms` becomes > 0 when all may start: the epoch ms at
+    which a live run's span begins."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     parent = parent_process()
@@ -121,46 +63,86 @@ def work(assignment: Assignment, counters: Any, start_ms: Any, stop: Any, failur
         return bool(stop.value) or (parent is not None and not parent.is_alive())
 
     try:
-        warm_up(assignment.encoding)
-        run = assignment.run
-        shard = Shard(
-            assignment.plan, run.tag, assignment.regions, run.span_start_ms, assignment.partitions, frozenset(assignment.mine),
-            assignment.encoding,
-        )  # fmt: skip
-        sender = Sender(assignment.settings, run.topic, run.live, counters, batches=assignment.encoding == "arrow")
-        counters[READY] = 1
-        while start_ms.value == 0 and not stopped():
-            time.sleep(0.005)
-        if run.live:
-            shard.begin_at(int(start_ms.value))
-        _send_all(assignment, shard, sender, stopped)
+        with sending(assignment.run.path):
+            _Work(assignment, counters, stopped).carry_out(start_ms)
         counters[DONE] = 1
     except Exception as error:
         failure.put(f"{type(error).__name__}: {error}")
         raise
 
 
-def _send_all(assignment: Assignment, shard: Shard, sender: Sender, stopped: Callable[[], bool]) -> None:
-    run = assignment.run
-    book = _Book(assignment, shard)
-    pace = Pace(sender, stopped)
-    for chunk in shard.chunks(_chunk_ms(assignment, shard)):
-        sizes = np.diff(chunk.bounds) if assignment.encoding == "arrow" else None
-        records = Records(chunk.values, chunk.keys, chunk.partitions, chunk.arrivals_ms.tolist(), sizes)
+class _Work:
+    """The process's share of a stretch."""
+
+    def __init__(self, assignment: Assignment, counters: Any, stopped: Callable[[], bool]) -> None:
+        warm_up(assignment.encoding)
+        self._assignment = assignment
+        self._run = run = assignment.run
+        self._counters = counters
+        self._stopped = stopped
+        self._cut_short = False
+        self._shard = Shard(
+            assignment.plan, run.tag, assignment.regions, run.stretches[-1].base_ms, assignment.partitions, frozenset(assignment.mine),
+            assignment.encoding,
+        )  # fmt: skip
+        self._sender = Sender(assignment.settings, run.topic, run.live, counters, batches=assignment.encoding == "arrow")
+        self._counters[STARTUP_CPU_MS] = _cpu_ms()
+
+    def carry_out(self, start_ms: Any) -> None:
+        """Makes what is due first, waits for the others, and sends all, or until it is stopped."""
+        unsent = self._unsent()
+        first = next(unsent, None)
+        arrivals = np.concatenate([first[0].arrivals_ms, first[0].lost["arrival"]]) if first else np.empty(0, np.int64)
+        self._counters[FIRST_MS] = int(arrivals.min(initial=NEVER_MS))
+        self._counters[READY] = 1
+        while start_ms.value == 0 and not self._stopped():
+            time.sleep(0.005)
+        if self._run.live:
+            self._shard.begin_at(int(start_ms.value))
+        began = time.monotonic()
+        book = Book(self._run, self._shard, self._assignment.process)
+        pace = Pace(self._sender, self._stopped)
+        whole = first is None or (not self._stopped() and self._send(book, pace, *first))
+        while whole and (due := next(unsent, None)) is not None:
+            whole = self._send(book, pace, *due)
+            self._note(began)
+        self._sender.flush()
+        if whole and not self._cut_short and not self._run.live:
+            self._sender.end_with_ticks(self._assignment.mine, self._run.span_end_ms + FINAL_TICK_MS)
+        book.close()
+        self._note(began)
+
+    def _unsent(self) -> Iterator[tuple[Due, NDArray[np.int64]]]:
+        """What no earlier stretch has sent, with the records' numbers in their partitions."""
+        numbers = Numbers(self._assignment.partitions)
+        first, fresh = np.array(self._run.stretches[-1].first, np.int64), len(self._run.stretches) == 1
+        for due in self._shard.due(chunk_ms_of(self._assignment.plan, self._assignment.partitions)):
+            number = numbers.of(due.partitions)
+            wanted = number >= first[due.partitions]
+            # what is lost counts with the records before it: none of them may be missing, and one at least has to be new
+            lost = (numbers.behind(due.lost_partitions) > first[due.lost_partitions]) | fresh
+            if wanted.any() or lost.any():
+                yield due.only(wanted, lost), number[wanted]
+            elif self._stopped():
+                self._cut_short = True
+                return
+
+    def _send(self, book: Book, pace: Pace, due: Due, numbers: NDArray[np.int64]) -> bool:
+        """Whether all of it was handed over, and there is to be more."""
+        chunk = self._shard.written(due)
+        sizes = np.diff(chunk.bounds) if self._assignment.encoding == "arrow" else None
+        records = Records(chunk.values, chunk.keys, chunk.partitions.tolist(), chunk.arrivals_ms.tolist(), sizes)
         count = len(chunk.values)
-        sent = pace.send(records, chunk.arrivals_ms) if run.live else sender.send(records, 0, count, stopped)
-        book.add(chunk, sent)
-        if sent < count or stopped():
-            break
-    sender.flush()
-    if not run.live:
-        sender.end_with_ticks(assignment.mine, run.span_end_ms + FINAL_TICK_MS)
-    book.close()
+        live = self._run.live
+        sent = pace.send(records, chunk.arrivals_ms) if live else self._sender.send(records, 0, count, self._stopped)
+        book.add(chunk, numbers, sent)
+        return sent == count and not self._stopped()
+
+    def _note(self, began: float) -> None:
+        self._counters[SENDING_MS] = round(1000 * (time.monotonic() - began))
+        self._counters[CPU_MS] = _cpu_ms() - self._counters[STARTUP_CPU_MS]
+        self._counters[RSS_KB] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _chunk_ms(assignment: Assignment, shard: Shard) -> int:
-    """Live: short, so that making a chunk delays nothing. Backfill: about CHUNK_RECORDS at a time, which bounds the memory."""
-    if assignment.run.live:
-        return LIVE_CHUNK_MS
-    plan = assignment.plan
-    return int(max(100, plan.world.span_ms * CHUNK_RECORDS / max(1.0, plan.records * shard.share)))
+def _cpu_ms() -> int:
+    return round(1000 * time.process_time())

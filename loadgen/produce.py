@@ -18,6 +18,8 @@ from confluent_kafka import KafkaException, Producer
 from numpy.typing import NDArray
 
 from connectors.kafka import producer_options
+from loadgen.measured import add_delays
+from topologies.bins import BINS
 from topologies.blocks import ARROW_TYPE
 from topologies.errors import StoreError
 from topologies.settings import KafkaSettings
@@ -33,8 +35,18 @@ PATIENCE_S: Final = 300.0
 _ARROW_HEADERS: Final[list[tuple[str, str | bytes | None]]] = [("content-type", ARROW_TYPE.encode())]
 SLICE: Final = 5_000
 """Records between two looks at the counters."""
-SENT, FAILED, WAITING, LATE_SENDS, MAX_LATENESS_MS, READY, DONE, COUNTERS = range(8)
-"""A process's counters, int64: handed to Kafka, not delivered, not yet confirmed …"""
+(
+    SENT, FAILED, WAITING, LATE_SENDS, MAX_LATENESS_MS, READY, DONE,
+    FIRST_MS, STARTUP_CPU_MS, CPU_MS, SENDING_MS, BLOCKED_MS, RSS_KB, MAX_CONFIRMED_MS, HANDED_OVER,
+) = range(15)  # fmt: skip
+"""A process's counters, int64: handed to Kafka, not delivered, not yet confirmed …
+
+FIRST_MS: when its first record is due, since the span began. STARTUP_CPU_MS, CPU_MS: CPU until it was ready, and after that. SENDING_MS:
+for how long it has sent. BLOCKED_MS: of that, waiting for room in the producer's queue. From HANDED_OVER on, BINS each (topologies.bins):
+events by how late they were handed over, records by how late they were confirmed; the greatest are in MAX_….
+"""
+CONFIRMED: Final = HANDED_OVER + BINS
+COUNTERS: Final = CONFIRMED + BINS
 
 
 @dataclass(frozen=True)
@@ -58,10 +70,16 @@ class Sender:
     """
 
     def __init__(self, settings: KafkaSettings, topic: str, live: bool, counters: Any, *, batches: bool = False) -> None:
-        """`batches`: whether records are Arrow, whose events are counted by what is reported of each record."""
+        """`batches`: whether records are Arrow, whose events are counted by what is reported of each record.
+
+        Of a live run's JSON records all are reported, which costs a tenth of a microsecond each and tells how late they were confirmed.
+        """
         self._batches = batches
+        self._each = batches or live
         self.topic = topic
         self.counters = counters
+        self._confirmed = np.frombuffer(counters, np.int64)[CONFIRMED : CONFIRMED + BINS]
+        self._one = np.ones(1, np.int64)
         self._live = live
         self._lost = ""
         self._open = 0
@@ -75,7 +93,9 @@ class Sender:
                 "queue.buffering.max.messages": 300_000,
                 "queue.buffering.max.kbytes": 262_144,
                 "message.timeout.ms": int(PATIENCE_S * 1000),
-                "delivery.report.only.error": not batches,
+                "delivery.report.only.error": not self._each,
+                # What fails is followed by nothing: the log has the first of a partition's records, without a gap, whatever happens.
+                "enable.gapless.guarantee": True,
                 "error_cb": self._on_error,
             }
         )
@@ -95,6 +115,8 @@ class Sender:
         Raises StoreError when the broker refuses a record or the producer can go on no more.
         """
         at = first
+        if self._live and not self._batches and first < end:
+            at = self._hand_over_oldest(records, first)
         while at < end:
             goal = min(at + SLICE, end)
             reached = self._hand_over(records, at, goal) if records.sizes is None else self._hand_over_batches(records, at, goal)
@@ -102,7 +124,9 @@ class Sender:
             at = reached
             self.note()
             if at < goal:
+                full = time.monotonic()
                 self._producer.poll(0.005)
+                self.counters[BLOCKED_MS] += round(1000 * (time.monotonic() - full))
                 if stopped():
                     break
         return at
@@ -124,6 +148,28 @@ class Sender:
             raise StoreError(f"Kafka refused a record of {self.topic} ({error}); look at the broker's log") from error
         return at
 
+    def _hand_over_oldest(self, records: Records, at: int) -> int:
+        """Hands over one record, of which it is noted when it is confirmed. → the index of the next, or of this if there was no room."""
+        oldest = partial(self._oldest_reported, records.timestamps_ms[at])
+        try:
+            self._producer.produce(self.topic, records.values[at], records.keys[at], records.partitions[at], on_delivery=oldest)
+        except BufferError:
+            return at
+        except KafkaException as error:
+            raise StoreError(f"Kafka refused a record of {self.topic} ({error}); look at the broker's log") from error
+        self.counters[SENT] += 1
+        return at + 1
+
+    def _oldest_reported(self, intended_ms: int, error: Any, message: Any) -> None:
+        self._failed(error, message)
+        self._note_confirmed(intended_ms, error)
+
+    def _note_confirmed(self, intended_ms: int, error: Any) -> None:
+        if self._live and error is None:
+            late = max(0, int(time.time() * 1000) - intended_ms)
+            add_delays(np.array([float(late)]), self._one, self._confirmed)
+            self.counters[MAX_CONFIRMED_MS] = max(self.counters[MAX_CONFIRMED_MS], late)
+
     def _hand_over_batches(self, records: Records, first: int, end: int) -> int:
         """The same for records of many events."""
         assert records.sizes is not None
@@ -132,7 +178,7 @@ class Sender:
             try:
                 self._producer.produce(
                     self.topic, records.values[at], records.keys[at], records.partitions[at],
-                    on_delivery=partial(self._reported, size), timestamp=stamp, headers=_ARROW_HEADERS,
+                    on_delivery=partial(self._reported, size, records.timestamps_ms[at]), timestamp=stamp, headers=_ARROW_HEADERS,
                 )  # fmt: skip
             except BufferError:
                 return at
@@ -141,10 +187,11 @@ class Sender:
             self._open += size
         return end
 
-    def _reported(self, size: int, error: Any, _: Any) -> None:
+    def _reported(self, size: int, intended_ms: int, error: Any, _: Any) -> None:
         self._open -= size
         if error is not None:
             self.counters[FAILED] += size
+        self._note_confirmed(intended_ms, error)
 
     def note(self) -> None:
         """Serves the producer's reports and refreshes the counters. StoreError when the producer is lost."""
@@ -177,6 +224,7 @@ class Pace:
     def __init__(self, sender: Sender, stopped: Callable[[], bool]) -> None:
         self._sender = sender
         self._stopped = stopped
+        self._handed_over = np.frombuffer(sender.counters, np.int64)[HANDED_OVER : HANDED_OVER + BINS]
 
     def send(self, records: Records, intended_ms: NDArray[np.int64]) -> int:
         """Sends each record at its intended time (epoch ms, ascending). → how many were handed over, fewer only when stopped."""
@@ -188,8 +236,9 @@ class Pace:
             if end > at:
                 reached = self._sender.send(records, at, end, self._stopped)
                 late = time.time() * 1000 - intended_ms[at:reached]
-                sizes = 1 if records.sizes is None else records.sizes[at:reached]
+                sizes = np.ones(reached - at, np.int64) if records.sizes is None else records.sizes[at:reached]
                 counters[LATE_SENDS] += int(((late > LATE_SEND_MS) * sizes).sum())
+                add_delays(late, sizes, self._handed_over)
                 counters[MAX_LATENESS_MS] = max(counters[MAX_LATENESS_MS], int(late[0]) if len(late) else 0)
                 at = reached
                 if reached < end:

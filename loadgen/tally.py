@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from loadgen import catalogue
 from loadgen.encode import session_bits
 from loadgen.ledger import SENT_SCHEMA, SENT_SUMS
-from loadgen.rows import DELAYED, LATE, MALFORMED
+from loadgen.rows import AHEAD, BEHIND, DELAYED, MALFORMED, MINUTES
 from topologies.compiled import kernel
 from topologies.events import TYPES
 
@@ -46,9 +46,9 @@ def count(rows: Any, order: Any, tallies: Any, out: Any) -> int:
             tally[LANE_INDEX] = row.lane
         if row.copy:
             tally[DUPLICATES] += 1
-        elif row.fault == LATE:
+        elif MINUTES <= row.fault <= BEHIND:
             tally[LATES] += 1
-        elif row.fault == MALFORMED:
+        elif MALFORMED <= row.fault <= AHEAD:
             tally[MALFORMEDS] += 1
         else:
             tally[FIRST_TS] = min(tally[FIRST_TS], row.ts) if tally[EVENTS] else row.ts
@@ -75,14 +75,14 @@ def sessions_of(lanes: NDArray[Any], tallies: NDArray[np.int64]) -> list[str]:
 
 
 def sent_rows(lanes: NDArray[Any], keys: list[bytes], tallies: NDArray[np.int64], regions: int, base_ms: int) -> pl.DataFrame:
-    """Tallies [n, COLUMNS] as rows of the ledger. keys [lanes]: the lanes' accounts."""
+    """Tallies [n, COLUMNS] as rows of the ledger. keys [n]: the accounts of their lanes."""
     index = tallies[:, LANE_INDEX]
     region_names = np.array([place[0] for place in catalogue.places(regions)])
     devices = np.array([platform[0] for platform in catalogue.PLATFORMS])
     empty = tallies[:, EVENTS] == 0
     columns: dict[str, Any] = {
         "session": sessions_of(lanes, tallies),
-        "account": [keys[lane].decode() for lane in index.tolist()],
+        "account": [key.decode() for key in keys],
         "profile": [f"p{profile + 1}" for profile in tallies[:, PROFILE].tolist()],
         "title": [catalogue.title_name(title) for title in tallies[:, TITLE].tolist()],
         "region": region_names[lanes["place"][index]].tolist(),

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from loadgen.arrivals import gap
+from loadgen.course import cut_off, direct, fails, follow
 from loadgen.draws import draw, draw_lognormal, pick
 from loadgen.rows import (
     AD_END,
@@ -38,20 +39,26 @@ from loadgen.rows import (
     STALL,
     STALLED,
     STARTED,
+    STARTS,
+    STARTS_WEAKLY,
     STOP,
     WAITING,
+    WATCHES,
+    WEAKLY,
 )  # fmt: skip
-from topologies.compiled import kernel
+from topologies.compiled import lean
 
 HEARTBEAT_MS: Final = 10_000
 """V (Adobe, customer.io)."""
 LIVE_KIND: Final = 2
 START_FAILURE: Final = 0.015
 """Share of attempts that end before the first frame (V, E)."""
-WEAK: Final = 0.15
-"""Share of sessions on a weak network (E): with the stalls below, 0.2 % of watch time is stalled (M: 0.10-0.25 %)."""
 COMPLETES: Final = 0.20
 """Share of views watched to the end (Chen et al. 2013, V)."""
+HOOKED: Final = 0.70
+"""The same of who goes on with a series, or came for a release: Netflix calls an episode the one that hooks from this share on (V)."""
+STAYS: Final = 0.88
+"""Share of a crowd that stays to the end (E)."""
 LONGEST_MS: Final = 72_000_000
 """20 h: where the watch time's lognormal is cut (M)."""
 
@@ -62,7 +69,7 @@ _PAUSE, _SEEK, _ERROR, _FATAL, _ADVERT = 0.003, 0.0025, 0.0003, 0.0001, 0.008
 14.7 % of steps switch on weak networks (M)."""
 
 
-@kernel
+@lean
 def _measure(lane: Any, t: int, row: Any) -> None:
     """What was watched and stalled since the last event."""
     watched = np.int64(0)
@@ -84,7 +91,7 @@ def _measure(lane: Any, t: int, row: Any) -> None:
     row.rung = lane.rung
 
 
-@kernel
+@lean
 def _plan(lane: Any, t: int) -> None:
     """The next event: the heartbeat, unless something comes before it."""
     lane.at = lane.beat
@@ -98,13 +105,15 @@ def _plan(lane: Any, t: int) -> None:
             lane.due = AD_END if lane.mode == ADVERT else STOP if draw(lane) < 0.1 else RESUME
     else:
         end = max(lane.last, lane.mode_until if lane.mode == STALLED else lane.last) + lane.end_played - lane.played
+        if lane.until > 0:
+            end = min(end, lane.until)  # the crowd goes, whatever they have seen of it
         if end <= lane.at:
             lane.at = end
             lane.due = FINISH if lane.finishes else STOP
     lane.at = max(lane.at, t + 1)
 
 
-@kernel
+@lean
 def _chance(lane: Any, t: int) -> None:
     """Whether something happens before the next heartbeat, what and when."""
     limit = 0.0
@@ -127,7 +136,7 @@ def _chance(lane: Any, t: int) -> None:
             return
 
 
-@kernel
+@lean
 def _seek(lane: Any, t: int) -> None:
     """A jump of 10 s to 2 min either way, within the title; a burst goes on."""
     jump = int((draw(lane) * 2 - 1) * 120_000)
@@ -140,15 +149,17 @@ def _seek(lane: Any, t: int) -> None:
         lane.hazard_at = t + 1_000 + int(draw(lane) * 2_000)
 
 
-@kernel
-def _begin(lane: Any, world: Any) -> None:
+@lean
+def _begin(lane: Any, world: Any, t: int) -> None:
     """Chooses what is watched, for how long, and how the start goes."""
     lane.title = pick(world.popularity, draw(lane))
+    lane.cdn = pick(world.cdns, draw(lane))
+    if world.tick_ms > 0.0:
+        direct(lane, world, t)
     lane.kind = world.kinds[lane.title]
     lane.runtime_s = world.runtimes_s[lane.title]
-    lane.cdn = pick(world.cdns, draw(lane))
     lane.profile = int(draw(lane) * lane.profiles)
-    lane.weak = draw(lane) < WEAK
+    lane.weak = draw(lane) < world.players[lane.platform, WEAKLY]
     lane.vanish = draw(lane) < world.vanish
     lane.rung = int(draw(lane) * 4) if lane.weak else 3 + int(draw(lane) * (world.ladder - 3))
     lane.phase = REQUESTED
@@ -160,18 +171,21 @@ def _begin(lane: Any, world: Any) -> None:
     lane.position = 0
     lane.finishes = 0
     # Startup: Puffer's lognormal (M), times 5 for ordinary OTT (E).
-    lane.startup = int(min(1000 * draw_lognormal(lane, 0.3, 1.0), 60_000.0))
-    watch = min(1000 * draw_lognormal(lane, 5.20 + world.shifts[lane.platform], 2.49), float(LONGEST_MS))
+    slower = world.players[lane.platform, STARTS] * (world.players[lane.platform, STARTS_WEAKLY] if lane.weak else 1.0)
+    lane.startup = int(min(1000 * draw_lognormal(lane, 0.3, 1.0) * slower, 60_000.0))
+    watch = min(1000 * draw_lognormal(lane, 5.20 + world.players[lane.platform, WATCHES], 2.49), float(LONGEST_MS))
     if lane.kind == LIVE_KIND:
         lane.end_played = int(draw(lane) * LONGEST_MS) if lane.wave else int(watch)
         lane.wave = 0
+        if lane.until > t and draw(lane) < STAYS:
+            lane.end_played = LONGEST_MS
         return
     runtime = lane.runtime_s * 1000
     if lane.wave or draw(lane) < 0.15:
         # The first session of those who are there from the start, and some others, go on where they had stopped.
         lane.position = int(draw(lane) * 0.9 * runtime)
     left = runtime - lane.position
-    if draw(lane) < (0.5 if lane.wave else COMPLETES):
+    if draw(lane) < (0.5 if lane.wave else HOOKED if lane.hooked else COMPLETES):
         lane.finishes = 1
         lane.end_played = left
     else:
@@ -179,8 +193,8 @@ def _begin(lane: Any, world: Any) -> None:
     lane.wave = 0
 
 
-@kernel
-def _start_up(lane: Any, t: int, due: int, row: Any) -> None:
+@lean
+def _start_up(lane: Any, world: Any, t: int, due: int, row: Any) -> None:
     """From the request to the first frame, or to a start that fails or is given up."""
     if due == PLAY_REQUEST:
         slow_s = lane.startup / 1000 - 2
@@ -188,6 +202,9 @@ def _start_up(lane: Any, t: int, due: int, row: Any) -> None:
         if chance < START_FAILURE:
             lane.due = FATAL
             lane.at = t + lane.startup
+        elif world.tick_ms > 0.0 and fails(lane, world, t):
+            lane.due = FATAL
+            lane.at = t + 5_000 + int(draw(lane) * 10_000)
         elif slow_s > 0 and draw(lane) < min(0.058 * slow_s, 0.9):
             # 5.8 % more give up with each second after two (Krishnan and Sitaraman 2012, V).
             lane.due = STOP
@@ -212,13 +229,15 @@ def _start_up(lane: Any, t: int, due: int, row: Any) -> None:
         _plan(lane, t)
 
 
-@kernel
+@lean
 def _play_on(lane: Any, world: Any, t: int, due: int, row: Any) -> None:
     """An event of a started session: what it changes."""
     if due == HEARTBEAT:
         lane.beat = t + HEARTBEAT_MS
         if lane.mode == PLAYING and lane.hazard == NOTHING:
             _chance(lane, t)
+            if world.tick_ms > 0.0 and fails(lane, world, t):
+                lane.hazard = FATAL if draw(lane) < 0.5 else STALL
         if lane.weak and draw(lane) < 0.2:
             row.dropped = 1 + int(draw(lane) * 30)
     elif due == RESUME or due == AD_END:
@@ -245,7 +264,7 @@ def _play_on(lane: Any, world: Any, t: int, due: int, row: Any) -> None:
     _plan(lane, t)
 
 
-@kernel
+@lean
 def _end(lane: Any, world: Any, t: int, due: int, row: Any) -> bool:
     """The session's last event, unless the viewer vanishes; then the pause before the next session."""
     sent = due == FATAL or not lane.vanish
@@ -256,16 +275,20 @@ def _end(lane: Any, world: Any, t: int, due: int, row: Any) -> bool:
     lane.ordinal += 1
     lane.due = PLAY_REQUEST
     lane.at = t + gap(lane, world, t)
+    if world.tick_ms > 0.0:
+        follow(lane, world, t, due)
     return sent
 
 
-@kernel
+@lean
 def step(lane: Any, world: Any, row: Any) -> bool:
     """Makes the lane's next event, which is due at lane.at, in `row`, and plans the one after. False: nothing is sent for it."""
     t = lane.at
     due = lane.due
+    if world.tick_ms > 0.0 and cut_off(lane, world, t):
+        return False
     if due == PLAY_REQUEST:
-        _begin(lane, world)
+        _begin(lane, world, t)
     row.ts = t
     row.type = ERROR if due == FATAL else due
     row.ordinal = lane.ordinal
@@ -287,7 +310,7 @@ def step(lane: Any, world: Any, row: Any) -> bool:
     if lane.phase == STARTED:
         _play_on(lane, world, t, due, row)
     else:
-        _start_up(lane, t, due, row)
+        _start_up(lane, world, t, due, row)
     row.position_s = lane.position // 1000
     row.rung = lane.rung
     return True

@@ -33,6 +33,9 @@ def show(result: AuditResult) -> None:
         click.echo()
         errors = [(name, _percent(error.stated), _measured(error)) for name, error in sorted(result.errors.items())]
         table(("estimate", "stated error", "measured"), errors, right=("stated error", "measured"))
+    if result.faults:
+        told = ", ".join(f"{kind} {number(found)} of {number(injected)}" for kind, (injected, found) in sorted(result.faults.items()))
+        say(f"broken on purpose, and found to be so: {told}")
     for difference in result.differences[:SHOWN]:
         say(_told(difference))
         for origin in difference.origins:

@@ -23,10 +23,13 @@ from loadgen.ledger import Run
 from loadgen.load import LoadOptions, run_load, shape_of
 from marquee.catching_up import catch_up
 from marquee.driving import driven
-from marquee.screen import Driven, Screen
+from marquee.moment import Driven
+from marquee.recording import Recorder
+from marquee.report import recorded, report
+from marquee.report_page import write_report
+from marquee.screen import Screen
 from marquee.signals import interruptible, undisturbed
 from marquee.steps import Steps
-from marquee.watching import Watcher
 from topologies.errors import ServerAway
 from topologies.settings import Settings
 
@@ -53,12 +56,16 @@ class DemoOptions:
     seed: int = 1
     keep: bool = False
     format: str = "json"
+    scenario: str = "steady"
+    report: Path | None = None
+    """Where its report goes; var/demo.html, the last demo's, when None."""
 
     def load(self) -> LoadOptions:
         """The generator's options. UsageError when they do not fit together."""
         options = LoadOptions(
-            events=self.events, rate=self.rate, format=self.format, seed=self.seed, faults=self.faults, run=f"demo-{os.getpid()}"
-        )
+            events=self.events, rate=self.rate, format=self.format, seed=self.seed, faults=self.faults, scenario=self.scenario,
+            run=f"demo-{os.getpid()}",
+        )  # fmt: skip
         shape_of(options)
         return options
 
@@ -74,7 +81,13 @@ class Demo:
     workers: list[tuple[float, int]] = field(default_factory=list)
     cpu_s: float = 0.0
     run: Run | None = None
+    recorder: Recorder | None = None
     result: AuditResult | None = None
+
+    @property
+    def report_file(self) -> Path:
+        """Where its report goes."""
+        return self.options.report or Path(self.settings.local.directory) / "demo.html"
 
     @property
     def directory(self) -> Path:
@@ -105,6 +118,7 @@ class Demo:
                     for group in reversed(groups):
                         group.stop_all()
                     cluster.stop()
+                self._report()
                 self._tidy()
         return self.result
 
@@ -112,40 +126,46 @@ class Demo:
         return self.steps.timed(name, self.screen.say)
 
     def _drive(self, settings: Settings, workers: Workers, options: LoadOptions) -> Run:
-        watcher = Watcher(settings)
+        assert options.run is not None
+        self.recorder = recorder = Recorder(settings, options.run)
         begun, cpu_before = time.monotonic(), _cpu_s(workers)
         last = Driven(0, 0, 0, 0.0, 0.0)
+
+        def look(now: Driven) -> None:
+            recorder.driven(now)
+            self._look(workers, begun)
+            self.screen.show(now, recorder.latest)
 
         def on_progress(progress: LoadProgress) -> None:
             nonlocal last
             last = driven(progress)
             if progress.phase == "sending":
-                self._look(watcher, workers, last, begun)
+                look(last)
 
-        try:
+        with recorder:
             with self._step("drive"):
                 run = run_load(settings, options, on_progress)
             if run.state == "stopped":
                 raise KeyboardInterrupt
             with self._step("catch_up"):
-                catch_up(settings, run.topic, lambda what: self._look(watcher, workers, replace(last, waiting_for=what), begun))
-        finally:
-            watcher.close()
+                catch_up(settings, run.topic, lambda what: look(replace(last, waiting_for=what)))
         self.cpu_s = round(_cpu_s(workers) - cpu_before, 2)
         return run
 
-    def _look(self, watcher: Watcher, workers: Workers, last: Driven, begun: float) -> None:
-        """Notes how many workers run and shows how things stand. Raises ServerAway when a worker has ended on its own."""
+    def _look(self, workers: Workers, begun: float) -> None:
+        """Notes how many workers run. Raises ServerAway when a worker has ended on its own."""
         if ended := workers.watch():
             worker = workers[ended[0]]
             raise ServerAway(f"{worker.name} ended on its own; {worker.log} says why")
         count = len(workers.alive())
         if not self.workers or self.workers[-1][1] != count:
             self.workers.append((round(time.monotonic() - begun, 1), count))
-        try:
-            self.screen.show(last, watcher.look())
-        except ServerAway:  # Redis may be away: the workers go on without it, and so does the picture
-            self.screen.show(last)
+
+    def _report(self) -> None:
+        """Writes the report of what was driven, whatever the audit says."""
+        if self.run is not None and self.recorder is not None:
+            write_report(self.report_file, report(recorded(self.run, self.recorder, self.result)))
+            self.screen.say(f"report: {self.report_file}")
 
     def _tidy(self) -> None:
         """Removes what a demo that went well leaves; keeps and says it otherwise."""
@@ -169,6 +189,7 @@ class Demo:
             "max_lateness_ms": self.run.max_lateness_ms,
             "workers": [{"t_s": t_s, "n": count} for t_s, count in self.workers],
             "steps": self.steps,
+            "report": str(self.report_file),
         }
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -19,6 +20,14 @@ PIPE_WIDTH = 1_000
 """Columns of a table that goes into a pipe: nothing is cut or wrapped there."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+report_option = click.option("--report", type=click.Path(path_type=Path), help="Write the report, a page with charts, to this file.")
+progress_option = click.option(
+    "--progress",
+    type=click.Choice(["auto", "lines", "json", "none"]),
+    default="auto",
+    show_default=True,
+    help="On stderr: a panel on a terminal, else lines; or a JSON object a line.",
+)
 
 
 def say(message: str) -> None:

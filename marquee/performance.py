@@ -40,6 +40,7 @@ FORMATS: Final = ("json", "arrow")
 _TWO: Final = "concurrents,watch_time"
 _DRAIN: Final = ("events_per_core_second", "runs", "cpu_s", "rss_mb", "exact")
 _MEMORY: Final = ("rss_mb", "max_mb", "end_mb", "slope_mb_per_hour", "flat", "late_sends")
+_LOAD: Final = ("events", "events_per_core_second", "events_per_s", "cpu_s", "broker_cpu_s", "rss_mb")
 BARS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     f"drain-format-json-views-{_TWO}-runs-3": (
         "one worker on one core drains 10 M JSON events into two views, the median of three",
@@ -74,6 +75,9 @@ BARS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "sessions": ("CPU an event, 1 M live sessions against 10 k", ("cpu_us_an_event", "ratio", "same_cells", "exact")),
     "chaos": ("ten seeds of `marquee chaos --faults 20`, each audited", ("seeds", "faults_struck", "exact", "passed")),
     "shelves": ("a million profiles' shelves: in Redis, lost and out of Cassandra, and again", ("redis", "lost", "again", "write_s")),
+    "load-format-json": ("the generator alone against a broker, JSON", _LOAD),
+    "load-format-arrow": ("the same in Arrow", _LOAD),
+    "load-events-100000000-span-2m-format-arrow": ("the same, 100 M events of ten million viewers", _LOAD),
     "collector": (
         "events by HTTP, in batches of 100, until Kafka has acknowledged",
         ("events_per_core_second", "requests_per_s", "p50_ms", "p99_ms", "errors", "exact"),

@@ -1,62 +1,41 @@
-"""What a person sees while events are driven, on stderr: a live picture on a terminal, a plain line every few seconds elsewhere."""
+"""What a person sees while events are driven, on stderr: a live panel on a terminal, a plain line every few seconds elsewhere; or what a
+machine reads, a JSON object a line."""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
+import click
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from marquee.moment import Driven, Moment
 from marquee.output import number
 from marquee.watching import Snapshot
 
 PLAIN_EVERY_S: Final = 2.0
-
-
-@dataclass(frozen=True)
-class Driven:
-    """How far the generator is: records wanted, handed to Kafka, confirmed by it; the rate intended and the rate of late, events/s."""
-
-    wanted: int
-    sent: int
-    acknowledged: int
-    intended_rate: float
-    rate: float
-    waiting_for: str = ""
-    """Once all is sent: what is still to come, instead of rate and time to go."""
-    late_sends: int = 0
-    """Records handed over more than 100 ms after their intended time: the generator, not the system, is the bottleneck."""
-
-    @property
-    def eta_s(self) -> float | None:
-        """Seconds until all is confirmed at the present rate, None while nothing moves."""
-        return (self.wanted - self.acknowledged) / self.rate if self.rate > 0 else None
-
-    def line(self) -> str:
-        """In one line."""
-        if self.waiting_for:
-            return f"{number(self.acknowledged)} acknowledged; waiting for {self.waiting_for}"
-        share = 100 * self.acknowledged / self.wanted if self.wanted else 0.0
-        eta = "" if self.eta_s is None else f", {self.eta_s:.0f} s to go"
-        pace = f"{self.rate:,.0f} ev/s" + (f" of {self.intended_rate:,.0f} intended" if self.intended_rate else "")
-        late = f", {number(self.late_sends)} sent late" if self.late_sends else ""
-        return f"{number(self.acknowledged)} of {number(self.wanted)} acknowledged ({share:.0f} %), {pace}{eta}{late}"
+JSON_EVERY_S: Final = 1.0
 
 
 class Screen:
-    """Shows what it is given, as often as it is useful. Use as a context manager."""
+    """Shows what it is given, as often as it is useful. Use as a context manager.
 
-    def __init__(self, title: str) -> None:
+    progress: auto (a panel on a terminal, lines elsewhere) | lines | json | none (what is said, and nothing in between).
+    """
+
+    def __init__(self, title: str, progress: str = "auto") -> None:
         self._title = title
+        self._progress = progress
         self._console = Console(stderr=True, highlight=False, markup=False)
-        self._live = Live(console=self._console, refresh_per_second=5, transient=True) if sys.stderr.isatty() else None
+        panel = progress == "auto" and sys.stderr.isatty()
+        self._live = Live(console=self._console, refresh_per_second=5, transient=True) if panel else None
         self._said_at = float("-inf")
         self._said = ""
 
@@ -71,43 +50,63 @@ class Screen:
 
     def say(self, message: str) -> None:
         """A line that stays."""
-        self._console.print(message, soft_wrap=True)
+        if self._progress == "json":
+            click.echo(json.dumps({"message": message}, ensure_ascii=False), err=True)
+        else:
+            self._console.print(message, soft_wrap=True)
 
-    def show(self, driven: Driven, seen: Snapshot | None = None) -> None:
-        """The present state."""
+    def show(self, driven: Driven, moment: Moment | None = None) -> None:
+        """The present state; moment: the newest that is known of the log and of Redis."""
         if self._live is not None:
-            self._live.update(picture(self._title, driven, seen))
-        elif time.monotonic() - self._said_at >= PLAIN_EVERY_S and (line := _plain(driven, seen)) != self._said:
+            self._live.update(picture(self._title, driven, moment))
+        elif self._progress == "json":
+            told = moment or Moment(time.time_ns() // 1_000_000, driven)
+            self._write(json.dumps({"title": self._title, **told.document()}, ensure_ascii=False), 0.0 if moment else JSON_EVERY_S)
+        elif self._progress != "none":
+            self._write(_plain(driven, moment), PLAIN_EVERY_S)
+
+    def _write(self, line: str, every_s: float) -> None:
+        """One line, if it is another one, and not too soon."""
+        if time.monotonic() - self._said_at >= every_s and line != self._said:
             self._said_at, self._said = time.monotonic(), line
-            self.say(line)
+            click.echo(line, err=True)
 
 
-def _plain(driven: Driven, seen: Snapshot | None) -> str:
-    if seen is None:
+def _plain(driven: Driven, moment: Moment | None) -> str:
+    if moment is None or not moment.counted:
         return driven.line()
-    top = f"; top {seen.titles[0][0]} with {number(seen.titles[0][1])}" if seen.titles else ""
-    return f"{driven.line()}; lag {number(_lag(driven, seen))}, {_classes(seen)}; {number(seen.viewers)} viewers{top}"
+    top = f"; top {moment.seen.titles[0][0]} with {number(moment.seen.titles[0][1])}" if moment.seen and moment.seen.titles else ""
+    backlog = "" if moment.backlog is None else f"backlog {number(moment.backlog)}, "
+    return f"{driven.line()}; {backlog}{moment.fresh()}; {moment.accounted()}; {number(moment.viewers or 0)} viewers{top}"
 
 
-def _classes(seen: Snapshot) -> str:
-    return ", ".join(f"{name} {number(seen.total(name))}" for name in ("received", "applied", "duplicate", "late", "dead"))
-
-
-def _lag(driven: Driven, seen: Snapshot) -> int:
-    return max(0, driven.acknowledged - seen.total("received"))
-
-
-def picture(title: str, driven: Driven, seen: Snapshot | None) -> Group:
-    """Progress, lag and accounting, who watches what, most watched."""
+def picture(title: str, driven: Driven, moment: Moment | None) -> Group:
+    """Progress; rate, backlog, freshness and accounting; who watches what, most watched."""
     bar = Table.grid(padding=(0, 1))
-    done = ProgressBar(total=max(1, driven.wanted), completed=driven.acknowledged, width=40)
+    done = ProgressBar(total=max(1, driven.wanted), completed=min(driven.acknowledged, max(1, driven.wanted)), width=40)
     bar.add_row(Text(title, style="bold"), done, Text(driven.line()))
-    if seen is None:
+    if moment is None or not moment.counted:
         return Group(bar)
+    if moment.seen is None:
+        return Group(bar, Text(""), _figures(moment))
     tables = Table.grid(padding=(0, 4))
-    tables.add_row(Text(f"watching now: {number(seen.viewers)}", style="bold"), Text("most watched this hour", style="bold"))
-    tables.add_row(_watching_now(seen), _watched(seen))
-    return Group(bar, Text(f"lag {number(_lag(driven, seen))}   {_classes(seen)}"), Text(""), tables)
+    tables.add_row(Text(f"watching now: {number(moment.seen.viewers)}", style="bold"), Text("most watched this hour", style="bold"))
+    tables.add_row(_watching_now(moment.seen), _watched(moment.seen))
+    return Group(bar, Text(""), _figures(moment), Text(""), tables)
+
+
+def _figures(moment: Moment) -> Table:
+    drawn = Table.grid(padding=(0, 2))
+    owned = ", ".join(f"{name} with {count}" for name, count in moment.workers.items())
+    backlog = "not known" if moment.backlog is None else f"{number(moment.backlog)} records of the log are not in Redis"
+    for name, said in (
+        ("backlog", backlog),
+        ("freshness", moment.fresh()),
+        ("workers", f"{len(moment.workers)}: partitions {owned}" if owned else "none is heard of"),
+        ("accounting", moment.accounted()),
+    ):
+        drawn.add_row(Text(name, style="bold"), Text(said))
+    return drawn
 
 
 def _watching_now(seen: Snapshot) -> Table:

@@ -127,7 +127,7 @@ class Worker:
             await bounded("closing the stores", CLOSE_S, stores.close())
 
     async def _opened(self) -> Stores:
-        await asyncio.to_thread(politely, _warm_all)
+        await asyncio.to_thread(politely, warm_all)
         await asyncio.to_thread(ensure_topics, self._settings)
         self._topics = await asyncio.to_thread(matching_topics, self._settings)
         return await open_stores(self._settings, self._views, self._address)
@@ -264,7 +264,7 @@ class Worker:
             tell_ready(self._ready_file, {**about, "topics": self._topics, "partitions": names})
 
 
-def _warm_all() -> None:
+def warm_all() -> None:
     """What the first batch would else wait for."""
     for kernels in (warm, records.warm, cell_names.warm):
         kernels()

@@ -97,6 +97,13 @@ def settings(cluster: LocalCluster, keyspaces: Session, tmp_path: Path) -> Itera
         yield own
 
 
+@pytest.fixture(scope="module")
+def shared_settings(cluster: LocalCluster, keyspaces: Session, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """The same for what the tests of a module share. It is made anew where a process comes back to these tests after others."""
+    with apart(cluster.settings, keyspaces, tmp_path_factory.mktemp("var")) as own:
+        yield own
+
+
 @contextmanager
 def apart(given: Settings, keyspaces: Session, directory: Path) -> Iterator[Settings]:
     """These settings with topics, group, keyspace and prefix that nobody else has, in a directory of their own. Their keyspaces go at the
@@ -142,3 +149,8 @@ def all_views(settings: Settings) -> Settings:
 def with_all_views(settings: Settings) -> Settings:
     """Those of workers that compute every view."""
     return dataclasses.replace(settings, worker=dataclasses.replace(settings.worker, views=()))
+
+
+def soon_stored(settings: Settings) -> Settings:
+    """Those of workers that store in Cassandra, and checkpoint, within half a second: for tests that wait until all is stored."""
+    return dataclasses.replace(settings, worker=dataclasses.replace(settings.worker, cassandra_flush_s=0.5, checkpoint_s=0.5))

@@ -19,12 +19,13 @@ from loadgen.ledger import Run
 from loadgen.load import DEFAULT_RATE, LoadOptions, run_load, shape_of
 from marquee.applied import AppliedWatch
 from marquee.arena import arena, cluster_option, show
+from marquee.capacity import Method, System, Tester
 from marquee.catching_up import catch_up
 from marquee.formats import format_option
 from marquee.invocation import Invocation, pass_invocation
 from marquee.numbers import FiniteRange
 from marquee.output import json_option, say
-from marquee.sustaining import sustainable
+from marquee.searching import highest
 from topologies.errors import MarqueeError
 from topologies.events import Malformed, decode_event
 from topologies.settings import Settings
@@ -71,15 +72,23 @@ def freshness(
         running.wait_ready()
         document: dict[str, Any] = {}
         if share is not None:
-            highest, steps = sustainable(settings, encoding, lambda step: say(f"{step.rate:,.0f} events/s: {step.gave_out or 'sustained'}"))
-            if not highest:
-                raise MarqueeError(f"not even {steps[0].rate:,.0f} events a second are sustained here: {steps[0].gave_out} gave out")
-            rate = round(share * highest)
+            document = _sustained(System(settings, workers), encoding)
+            rate = round(share * document["sustained_rate"])
+            document["share"] = share
             time.sleep(SETTLE_S)
-            limit = next(step.gave_out for step in reversed(steps) if step.gave_out)
-            document = {"sustained_rate": round(highest), "limited_by": limit, "share": share, "steps": [asdict(step) for step in steps]}
         show({**_measured(settings, running, LoadOptions(rate=rate, duration_s=duration_s, format=encoding)), **document}, as_json)
     return 0
+
+
+def _sustained(system: System, encoding: str) -> dict[str, Any]:
+    """The highest rate at which the lag neither grows nor is a second, and how it was found."""
+    method = Method(encoding=encoding)
+    tester = Tester(system, method, say)
+    found = highest(tester.sustains, method.search, lambda: False)
+    if not found.best:
+        raise MarqueeError(f"not even {found.failed:,.0f} events a second are sustained here: {tester.limit(found.failed)} gave out")
+    steps = [asdict(trial) for trial in tester.trials]
+    return {"sustained_rate": round(found.best), "limited_by": tester.limit(found.failed), "steps": steps}
 
 
 def _measured(settings: Settings, running: Workers, load: LoadOptions) -> dict[str, Any]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import resource
 import time
-import urllib.request
 from dataclasses import dataclass, field
 from itertools import combinations
 from statistics import median
 from typing import Any, Final
 
 import click
-from prometheus_client.parser import text_string_to_metric_families
 
 from cluster.supervisor import Workers
 from loadgen.audit import audit
@@ -26,13 +24,13 @@ from marquee.invocation import Invocation, pass_invocation
 from marquee.numbers import FiniteRange
 from marquee.output import json_option, say
 from marquee.watching import Watcher
+from marquee.worker_metrics import samples
 from topologies.errors import MarqueeError, ServerAway
 from topologies.settings import Settings
 from topologies.views import selected
 
 SAMPLE_S: Final = 5.0
 SAY_S: Final = 60.0
-ANSWER_S: Final = 10.0
 WARM_UP_S: Final = 2_100.0
 """A session is remembered until any event of it would be late, 15 min behind a watermark that is up to 1 min behind the clock, and until
 the hand that forgets comes by (LOOKED_AT_A_SESSION: within 4 min at 50,000 events a second): 20 min before as many sessions are forgotten
@@ -108,10 +106,8 @@ class Watch:
             say(f"{last.at_s:7.0f} s  {memory}, {last.sessions} live sessions, {progress.rate:,.0f} ev/s")
 
     def _state_mb(self) -> float:
-        with urllib.request.urlopen(f"{self.workers.http(0)}/metrics", timeout=ANSWER_S) as answer:
-            page = answer.read().decode()
-        held = next(family for family in text_string_to_metric_families(page) if family.name == "marquee_held_bytes")
-        return sum(sample.value for sample in held.samples if sample.labels["kind"] == "state") / 2**20
+        held = samples(self.workers.http(0), "marquee_held_bytes")
+        return sum(sample.value for sample in held if sample.labels["kind"] == "state") / 2**20
 
     def _sessions(self) -> int | None:
         try:

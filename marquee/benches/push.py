@@ -7,7 +7,7 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import click
 import numpy as np
@@ -18,6 +18,7 @@ from loadgen.load import LoadOptions, run_load, shape_of
 from marquee.arena import arena, cluster_option, show
 from marquee.benches.query import SETTLE_S
 from marquee.door import Door
+from marquee.freshness import MOMENT_MS, Waits, waits_ms
 from marquee.invocation import Invocation, pass_invocation
 from marquee.numbers import FiniteRange
 from marquee.output import json_option, say
@@ -25,8 +26,6 @@ from topologies.errors import MarqueeError
 
 QUESTION: Final = "/v1/views/concurrents/stream?top=10"
 _AS_OF: Final = re.compile(rb'"as_of_ms":(\d+)')
-_STEP_MS: Final = 20
-"""Of the log's time, every so many milliseconds an event is taken to have come."""
 
 
 @dataclass
@@ -36,12 +35,10 @@ class Heard:
     at_ms: list[float] = field(default_factory=list)
     as_of_ms: list[int] = field(default_factory=list)
 
-    def latencies_ms(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def latencies_ms(self) -> Waits:
         """For times of the log from its first answer to its last: how long until an answer came that was as of then or later."""
-        times = np.arange(self.as_of_ms[0] + 1, self.as_of_ms[-1] + 1, _STEP_MS)
-        newest = np.maximum.accumulate(np.array(self.as_of_ms))
-        seen: np.ndarray[Any, np.dtype[np.float64]] = np.array(self.at_ms)[np.searchsorted(newest, times)] - times
-        return seen
+        times = np.arange(self.as_of_ms[0] + 1, self.as_of_ms[-1] + 1, MOMENT_MS)
+        return waits_ms(self.as_of_ms, self.at_ms, times)
 
 
 @click.command()

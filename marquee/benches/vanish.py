@@ -17,8 +17,9 @@ from cluster.supervisor import Workers
 from connectors.kafka import stamp_ms
 from connectors.redis_reader import CellReader
 from loadgen.audit import audit
-from loadgen.ledger import Run, read_sent
+from loadgen.ledger import Run
 from loadgen.load import LoadOptions, run_load, shape_of
+from loadgen.truth import sessions_of
 from marquee.arena import arena, cluster_option, show
 from marquee.catching_up import catch_up
 from marquee.invocation import Invocation, pass_invocation
@@ -100,7 +101,7 @@ def vanish(invocation: Invocation, rate: float, seconds: float, given: bool, as_
         catch_up(settings, run.topic, lambda _: None)
         say("auditing")
         result = audit(settings, run.name, say)
-    document = {"rate": rate, **told(silence, found, read_sent(run)), "exact": result.proven}
+    document = {"rate": rate, **told(silence, found, sessions_of(run)), "exact": result.proven}
     show(document, as_json)
     return 0 if document["exact"] and document["gone_in_time"] and document["counted_once"] else 1
 

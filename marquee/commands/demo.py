@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
+from marquee.driven_options import faults_option, scenario_option
 from marquee.formats import format_option
 from marquee.invocation import Invocation, pass_invocation
 from marquee.numbers import FiniteRange
-from marquee.output import emit, json_option, number, say
+from marquee.output import emit, json_option, number, progress_option, report_option, say
 
 
 @click.command()
@@ -15,9 +18,12 @@ from marquee.output import emit, json_option, number, say
 @click.option("--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="Worker processes.")
 @click.option("--rate", type=FiniteRange(min=0, min_open=True), help="Events a second; 30,000, or fewer so that it takes 32 s.")
 @format_option
-@click.option("--faults", default="", help="Broken on purpose: duplicates,late=0.01,malformed,out-of-order.")
+@faults_option
+@scenario_option
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="The same seed makes the same audience.")
 @click.option("--keep", is_flag=True, help="Keep the servers' data and the run's ledger.")
+@report_option
+@progress_option
 @json_option
 @pass_invocation
 def demo(
@@ -27,25 +33,29 @@ def demo(
     rate: float | None,
     encoding: str,
     faults: str,
+    scenario: str,
     seed: int,
     keep: bool,
+    report: Path | None,
+    progress: str,
     as_json: bool,
 ) -> int:
     """Start a cluster of its own, drive events through it, watch the views fill, audit every number, stop. Exit 0 only if exact.
 
-    It runs beside `marquee up` and other demos: own ports, own directory (var/clusters/demo-PID).
+    It runs beside `marquee up` and other demos: own ports, own directory (var/clusters/demo-PID). What it was stands in var/demo.html.
 
     \b
     Examples:
       marquee demo
       marquee demo --events 2000000 --workers 2 --faults duplicates,late,malformed --json
+      marquee demo --scenario flash-crowd
     """
     from marquee.audit_table import show
     from marquee.demonstration import Demo, DemoOptions, natural_rate
     from marquee.screen import Screen
 
-    with Screen("marquee demo") as screen:
-        options = DemoOptions(events, workers, rate or natural_rate(events), faults, seed, keep, encoding)
+    with Screen("marquee demo", progress) as screen:
+        options = DemoOptions(events, workers, rate or natural_rate(events), faults, seed, keep, encoding, scenario, report)
         played = Demo(invocation.settings, options, screen)
         result = played.play()
     if as_json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import click
 
 from marquee.invocation import Invocation, pass_invocation
 from marquee.numbers import FiniteRange
-from marquee.output import emit, instant, json_option, number, say
+from marquee.output import emit, instant, json_option, number, progress_option, report_option, say
 from topologies.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 @click.option("--keep-time", is_flag=True, help="Keep the recorded times: into a topic of its own, as fast as it goes.")
 @click.option("--run", "name", help="Name of the run, for the audit; made up when not given.")
 @click.option("--plan", "only_plan", is_flag=True, help="Print the first events and how many rows make none, and send nothing.")
+@report_option
+@progress_option
 @json_option
 @pass_invocation
 def replay(
@@ -35,6 +38,8 @@ def replay(
     keep_time: bool,
     name: str | None,
     only_plan: bool,
+    report: Path | None,
+    progress: str,
     as_json: bool,
 ) -> int:
     """Play a recorded trace as viewing events, moved to now (its intervals ÷ speed) unless it is to keep its times.
@@ -52,15 +57,17 @@ def replay(
     settings = invocation.settings
     found = _found(file, Path(settings.local.traces))
     import loadgen
+    from loadgen.load import run_name
     from loadgen.replay import ReplayOptions, map_replay, run_replay
     from marquee.driving import drive
 
     map_file = None if mapping is None else _mapping(mapping, Path(loadgen.__path__[0]) / "maps")
+    name = run_name(name, "replay")
     options = ReplayOptions(found, map_file, speed, keep_time, name)
     if only_plan:
         _show(map_replay(settings, options), as_json)
         return 0
-    return drive("replay", lambda on_progress: run_replay(settings, options, on_progress), as_json)
+    return drive("replay", settings, name, partial(run_replay, settings, options), progress=progress, file=report, as_json=as_json)
 
 
 def _show(mapped: Mapped, as_json: bool) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from loadgen.audience import Plan, make_plan, make_world
 from loadgen.batches import LINGER_MS, MOST_ROWS
 from loadgen.faults import parse_faults
-from loadgen.shard import Chunk, Shard
+from loadgen.shard import Chunk, Shard, chunk_ms_of
 from tests.topologies.arrows import rows_of
 from topologies.events import FIELDS, decode_event
 
@@ -54,6 +54,22 @@ def test_a_run_in_arrow_is_the_run_in_json() -> None:
     for partition, events in plain.items():
         expected = [{name: event[name] if event[name] != nothing.get(name) else None for name in names} for event in events]
         assert [{name: event[name] for name in names} for event in arrow[partition]] == expected
+
+
+def test_any_number_of_processes_make_the_same_records() -> None:
+    for live in (True, False):
+        plan = plan_of("duplicates,late,malformed,out-of-order", live=live)
+
+        def made(shards: list[set[int]], plan: Plan = plan) -> dict[int, list[tuple[int, bytes, bytes | None]]]:
+            found: dict[int, list[tuple[int, bytes, bytes | None]]] = {}
+            for mine in shards:
+                for chunk in Shard(plan, "tag", 6, T0, 3, frozenset(mine), "arrow").chunks(chunk_ms_of(plan, 3)):
+                    records = zip(chunk.partitions.tolist(), chunk.arrivals_ms.tolist(), chunk.keys, chunk.values, strict=True)
+                    for partition, arrival, key, value in records:
+                        found.setdefault(partition, []).append((arrival, key, value))
+            return found
+
+        assert made([{0, 1, 2}]) == made([{2}, {0, 1}]) == made([{0}, {1}, {2}])
 
 
 def test_a_record_holds_what_arrives_within_a_linger_at_the_time_of_its_last() -> None:

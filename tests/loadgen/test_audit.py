@@ -8,6 +8,7 @@ import random
 import struct
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -35,7 +36,7 @@ from loadgen.audit import audit
 from loadgen.audit_log import copy_log, log_ends
 from loadgen.audit_report import AuditResult
 from loadgen.audit_strict import TYPES
-from loadgen.ledger import PartitionSpan, Run, create_run
+from loadgen.ledger import FAULT_SCHEMA, PartitionSpan, Run, create_run
 from tests.conftest import dropped
 from tests.loadgen.audit_tables import WALKED
 from tests.loadgen.audit_walk import T0, Cell, Record, walked
@@ -392,9 +393,11 @@ def run_of(place: Place, result: AuditResult, **changes: Any) -> Run:
 
 
 def write_ledger(place: Place, run: Run) -> None:
-    """run.json and sent.parquet, the latter from the walk."""
+    """run.json, sent.parquet and faults.parquet, these from the walk; of late events those whose numbers no other event has."""
     create_run(run)
     sent: dict[str, list[int]] = {}
+    numbers = Counter((record.sid, record.seq) for records in place.logs.values() for record in records)
+    late: list[tuple[str, str, str, str, int, int]] = []
     for records in place.logs.values():
         classes = audit_sequence.classes((r.rts, r.ts, r.sid, None if r.ts is None else r.seq) for r in records)
         for record, name in zip(records, classes, strict=True):
@@ -402,9 +405,11 @@ def write_ledger(place: Place, run: Run) -> None:
                 tally = sent.setdefault(f"s{record.sid}", [0, 0])
                 tally[0] += 1
                 tally[1] += record.watched_ms or 0
+            elif name == "late" and numbers[record.sid, record.seq] == 1:
+                late.append(("late", "minutes", f"T-{record.sid}", f"s{record.sid}", record.seq, 1))
     rows = [(f"T-{name[1:]}", name, *tally) for name, tally in sent.items()]
     pl.DataFrame(rows, schema=["account", "session", "events", "watched_ms"], orient="row").write_parquet(run.sent)
-    pl.DataFrame({"kind": ["late"]}).write_parquet(run.broken)
+    pl.DataFrame(late, schema=FAULT_SCHEMA, orient="row").write_parquet(run.broken)
 
 
 def test_a_run_is_compared_with_its_ledger(right: Place) -> None:
@@ -420,6 +425,19 @@ def test_a_run_is_compared_with_its_ledger(right: Place) -> None:
     result = right.audit(other.name)
     assert (result.ledger, result.exact) == ("different", False)
     assert {(d.key, d.expected, d.served) for d in result.differences} >= {("late", (whole.late + 1,), (whole.late,))}
+
+
+def test_a_fault_that_did_not_what_it_should_is_told(right: Place) -> None:
+    run = run_of(right, right.audit())
+    write_ledger(right, run)
+    late = pl.read_parquet(run.broken)
+    assert len(late)
+    applied = pl.read_parquet(run.sent).select("account", "session").row(0)
+    late.extend(pl.DataFrame([("late", "days", *applied, 0, 1)], schema=FAULT_SCHEMA, orient="row")).write_parquet(run.broken)
+    result = right.audit(run.name)
+    assert result.faults == {"late": (len(late), len(late) - 1)}
+    assert [(d.key, d.expected, d.served) for d in result.differences] == [("fault: late", (len(late),), (len(late) - 1,))]
+    assert not result.exact
 
 
 def test_a_session_that_lost_an_event_is_named(right: Place) -> None:

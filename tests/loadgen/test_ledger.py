@@ -10,21 +10,33 @@ import pytest
 
 from loadgen.ledger import (
     FAULT_SCHEMA,
+    SEND_SCHEMA,
     SENT_SCHEMA,
     PartitionSpan,
     Run,
+    Stretch,
     create_run,
     merge_parts,
     open_run,
     read_faults,
+    read_sends,
     read_sent,
+    records_of,
+    reopen_run,
     runs,
     runs_directory,
     save_run,
     write_part,
 )
+from loadgen.measured import Delays, Measured
 from topologies.errors import MarqueeError, UsageError
 from topologies.settings import LocalSettings, Settings
+
+MEASURED = Measured(
+    sending_s=2.0, events_per_s=5.0, cpu_s=1.0, events_per_core_second=10.0, startup_cpu_s=2.0, broker_cpu_s=None, busiest_core_share=0.5,
+    blocked_share=0.0, rss_mb=90.0, handed_over=Delays(1.0, 2.0, 3.0), confirmed=Delays(), late_share=0.0, bottleneck="",
+    ceiling_events_per_s=20.0,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -48,7 +60,10 @@ def run_named(here: Settings, name: str, started_ms: int = 5) -> Run:
         ended_ms=0,
         span_start_ms=1,
         span_end_ms=2,
-        partitions=(PartitionSpan(0, 7, -1),),
+        partitions=(PartitionSpan(0, 7, -1, 5),),
+        processes=2,
+        stretches=(Stretch(5, 1, (0,)), Stretch(9, 3, (4,))),
+        measured=MEASURED,
     )
 
 
@@ -107,3 +122,18 @@ def test_a_sessions_rows_become_one_before_and_after_the_merge(here: Settings) -
     assert growing.select("session", "events", "watched_ms", "first_ts", "last_ts").rows() == [("s1", 5, 50, 50, 200), ("s2", 0, 0, 0, 0)]
     assert read_faults(run).rows() == [("late", "", "tag-1", "s2", 4, 1)]
     assert not run.parts.exists()
+
+
+def test_a_second_stretchs_parts_are_added_to_what_is_there(here: Settings) -> None:
+    run = run_named(here, "resumed")
+    create_run(run)
+    rows = [(stretch, 0, 0, first, count, count, 100, 200, 210, 0) for stretch, first, count in ((0, 0, 3), (0, 3, 1), (1, 4, 2))]
+    write_part(run.path, "sends", 0, 0, pl.DataFrame(rows[:2], schema=SEND_SCHEMA, orient="row"))
+    merge_parts(run.path)
+    assert records_of(run) == {0: 4}
+    reopen_run(run)
+    write_part(run.path, "sends", 0, 0, pl.DataFrame(rows[2:], schema=SEND_SCHEMA, orient="row"))
+    assert read_sends(run).rows() == rows
+    merge_parts(run.path)
+    assert read_sends(run).rows() == rows
+    assert records_of(run) == {0: 6}

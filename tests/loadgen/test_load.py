@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import signal
 from collections import Counter
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import polars as pl
 import pytest
 from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, Consumer, TopicPartition
 
 from connectors.kafka import partition_offsets
-from loadgen.crew import LoadProgress
+from loadgen.crew import LoadProgress, stop_signals
 from loadgen.draws import partitions_of
-from loadgen.ledger import Run, open_run, read_faults, read_sent
+from loadgen.ledger import Run, open_run, read_faults, read_sends, read_sent
 from loadgen.load import LoadOptions, run_load, shape_of
 from loadgen.produce import FINAL_TICK_MS, TICK
+from loadgen.run_log import content_of
+from loadgen.truth import sessions_of, tell
 from topologies.errors import ServerAway, UsageError
 from topologies.events import Malformed, decode_event
 from topologies.settings import Settings
 
 FAULTS = "duplicates=0.02,late=0.01,malformed=0.02,out-of-order=0.02"
+PAST = LoadOptions(
+    events=12_000, backfill_s=1200, seed=3, run="past", tag="same", span_start_ms=1_790_000_000_000, faults=FAULTS, processes=3
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,13 @@ def outcome(value: bytes | None) -> str:
         return error.reason
 
 
+def truth_of(run: Run) -> Run:
+    """What the run has sent, made again from its seed."""
+    told = run.path / "told"
+    told.mkdir(exist_ok=True)
+    return tell(run, {span.partition: span.records for span in run.partitions}, told)
+
+
 def check_against_ledger(settings: Settings, run: Run) -> list[Found]:
     """Holds the log of a run's topic against its ledger; → its records without ticks."""
     log = log_of(settings, run.topic)
@@ -76,7 +88,10 @@ def check_against_ledger(settings: Settings, run: Run) -> list[Found]:
     seen = Counter(outcome(record.value) for record in records)
     stateless = {reason: count for reason, count in run.malformed.items() if reason not in ("ahead", "seq_jump")}
     assert {reason: count for reason, count in seen.items() if reason != "valid"} == stateless
-    sent = read_sent(run)
+    told = truth_of(run)
+    assert (told.generated, told.faults, told.malformed) == (run.generated, run.faults, run.malformed)
+    assert read_faults(told).sort(pl.all()).equals(read_faults(run).sort(pl.all()))
+    sent = read_sent(told)
     totals = sent.select(pl.col("events", "duplicates", "late", "malformed", "out_of_order", "watched_ms").sum()).row(0, named=True)
     assert totals["events"] + totals["duplicates"] + totals["late"] + totals["malformed"] == run.generated
     assert run.faults == Counter(dict(read_faults(run).group_by("kind").agg(pl.col("times").sum()).iter_rows()))
@@ -97,15 +112,20 @@ def distinct_watched(records: list[Found], horizon_ms: int) -> int:
     return sum(watched.values())
 
 
-def test_a_backfill_is_in_the_log_to_the_record(settings: Settings) -> None:
-    options = LoadOptions(events=12_000, backfill_s=1200, seed=3, run="past", faults=FAULTS, processes=3)
-    run = run_load(settings, options, silent)
+@pytest.fixture(scope="module")
+def past(shared_settings: Settings) -> Run:
+    """A backfill that three processes sent."""
+    return run_load(shared_settings, PAST, silent)
+
+
+def test_a_backfill_is_in_the_log_to_the_record(shared_settings: Settings, past: Run) -> None:
+    run = past
     assert run.state == "finished"
-    assert run == open_run(settings, "past")
-    assert run.topic == settings.kafka.backfill_prefix + "past"
+    assert run == open_run(shared_settings, "past")
+    assert run.topic == shared_settings.kafka.backfill_prefix + "past"
     assert run.generated == 12_000
-    records = check_against_ledger(settings, run)
-    log = log_of(settings, run.topic)
+    records = check_against_ledger(shared_settings, run)
+    log = log_of(shared_settings, run.topic)
     for span in run.partitions:
         part = [record for record in log if record.partition == span.partition]
         assert (span.first, span.last) == (0, len(part) - 1)
@@ -116,8 +136,24 @@ def test_a_backfill_is_in_the_log_to_the_record(settings: Settings) -> None:
         assert part[-1].stamp_ms == run.span_end_ms + FINAL_TICK_MS
     jumps = set(read_faults(run).filter(pl.col("reason") == "seq_jump").select("session").to_series())
     clean = [record for record in records if not any(session.encode() in (record.value or b"") for session in jumps)]
-    sent = read_sent(run).filter(~pl.col("session").is_in(list(jumps)))
+    sent = sessions_of(run).filter(~pl.col("session").is_in(list(jumps)))
     assert distinct_watched(clean, 15 * 60_000) == sent["watched_ms"].sum()
+
+
+def test_the_same_seed_and_tag_send_the_same_records_from_any_number_of_processes(shared_settings: Settings, past: Run) -> None:
+    alone = run_load(shared_settings, replace(PAST, run="alone", processes=1), silent)
+    assert log_of(shared_settings, alone.topic) == log_of(shared_settings, past.topic)
+    content = content_of(shared_settings, past)
+    assert content == content_of(shared_settings, alone)
+    assert content.records == sum(span.records for span in past.partitions)
+
+
+def test_a_name_and_a_backfill_topic_are_taken_once(shared_settings: Settings, past: Run, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="already"):
+        run_load(shared_settings, PAST, silent)
+    elsewhere = replace(shared_settings, local=replace(shared_settings.local, directory=str(tmp_path)))
+    with pytest.raises(UsageError, match=f"{past.topic} holds records"):
+        run_load(elsewhere, PAST, silent)
 
 
 def test_a_live_run_sends_each_event_in_its_time(settings: Settings) -> None:
@@ -130,66 +166,49 @@ def test_a_live_run_sends_each_event_in_its_time(settings: Settings) -> None:
         assert run.span_start_ms - 50 <= record.stamp_ms <= run.span_end_ms + run.max_lateness_ms + 60_000
     assert {step.phase for step in progress} >= {"planning", "starting", "sending", "done"}
     assert progress[-1].acknowledged == progress[-1].total == 8_000
+    measured = run.measured
+    assert measured is not None
+    assert measured.cpu_s > 0
+    assert measured.handed_over.max_ms == run.max_lateness_ms
+    assert measured.late_share == pytest.approx(run.late_sends / 8_000, abs=1e-6)
+    assert measured.confirmed.max_ms >= measured.confirmed.p99_ms >= measured.confirmed.p50_ms > 0
+    sends = read_sends(run)
+    assert sends["events"].sum() == sends["records"].sum() == 8_000
+    assert (sends["intended_ms"] >= run.span_start_ms).all()
+    assert (sends["intended_ms"] <= sends["intended_last_ms"]).all()
     assert not any(record.value == TICK for record in log_of(settings, run.topic))
 
 
-def test_the_same_seed_and_tag_send_the_same_records(settings: Settings) -> None:
-    logs = []
-    for name, processes in (("one", 1), ("two", 2)):
-        options = LoadOptions(
-            events=5_000, backfill_s=600, run=name, tag="same", processes=processes, span_start_ms=1_790_000_000_000, faults=FAULTS
-        )
-        logs.append(log_of(settings, run_load(settings, options, silent).topic))
-    assert logs[0] == logs[1]
+def test_a_stopped_run_has_what_it_sent_in_its_ledger_and_anybody_can_read_it_meanwhile(settings: Settings) -> None:
+    read: list[Run] = []
+
+    def stop_when_sending(step: LoadProgress) -> None:
+        if step.phase == "sending":
+            read.append(open_run(settings, "stopped"))
+            if read[-1].generated > 1_000:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    options = LoadOptions(duration_s=60, rate=2_000, run="stopped", faults=FAULTS, processes=1)
+    run = run_load(settings, options, stop_when_sending)
+    assert {state.state for state in read} == {"running"}
+    assert run.state == "stopped"
+    assert 1_000 < read[-1].generated <= run.generated < 120_000
+    check_against_ledger(settings, run)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_has_what_it_sent_in_its_ledger(settings: Settings, number: signal.Signals) -> None:
-    def stop_when_sending(step: LoadProgress) -> None:
-        if step.phase == "sending" and step.sent > 1_000:
-            os.kill(os.getpid(), number)
-
-    run = run_load(settings, LoadOptions(duration_s=60, rate=2_000), stop_when_sending)
-    assert run.state == "stopped"
-    assert 1_000 < run.generated < 120_000
-    check_against_ledger(settings, run)
-
-
-def test_a_load_that_is_enough_ends_before_its_time_with_what_it_sent_in_its_ledger(settings: Settings) -> None:
-    steps: list[LoadProgress] = []
-    options = LoadOptions(duration_s=300, rate=2_000, faults=FAULTS)
-    run = run_load(settings, options, steps.append, lambda: steps[-1].sent > 3_000)
-    assert run.state == "stopped"
-    assert 3_000 < run.generated < 300_000
-    check_against_ledger(settings, run)
-
-
-def test_a_running_runs_ledger_can_be_read(settings: Settings) -> None:
-    states: list[Run] = []
-
-    def read(step: LoadProgress) -> None:
-        if step.phase == "sending":
-            states.append(open_run(settings, "read"))
-
-    run_load(settings, LoadOptions(duration_s=300, rate=200, run="read"), read, lambda: states[-1].generated > 0)
-    assert {state.state for state in states} == {"running"}
-    assert states[-1].generated > 0
+def test_a_signal_stops_a_load_and_means_afterwards_what_it_meant_before(number: signal.Signals) -> None:
+    before, heard = signal.getsignal(number), []
+    with stop_signals(lambda: heard.append(number)):
+        signal.raise_signal(number)
+    assert heard == [number]
+    assert signal.getsignal(number) == before
 
 
 def test_a_broker_that_is_away_is_said(bare_settings: Settings) -> None:
     away = replace(bare_settings, kafka=replace(bare_settings.kafka, bootstrap="127.0.0.1:1"))
     with pytest.raises(ServerAway):
         run_load(away, LoadOptions(events=10), silent)
-
-
-def test_a_name_and_a_backfill_topic_are_taken_once(settings: Settings) -> None:
-    options = LoadOptions(events=10, backfill_s=10, run="once")
-    run = run_load(settings, options, silent)
-    with pytest.raises(UsageError, match="already"):
-        run_load(settings, options, silent)
-    shutil.rmtree(run.path)
-    with pytest.raises(UsageError, match="holds records"):
-        run_load(settings, options, silent)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from marquee.benches.memory import Sample, exit_status, is_flat, slope_per_hour
 from marquee.benches.rebalance import Span, paused
 from marquee.benches.stock import run_stock, watch_time_below
 from marquee.benches.views import folded, made
-from marquee.sustaining import STEP_S, gave_out, lag_mid_and_end_s
+from marquee.sustaining import TRIAL_S, WARM_UP_SHARE, Bounds, gave_out, growth_and_lag
 from tests.marquee.running import document, marquee
 from topologies.errors import MarqueeError, ServerAway
 from topologies.fold import PartitionState
@@ -57,28 +57,45 @@ def test_memory_that_grows_fails_its_bench(flat: bool, exact: bool | None, statu
     assert exit_status({"flat": flat, "exact": exact}) == status
 
 
-@pytest.mark.parametrize(
-    ("middle_s", "end_s", "late", "by"),
-    [(0.9, 0.9, 0.0, ""), (1.5, 0.9, 0.0, "workers"), (1.0, 1.1, 0.0, "workers"), (0.2, 0.2, 0.06, "generator")],
-)
-def test_a_rate_at_which_workers_stay_far_behind_is_not_sustained(middle_s: float, end_s: float, late: float, by: str) -> None:
-    assert gave_out(middle_s, end_s, late) == by
+@pytest.mark.parametrize(("from_s", "end_s", "by"), [(0.9, 0.9, ""), (2.0, 0.5, "workers"), (1.1, 1.1, "workers")])
+def test_a_rate_at_which_workers_stay_far_behind_is_not_sustained(from_s: float, end_s: float, by: str) -> None:
+    # a record a millisecond, applied so long after it was sent, from the beginning of what is judged to its end
+    applied, ends = Course(), Course()
+    for ms in range(0, 26_000, 50):
+        ends.note(ms, float(ms))
+        applied.note(ms, ms + 1000 * (from_s + (end_s - from_s) * max(0, min(1.0, (ms - 8_000) / 16_000))))
+    assert gave_out(*growth_and_lag([applied], [ends], 8_000.0, 24_000.0), None, 0.0, Bounds()) == by
 
 
 @pytest.mark.parametrize(("above", "by"), [(0.0, ""), (0.02, ""), (0.05, "workers"), (0.10, "workers")])
 def test_a_rate_a_twentieth_above_what_workers_keep_up_with_is_not_sustained(above: float, by: str) -> None:
     # records come `1 + above` times as fast as they are applied; a flush a second; workers catch up when the load has ended
     applied, ends = Course(), Course()
-    for tenth in range(1, int(STEP_S * 10) + 1):
+    for tenth in range(1, int(TRIAL_S * 10) + 1):
         ends.note(round(tenth * 100 * (1 + above)), tenth * 100.0)
         if tenth % 10 == 0:
             applied.note(tenth * 100, tenth * 100.0)
-    last = int(STEP_S) * 1000
+    last = TRIAL_S * 1000
     applied.note(ends.offsets[-1], last + 2_000.0)
     ends.note(ends.offsets[-1] + 1, last + 5_000.0)  # a tick
-    middle_s, end_s = lag_mid_and_end_s([applied], [ends], 0.0, last)
-    assert middle_s > 0.3
-    assert gave_out(middle_s, end_s, 0.0) == by
+    growth, lag_s = growth_and_lag([applied], [ends], last * WARM_UP_SHARE, last)
+    assert growth == pytest.approx(above, abs=0.01)
+    assert lag_s == pytest.approx(0.5 + TRIAL_S * above, abs=0.4)
+    assert gave_out(growth, lag_s, 600.0, 0.0, Bounds(lag_s=None)) == by
+
+
+@pytest.mark.parametrize(
+    ("growth", "p99_ms", "late", "by"),
+    [(0.5, 9_000, 0.5, "workers"), (0.0, 9_000, 0.5, "generator"), (0.0, 1_001, 0.05, "freshness"), (0.0, None, 0, "freshness")],
+)
+def test_who_gave_out_is_who_the_others_waited_for(growth: float, p99_ms: float | None, late: float, by: str) -> None:
+    assert gave_out(growth, 0.5, p99_ms, late, Bounds(p99_ms=1_000)) == by
+    assert gave_out(0.0, 0.5, 1_000, 0.05, Bounds(p99_ms=1_000)) == ""
+
+
+def test_workers_that_stay_seconds_behind_do_not_keep_up_though_the_lag_grows_no_more() -> None:
+    assert gave_out(0.0, 3.0, 3_500, 0.0, Bounds()) == "workers"
+    assert gave_out(0.0, 3.0, 3_500, 0.0, Bounds(p99_ms=4_000, lag_s=None)) == ""
 
 
 def test_a_rebalance_in_which_nothing_moved_is_no_measurement() -> None:

@@ -15,7 +15,7 @@ from tests.marquee.running import ENVIRONMENT, marquee, sentence
 from topologies.views import OTHERS, VIEWS
 
 COMMANDS = {
-    *("audit", "bench", "chaos", "config", "dead", "demo", "doctor", "down", "late"),
+    *("audit", "bench", "capacity", "chaos", "config", "dead", "demo", "doctor", "down", "hash", "late"),
     *("load", "query", "replay", "simulate", "status", "up", "views", "worker"),
 }
 AWAY = {
@@ -70,6 +70,12 @@ def test_every_command_has_help_with_examples(tmp_path: Path) -> None:
         (("dead", "show", "nonsense"), "SOURCE@OFFSET"),
         (("demo", "--workers", "0"), "--workers"),
         (("chaos", "--seed", "1"), "--minutes"),
+        (("capacity", "--workers", "2..1"), "no range of counts from 1 to 256"),
+        (("capacity", "--loads", "5000,20000"), "--workers 1..4"),
+        (("capacity", "--workers", "1", "--loads", "5000,-1"), "--loads"),
+        (("capacity", "--cluster"), "--cluster goes with --workers"),
+        (("load", "--resume", "first", "--rate", "5"), "leave the rest out"),
+        (("hash", "absent"), "absent"),
         (("chaos", "--seed", "1", "--faults", "3", "--minutes", "2"), "either"),
         (("chaos", "--seed", "1", "--minutes", "0.05"), "no room"),
         (("chaos", "--minutes", "nan", "--plan"), "--minutes.*no number"),
@@ -111,6 +117,7 @@ def test_a_command_used_wrongly_gets_one_sentence_and_exit_2(tmp_path: Path, arg
         (("dead", "replay", "--all", "--yes"), "Kafka"),
         (("late", "list"), "Kafka"),
         (("worker",), "Kafka|Cassandra"),
+        (("capacity",), "the system does not run: .*kafka, redis, cassandra"),
     ],
 )
 def test_a_server_that_is_away_gets_one_sentence_and_exit_1(tmp_path: Path, arguments: tuple[str, ...], server: str) -> None:

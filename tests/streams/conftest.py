@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from loadgen.ledger import Run
 from loadgen.load import LoadOptions, run_load
 from marquee.catching_up import catch_up
 from streams import owners as owners_module
+from tests.conftest import soon_stored
 from tests.streams.handover_scene import Scene
 from topologies.settings import Settings
 
@@ -44,13 +46,27 @@ class Pipeline:
         return audit(self.settings, run.name, lambda _: None)
 
 
-@pytest.fixture
-def pipeline(settings: Settings, tmp_path: Path) -> Iterator[Pipeline]:
-    """One worker, ready."""
+@contextmanager
+def ready(settings: Settings, directory: Path) -> Iterator[Pipeline]:
+    """One worker, ready, which writes its log into the directory."""
     ensure_topics(settings)
-    with Workers(settings, 1, tmp_path) as workers:
+    with Workers(settings, 1, directory) as workers:
         workers.wait_ready()
         yield Pipeline(settings, workers)
+
+
+@pytest.fixture
+def pipeline(settings: Settings, tmp_path: Path) -> Iterator[Pipeline]:
+    """One worker, for a test of its own."""
+    with ready(settings, tmp_path) as pipeline:
+        yield pipeline
+
+
+@pytest.fixture
+def prompt(settings: Settings, tmp_path: Path) -> Iterator[Pipeline]:
+    """The same, that stores soon: where nothing is killed, and how much is stored when says nothing."""
+    with ready(soon_stored(settings), tmp_path) as pipeline:
+        yield pipeline
 
 
 def assert_exact(result: AuditResult) -> None:

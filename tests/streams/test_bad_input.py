@@ -56,8 +56,8 @@ def bad() -> dict[str, tuple[bytes | None, str]]:
     }
 
 
-def test_every_kind_of_bad_input_becomes_a_dead_letter_and_disturbs_nothing(pipeline: Pipeline) -> None:
-    settings, wrong = pipeline.settings, list(bad().values())
+def test_every_kind_of_bad_input_becomes_a_dead_letter_and_disturbs_nothing(prompt: Pipeline) -> None:
+    settings, wrong = prompt.settings, list(bad().values())
     topic = settings.kafka.topics[0]
     good = [text(session=f"s{number}", seq=0) for number in range(50)]
     records: list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]] = []

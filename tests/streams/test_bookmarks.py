@@ -13,13 +13,14 @@ from connectors.shelves import ShelfReader
 from loadgen.audit_bookmarks import NAME
 from loadgen.load import LoadOptions
 from serving.shelves import Shelves
+from tests.conftest import soon_stored
 from tests.streams.conftest import Pipeline, assert_exact
 from topologies.settings import Settings
 from topologies.views import every_part
 
 
 def test_what_viewers_left_is_on_their_shelves(settings: Settings, tmp_path: Path) -> None:
-    settings = replace(settings, worker=replace(settings.worker, views=("watch_time", NAME)))
+    settings = soon_stored(replace(settings, worker=replace(settings.worker, views=("watch_time", NAME))))
     ensure_topics(settings)
     session = connect(settings.cassandra)
     ensure_schema(session, settings.cassandra, every_part())  # who looks whether the worker has caught up asks for every view's tables
@@ -27,7 +28,7 @@ def test_what_viewers_left_is_on_their_shelves(settings: Settings, tmp_path: Pat
     with Workers(settings, 1, tmp_path) as workers:
         workers.wait_ready()
         pipeline = Pipeline(settings, workers)
-        result = pipeline.audited(pipeline.drive(LoadOptions(events=20_000, backfill_s=1_200.0)))
+        result = pipeline.audited(pipeline.drive(LoadOptions(events=20_000, backfill_s=1_200.0, processes=1)))
     assert_exact(result)
     assert result.views[NAME].wrong == 0
     assert min(result.views[NAME].by_store.get(store, 0) for store in ("redis", "cassandra")) > 100

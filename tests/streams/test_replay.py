@@ -7,8 +7,8 @@ from tests.streams.conftest import Pipeline, assert_exact
 from tests.traces import recorded
 
 
-def test_a_replayed_trace_is_audited_exact(pipeline: Pipeline) -> None:
-    file = recorded(pipeline.settings, "lumos_chunks_2019-2021.csv.gz")
-    run = run_replay(pipeline.settings, ReplayOptions(file, keep_time=True), lambda _: None)
+def test_a_replayed_trace_is_audited_exact(prompt: Pipeline) -> None:
+    file = recorded(prompt.settings, "lumos_chunks_2019-2021.csv.gz")
+    run = run_replay(prompt.settings, ReplayOptions(file, keep_time=True), lambda _: None)
     assert run.unmapped == 0
-    assert_exact(pipeline.audited(run))
+    assert_exact(prompt.audited(run))

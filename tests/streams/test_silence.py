@@ -6,21 +6,23 @@ import dataclasses
 
 import polars as pl
 
-from loadgen.ledger import read_sent
 from loadgen.load import LoadOptions
+from loadgen.truth import sessions_of
 from marquee.benches.vanish import GONE_S, Silence, fall_silent, told
 from tests.streams.conftest import Pipeline, assert_exact
 from topologies.concurrents import EXPIRY_MS
 
 
 def test_when_all_viewers_vanish_nobody_is_watching_within_thirty_five_seconds(pipeline: Pipeline) -> None:
-    run, silence = fall_silent(pipeline.settings, LoadOptions(rate=500, duration_s=3, vanish=1.0))
+    run, silence = fall_silent(pipeline.settings, LoadOptions(rate=500, duration_s=3, vanish=1.0, processes=1))
     assert silence.most > 100
     assert silence.gone_s is not None
-    assert EXPIRY_MS / 1000 - 1 <= silence.gone_s <= GONE_S
+    # Not at once, and not by another clock. The last record may be of somebody who had paused, seconds after the last viewer's where the
+    # generator was held up.
+    assert EXPIRY_MS / 1000 - 5 <= silence.gone_s <= GONE_S
     result = pipeline.audited(run)
     assert_exact(result)
-    assert read_sent(run)["stop"].sum() == 0
+    assert sessions_of(run)["stop"].sum() == 0
 
 
 def test_sessions_that_are_closed_twice_or_left_open_are_told() -> None:
