@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from cluster.ports import LOOPBACK
 from cluster.supervisor import Workers
-from loadgen.load import LoadOptions, run_load, shape_of
+from loadgen.load import LoadOptions, shape_of
 from marquee.arena import arena, cluster_option, show
 from marquee.benches.query import SETTLE_S
 from marquee.door import Door
@@ -22,6 +21,7 @@ from marquee.freshness import MOMENT_MS, Waits, waits_ms
 from marquee.invocation import Invocation, pass_invocation
 from marquee.numbers import FiniteRange
 from marquee.output import json_option, say
+from marquee.under_load import under_load
 from topologies.errors import MarqueeError
 
 QUESTION: Final = "/v1/views/concurrents/stream?top=10"
@@ -62,8 +62,7 @@ def push(invocation: Invocation, subscribers: int, rate: float, duration_s: floa
     shape_of(load)
     with arena(invocation.settings, "push", given) as (settings, directory, _), Workers(settings, 1, directory) as workers:
         workers.wait_ready(progress=say)
-        with Door(settings, directory / "api", "api") as api, ThreadPoolExecutor(1) as driver:
-            driven = driver.submit(run_load, settings, load, lambda _: None)
+        with Door(settings, directory / "api", "api") as api, under_load(settings, load) as driven:
             time.sleep(SETTLE_S)
             before = api.cpu_s()
             heard = asyncio.run(_listen(api.port, subscribers, duration_s))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Final
 
@@ -24,6 +23,7 @@ from marquee.invocation import Invocation, pass_invocation
 from marquee.numbers import FiniteRange
 from marquee.output import json_option, say
 from marquee.series import HOUR_MS, HOURS, store_month
+from marquee.under_load import under_load
 from serving.answers import ask
 from serving.questions import Question
 from serving.stores import Stores
@@ -81,9 +81,8 @@ def query(invocation: Invocation, rate: float, load_rate: float, stored_events: 
         with (
             Door(settings, directory / "api", "api") as api,
             Door(month, directory / "month", "api") as history,
-            ThreadPoolExecutor(1) as driver,
+            under_load(settings, live) as driven,
         ):
-            driven = driver.submit(run_load, settings, live, lambda _: None)
             measured = _measured(settings, api, history, end_ms, rate)
             if driven.done():
                 raise MarqueeError("the load ended before the last question; nothing was measured under load")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,13 +12,14 @@ import click
 
 from cluster.supervisor import Workers
 from loadgen.audit import audit
-from loadgen.load import LoadOptions, run_load, shape_of
+from loadgen.load import LoadOptions, shape_of
 from marquee.applied import AppliedWatch, Course
 from marquee.arena import arena, cluster_option, show
 from marquee.catching_up import catch_up
 from marquee.invocation import Invocation, pass_invocation
 from marquee.numbers import FiniteRange
 from marquee.output import json_option, say
+from marquee.under_load import under_load
 from topologies.errors import MarqueeError
 from topologies.settings import Settings
 
@@ -70,12 +70,10 @@ def rebalance(invocation: Invocation, rate: float, session_s: float, given: bool
 
 def _measured(settings: Settings, directory: Path, load: LoadOptions) -> dict[str, Any]:
     topic = settings.kafka.topics[0]
-    with Workers(settings, 2, directory) as workers, ThreadPoolExecutor(1) as driver:
+    with Workers(settings, 2, directory) as workers:
         workers.wait_ready(READY_S)
         applied = AppliedWatch.of(settings, topic)
         applied.start()
-        driven = driver.submit(run_load, settings, load, lambda _: None)
-
         ready_s: list[float] = []
 
         def join() -> None:
@@ -84,17 +82,18 @@ def _measured(settings: Settings, directory: Path, load: LoadOptions) -> dict[st
             workers.wait_ready(READY_S)
             ready_s.append(time.monotonic() - begun_s)
 
-        time.sleep(WARM_UP_S)
-        spans = [
-            _span("quiet", lambda: None),
-            _span("join", join),
-            _span("leave", lambda: workers.stop(2)),
-            _span("join_again", join),
-            _span("kill", lambda: workers.kill(3)),
-        ]
-        if driven.done():
-            raise MarqueeError("the load ended before the last event; nothing was measured under load")
-        run = driven.result()
+        with under_load(settings, load) as driven:
+            time.sleep(WARM_UP_S)
+            spans = [
+                _span("quiet", lambda: None),
+                _span("join", join),
+                _span("leave", lambda: workers.stop(2)),
+                _span("join_again", join),
+                _span("kill", lambda: workers.kill(3)),
+            ]
+            if driven.done():
+                raise MarqueeError("the load ended before the last event; nothing was measured under load")
+            run = driven.result()
         catch_up(settings, topic, lambda _: None)
         applied.end()
         say("auditing")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +11,7 @@ import click
 
 from cluster.supervisor import Workers
 from loadgen.audit import audit
-from loadgen.load import LoadOptions, run_load, shape_of
+from loadgen.load import LoadOptions, shape_of
 from marquee.applied import AppliedWatch, Course, EndsWatch, stale_until_ms
 from marquee.arena import arena, cluster_option, show
 from marquee.catching_up import catch_up
@@ -21,6 +20,8 @@ from marquee.invocation import Invocation, pass_invocation
 from marquee.numbers import FiniteRange
 from marquee.output import json_option, say
 from marquee.sustaining import greatest_lag_s
+from marquee.under_load import under_load
+from topologies.errors import MarqueeError
 from topologies.settings import Settings
 
 BEFORE_S: Final = 15.0
@@ -58,18 +59,18 @@ def recovery(invocation: Invocation, rate: float, session_s: float, encoding: st
 
 def _measured(settings: Settings, directory: Path, load: LoadOptions) -> dict[str, Any]:
     topic = settings.kafka.topics[0]
-    with Workers(settings, 2, directory) as workers, ThreadPoolExecutor(1) as driver:
+    with Workers(settings, 2, directory) as workers:
         workers.wait_ready(READY_S)
         applied, ends = AppliedWatch.of(settings, topic), EndsWatch(settings, topic)
         applied.start()
         ends.start()
         cpu_before = workers.cpu_seconds(0) + workers.cpu_seconds(1)
-        driven = driver.submit(run_load, settings, load, lambda _: None)
-        time.sleep(BEFORE_S)
-        say("SIGKILL")
-        killed_ms = time.time() * 1000
-        workers.kill(1)
-        run = driven.result()
+        with under_load(settings, load) as driven:
+            time.sleep(BEFORE_S)
+            say("SIGKILL")
+            killed_ms = time.time() * 1000
+            workers.kill(1)
+            run = driven.result()
         catch_up(settings, topic, lambda _: None)
         cpu_s = workers.cpu_seconds(0) + workers.cpu_seconds(1) - cpu_before
         applied.end()
@@ -93,8 +94,11 @@ def _measured(settings: Settings, directory: Path, load: LoadOptions) -> dict[st
 
 def timed(applied: list[Course], ends: list[Course], killed_ms: float, until_ms: float) -> dict[str, Any]:
     """Seconds from the kill until all is fresh again for good, as seen up to `until_ms`; `moved_s`: until the first progress of the
-    partition that waited longest for a new owner. Not recovered: something was stale at the end."""
+    partition that waited longest for a new owner. Not recovered: something was stale at the end. Raises MarqueeError if nothing was stale
+    ever: then nothing flowed, or nobody died."""
     stale_ms = [stale_until_ms(course, end, killed_ms, until_ms, FRESH_S * 1000) for course, end in zip(applied, ends, strict=True)]
+    if max(stale_ms) <= killed_ms:
+        raise MarqueeError("nothing was late after the kill; there was nothing to recover from")
     first = [next((seen for seen in course.seen_ms if seen > killed_ms + FRESH_S * 1000), until_ms) for course in applied]
     return {
         "seconds": round((max(stale_ms) - killed_ms) / 1000, 2),

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from connectors.kafka import ensure_topics
 from loadgen.load import LoadOptions, run_load
 from marquee.applied import Course, Watch
 from marquee.benches.memory import Sample, exit_status, is_flat, slope_per_hour
 from marquee.benches.rebalance import Span, paused
+from marquee.benches.recovery import timed
 from marquee.benches.stock import run_stock, watch_time_below
 from marquee.benches.views import folded, made
 from marquee.sustaining import TRIAL_S, WARM_UP_SHARE, Bounds, gave_out, growth_and_lag
+from marquee.under_load import under_load
 from tests.marquee.running import document, marquee
-from topologies.errors import MarqueeError, ServerAway
+from topologies.errors import MarqueeError, ServerAway, UsageError
 from topologies.fold import PartitionState
 from topologies.settings import Settings
 from topologies.sources import Source
@@ -108,6 +112,33 @@ def test_a_rebalance_in_which_nothing_moved_is_no_measurement() -> None:
     assert paused([stays, moves], [quiet, joined]) == {"quiet_pause_s": 1.0, "join_pause_s": 1.0, "join_moved_s": 5.0}
     with pytest.raises(MarqueeError, match="no partition moved to another worker: leave"):
         paused([stays, moves], [joined, Span("leave", 15_000, 20_000)])
+
+
+def test_a_kill_after_which_nothing_was_late_is_no_measurement() -> None:
+    # a record a second; one partition's owner dies at 5 s, and at 13 s another has caught up
+    ends, stays, moves = Course(), Course(), Course()
+    for second in range(1, 31):
+        ends.note(second, second * 1000.0)
+        stays.note(second, second * 1000.0 + 500)
+        if not 5 <= second < 13:
+            moves.note(second, second * 1000.0 + 500)
+    assert timed([stays, moves], [ends, ends], 5_000, 28_000) == {"seconds": 8.5, "recovered": True, "moved_s": 8.5}
+    with pytest.raises(MarqueeError, match="nothing was late after the kill"):
+        timed([stays, stays], [ends, ends], 5_000, 28_000)
+
+
+def test_what_is_measured_under_a_load_begins_when_it_flows_and_one_that_fails_is_told(settings: Settings) -> None:
+    ensure_topics(settings)
+    waiting_s = time.monotonic()
+    with under_load(settings, LoadOptions(rate=500, duration_s=3, processes=1)) as driven:
+        begun_s = time.monotonic()
+        assert not driven.done()
+        run = driven.result()
+    assert run.generated == 1_500
+    assert time.monotonic() - begun_s >= 2  # of its 3 s; what was before was planning, and a second's notice
+    assert begun_s - waiting_s >= 1
+    with under_load(settings, LoadOptions(rate=500, duration_s=3, scenario="nowhere")) as driven, pytest.raises(UsageError):
+        driven.result()
 
 
 @pytest.mark.parametrize("encoding", ["json", "arrow"])
