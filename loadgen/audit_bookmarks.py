@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -36,6 +36,9 @@ ASKED: Final = frozenset({"profile", "position_s", "runtime_s"})
 """Columns of `rows` that it is recounted from, besides audit_sql.ALWAYS."""
 _ROWS_A_TABLE: Final = 100_000
 _SHOWN: Final = 1_000
+_ROWS_A_PART: Final = 500_000
+"""So many of what is due and of what stands are compared at once, by accounts: five joins of them are held in memory, 1 KB a row."""
+_PART: Final = "hash(account) % $parts = $part"
 TABLES: Final = """
 CREATE OR REPLACE TABLE stood (store VARCHAR, account VARCHAR, profile VARCHAR, title VARCHAR, mark VARCHAR);
 CREATE OR REPLACE TABLE due (store VARCHAR, account VARCHAR, profile VARCHAR, title VARCHAR, mark VARCHAR, source VARCHAR, n BIGINT);
@@ -78,24 +81,27 @@ _FOUND: Final = (
 )
 _COMPARED: Final = f"""
 CREATE OR REPLACE TABLE compared AS
-  WITH must AS (SELECT store, account, profile, title, max(mark) AS due FROM due GROUP BY store, account, profile, title),
-  proven AS (SELECT DISTINCT account, profile, title, mark, true AS is_known FROM known),
-  furthest AS (SELECT account, profile, title, max(mark) AS last FROM newest GROUP BY account, profile, title),
-  ends AS (SELECT account, profile, title, max(mark) AS ended FROM ended GROUP BY account, profile, title),
+  WITH must AS (SELECT store, account, profile, title, max(mark) AS due FROM due WHERE {_PART} GROUP BY store, account, profile, title),
+  stands AS (SELECT * FROM stood WHERE {_PART}),
+  proven AS (SELECT DISTINCT account, profile, title, mark, true AS is_known FROM known WHERE {_PART}),
+  furthest AS (SELECT account, profile, title, max(mark) AS last FROM newest WHERE {_PART} GROUP BY account, profile, title),
+  ends AS (SELECT account, profile, title, max(mark) AS ended FROM ended WHERE {_PART} GROUP BY account, profile, title),
   room AS (SELECT account, profile, min(mark) AS oldest, count(*) FILTER ({_FINISHED}) AS finished
-    FROM stood WHERE store = 'redis' GROUP BY account, profile)
+    FROM stands WHERE store = 'redis' GROUP BY account, profile),
+  kept AS (SELECT * FROM shelves WHERE {_PART})
   SELECT store, account, profile, title, due, mark,
     CASE WHEN mark IS NULL THEN due < $kept_from OR store = 'redis' AND (whole IS NULL OR NOT whole
            OR titles >= {SHELF} AND ($growing OR coalesce(ended >= due, false) OR finished = 0 AND due <= oldest))
          WHEN due IS NOT NULL AND mark < due THEN false
          ELSE coalesce(is_known, false) OR ($growing AND mark > coalesce(last, '')) END AS is_right
-  FROM must FULL JOIN stood USING (store, account, profile, title)
+  FROM must FULL JOIN stands USING (store, account, profile, title)
     LEFT JOIN proven USING (account, profile, title, mark)
     LEFT JOIN furthest USING (account, profile, title)
     LEFT JOIN ends USING (account, profile, title)
     LEFT JOIN room USING (account, profile)
-    LEFT JOIN shelves USING (account, profile)
+    LEFT JOIN kept USING (account, profile)
 """
+_WRONG: Final = f"SELECT store, account, profile, title, due, mark FROM compared WHERE NOT is_right ORDER BY ALL LIMIT {_SHOWN}"
 _ORIGINS: Final = """
 SELECT 'due' AS what, source, n, mark FROM due WHERE store = $store AND mark = $due AND account = $account AND profile = $profile
   AND title = $title
@@ -133,13 +139,17 @@ def compare(
     due (origin `due`) and stands there (`served`). now_ms: the time, epoch ms. sources: those that were noted. growing: not all of the log
     was read, so a bookmark may be of an event behind that."""
     kept_from_ms = max(0, now_ms - KEPT_MS + 2 * _SKEW_MS)  # once for the event's clock, once for this one
-    database.execute(_COMPARED, {"growing": growing, "kept_from": f"{kept_from_ms:016x}"})
-    counts = database.execute("SELECT store, count(*), count(*) FILTER (NOT is_right) FROM compared GROUP BY store").fetchall()
-    for store, cells, wrong in counts:
-        tally.add(store, cells, wrong)
-    found = database.execute(
-        f"SELECT store, account, profile, title, due, mark FROM compared WHERE NOT is_right ORDER BY ALL LIMIT {_SHOWN}"
-    ).fetchall()
+    asked = {"growing": growing, "kept_from": f"{kept_from_ms:016x}"}
+    [(rows,)] = database.execute("SELECT (SELECT count(*) FROM due) + (SELECT count(*) FROM stood)").fetchall()
+    parts = 1 + rows // _ROWS_A_PART
+    found: list[tuple[Any, ...]] = []
+    for part in range(parts):
+        database.execute(_COMPARED, asked | {"parts": parts, "part": part})
+        counts = database.execute("SELECT store, count(*), count(*) FILTER (NOT is_right) FROM compared GROUP BY store").fetchall()
+        for store, cells, wrong in counts:
+            tally.add(store, cells, wrong)
+        found += database.execute(_WRONG).fetchall()
+    found = sorted(found)[:_SHOWN]  # no two are of one store, account, profile and title
     known = {str(source): source for source in sources}
     return [
         Difference(

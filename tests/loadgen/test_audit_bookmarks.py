@@ -29,7 +29,9 @@ STORES = {"cassandra": DURABLE, "redis": CACHE}
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect() as connection:
+    """Its bookmarks are compared in many parts."""
+    with duckdb.connect() as connection, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit_bookmarks, "_ROWS_A_PART", 20)
         connection.execute("SET threads = 1")
         yield connection
 
