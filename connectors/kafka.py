@@ -34,12 +34,12 @@ ANSWER_S: Final = 5.0
 _AWAY: Final = frozenset({
     KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._RESOLVE, KafkaError._MSG_TIMED_OUT,
     KafkaError._TIMED_OUT_QUEUE, KafkaError.REQUEST_TIMED_OUT, KafkaError.NETWORK_EXCEPTION, KafkaError.BROKER_NOT_AVAILABLE,
-    KafkaError._NOENT,  # librdkafka's word for partitions of which none has a leader
 })  # fmt: skip
-_SETTLING: Final = frozenset({
-    KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.FENCED_LEADER_EPOCH, KafkaError._NOENT,
+_LEADERLESS: Final = frozenset({
+    KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError._NOENT,  # librdkafka's word where it asked who leads, and nobody does
 })  # fmt: skip
+_SETTLING: Final = _LEADERLESS | {KafkaError.UNKNOWN_TOPIC_OR_PART}
 _T = TypeVar("_T")
 _Header = tuple[str, bytes]
 
@@ -260,6 +260,9 @@ def kafka_errors(kafka: KafkaSettings) -> Iterator[None]:
         if isinstance(cause, KafkaError) and cause.code() in _AWAY:
             said = f"Kafka at {kafka.bootstrap} does not answer ({cause.str().rstrip('.')})"
             raise ServerAway(f"{said}; start it, or set kafka.bootstrap") from error
+        if isinstance(cause, KafkaError) and cause.code() in _LEADERLESS:
+            said = f"Kafka at {kafka.bootstrap} has a partition that nobody leads ({cause.str().rstrip('.')})"
+            raise ServerAway(f"{said}; see whether all its brokers are up") from error
         said = cause.str() if isinstance(cause, KafkaError) else str(cause)
         raise StoreError(f"Kafka at {kafka.bootstrap} answered with an error: {said.rstrip('.')}") from error
     except TimeoutError as error:

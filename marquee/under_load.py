@@ -16,7 +16,7 @@ from topologies.settings import Settings
 @contextmanager
 def under_load(settings: Settings, options: LoadOptions) -> Iterator[Future[Run]]:
     """Within, a load flows: from when its first events have left, for its planning takes seconds, and more at a higher rate. It ends in its
-    own time and is waited for; its result is the run, or what it failed with."""
+    own time and is waited for; its result is the run. One that fails before raises what it failed with."""
     flowing = threading.Event()
 
     def on_progress(progress: LoadProgress) -> None:
@@ -27,4 +27,6 @@ def under_load(settings: Settings, options: LoadOptions) -> Iterator[Future[Run]
         driven = driver.submit(run_load, settings, options, on_progress)
         driven.add_done_callback(lambda _: flowing.set())
         flowing.wait()
+        if driven.done():
+            driven.result()
         yield driven

@@ -68,6 +68,7 @@ def push(invocation: Invocation, subscribers: int, rate: float, duration_s: floa
             heard = asyncio.run(_listen(api.port, subscribers, duration_s))
             cpu_s = api.cpu_s() - before
             if driven.done():
+                driven.result()
                 raise MarqueeError("the load ended before the last answer; nothing was measured under load")
             late = driven.result().late_sends
     latencies = np.concatenate([one.latencies_ms() for one in heard if len(one.at_ms) > 1])

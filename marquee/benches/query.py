@@ -85,6 +85,7 @@ def query(invocation: Invocation, rate: float, load_rate: float, stored_events: 
         ):
             measured = _measured(settings, api, history, end_ms, rate)
             if driven.done():
+                driven.result()
                 raise MarqueeError("the load ended before the last question; nothing was measured under load")
             late = driven.result().late_sends
         show({**measured, "rate": rate, "load_rate": load_rate, "late_sends": late, "cells": _cells(settings)}, as_json)

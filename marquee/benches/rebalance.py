@@ -92,6 +92,7 @@ def _measured(settings: Settings, directory: Path, load: LoadOptions) -> dict[st
                 _span("kill", lambda: workers.kill(3)),
             ]
             if driven.done():
+                driven.result()
                 raise MarqueeError("the load ended before the last event; nothing was measured under load")
             run = driven.result()
         catch_up(settings, topic, lambda _: None)

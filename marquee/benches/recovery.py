@@ -77,6 +77,7 @@ def _measured(settings: Settings, directory: Path, load: LoadOptions) -> dict[st
         ends.end()
         say("auditing")
         result = audit(settings, run.name, say)
+        say(f"audit: {'exact' if result.proven else 'NOT EXACT'}")
     until_ms = killed_ms + (AFTER_S - FRESH_S) * 1000
     return {
         **timed(applied.courses, ends.courses, killed_ms, until_ms),
@@ -95,10 +96,10 @@ def _measured(settings: Settings, directory: Path, load: LoadOptions) -> dict[st
 def timed(applied: list[Course], ends: list[Course], killed_ms: float, until_ms: float) -> dict[str, Any]:
     """Seconds from the kill until all is fresh again for good, as seen up to `until_ms`; `moved_s`: until the first progress of the
     partition that waited longest for a new owner. Not recovered: something was stale at the end. Raises MarqueeError if nothing was stale
-    ever: then nothing flowed, or nobody died."""
+    ever: then nothing flowed, nobody died, or it was over before anything could be stale."""
     stale_ms = [stale_until_ms(course, end, killed_ms, until_ms, FRESH_S * 1000) for course, end in zip(applied, ends, strict=True)]
     if max(stale_ms) <= killed_ms:
-        raise MarqueeError("nothing was late after the kill; there was nothing to recover from")
+        raise MarqueeError(f"nothing was late after the kill: nobody died, or it was over within {FRESH_S:g} s; nothing was measured")
     first = [next((seen for seen in course.seen_ms if seen > killed_ms + FRESH_S * 1000), until_ms) for course in applied]
     return {
         "seconds": round((max(stale_ms) - killed_ms) / 1000, 2),

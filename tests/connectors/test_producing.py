@@ -1,4 +1,4 @@
-"""What a producer promises whatever its broker does: what is acknowledged stands in the log."""
+"""How a producer sends, so that what is acknowledged stands in the log."""
 
 from __future__ import annotations
 

@@ -169,11 +169,18 @@ def test_a_full_shelf_may_lack_what_it_has_no_room_for_and_nothing_else(
     assert wrong == []
 
 
-def test_what_cassandra_keeps_no_more_is_not_missed_and_what_it_keeps_is(database: duckdb.DuckDBPyConnection) -> None:
+def test_what_cassandra_keeps_no_more_is_not_missed_and_what_it_keeps_is(
+    database: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     records = random_log(7, 250)
     load_log(database, records)
     nothing, ends = {name: Stored() for name in STORES}, dict.fromkeys(STORES, len(records))
     _, missed = audited(database, nothing, ends)
+    assert len({difference.key.split("/")[0] for difference in missed}) > 1
+    assert missed == sorted(missed, key=lambda difference: (difference.store, difference.key.split("/")))
+    monkeypatch.setattr(audit_bookmarks, "_SHOWN", 3)
+    assert audited(database, nothing, ends)[1] == missed[:3]
+    monkeypatch.undo()
     [(newest,)] = database.execute("SELECT max(mark) FROM due WHERE store = 'cassandra'").fetchall()
     expiry_ms = int(newest[:16], 16) + KEPT_S * 1000
     assert len(audited(database, nothing, ends, now_ms=expiry_ms)[1]) == 0
