@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from loadgen.crew import LoadProgress
 from loadgen.ledger import Run
 from loadgen.load import LoadOptions, run_load
+from topologies.errors import MarqueeError
 from topologies.settings import Settings
 
 
@@ -30,3 +31,10 @@ def under_load(settings: Settings, options: LoadOptions) -> Iterator[Future[Run]
         if driven.done():
             driven.result()
         yield driven
+
+
+def must_flow(driven: Future[Run], until: str) -> None:
+    """Raises what the load failed with, and MarqueeError when it ended before `until`, which was to be measured under it."""
+    if driven.done():
+        driven.result()
+        raise MarqueeError(f"the load ended before {until}; nothing was measured under load")

@@ -21,7 +21,7 @@ from marquee.freshness import MOMENT_MS, Waits, waits_ms
 from marquee.invocation import Invocation, pass_invocation
 from marquee.numbers import FiniteRange
 from marquee.output import json_option, say
-from marquee.under_load import under_load
+from marquee.under_load import must_flow, under_load
 from topologies.errors import MarqueeError
 
 QUESTION: Final = "/v1/views/concurrents/stream?top=10"
@@ -67,9 +67,7 @@ def push(invocation: Invocation, subscribers: int, rate: float, duration_s: floa
             before = api.cpu_s()
             heard = asyncio.run(_listen(api.port, subscribers, duration_s))
             cpu_s = api.cpu_s() - before
-            if driven.done():
-                driven.result()
-                raise MarqueeError("the load ended before the last answer; nothing was measured under load")
+            must_flow(driven, "the last answer")
             late = driven.result().late_sends
     latencies = np.concatenate([one.latencies_ms() for one in heard if len(one.at_ms) > 1])
     p50, p99, most = np.percentile(latencies, (50, 99, 100))

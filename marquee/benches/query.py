@@ -23,7 +23,7 @@ from marquee.invocation import Invocation, pass_invocation
 from marquee.numbers import FiniteRange
 from marquee.output import json_option, say
 from marquee.series import HOUR_MS, HOURS, store_month
-from marquee.under_load import under_load
+from marquee.under_load import must_flow, under_load
 from serving.answers import ask
 from serving.questions import Question
 from serving.stores import Stores
@@ -84,9 +84,7 @@ def query(invocation: Invocation, rate: float, load_rate: float, stored_events: 
             under_load(settings, live) as driven,
         ):
             measured = _measured(settings, api, history, end_ms, rate)
-            if driven.done():
-                driven.result()
-                raise MarqueeError("the load ended before the last question; nothing was measured under load")
+            must_flow(driven, "the last question")
             late = driven.result().late_sends
         show({**measured, "rate": rate, "load_rate": load_rate, "late_sends": late, "cells": _cells(settings)}, as_json)
     return 0

@@ -19,7 +19,7 @@ from marquee.catching_up import catch_up
 from marquee.invocation import Invocation, pass_invocation
 from marquee.numbers import FiniteRange
 from marquee.output import json_option, say
-from marquee.under_load import under_load
+from marquee.under_load import must_flow, under_load
 from topologies.errors import MarqueeError
 from topologies.settings import Settings
 
@@ -91,9 +91,7 @@ def _measured(settings: Settings, directory: Path, load: LoadOptions) -> dict[st
                 _span("join_again", join),
                 _span("kill", lambda: workers.kill(3)),
             ]
-            if driven.done():
-                driven.result()
-                raise MarqueeError("the load ended before the last event; nothing was measured under load")
+            must_flow(driven, "the last event")
             run = driven.result()
         catch_up(settings, topic, lambda _: None)
         applied.end()

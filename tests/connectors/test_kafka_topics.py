@@ -8,12 +8,13 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from cluster.local import LocalCluster
 from cluster.process import wait_until
-from connectors.kafka import ensure_topic, ensure_topics, matching_topics, partition_offsets, produce_bytes, topic_ids
+from connectors.kafka import ensure_topic, ensure_topics, kafka_errors, matching_topics, partition_offsets, produce_bytes, topic_ids
 from connectors.letters import Letter, read_letters
-from topologies.errors import NoTopic, SourceError, StoreError
+from topologies.errors import NoTopic, ServerAway, SourceError, StoreError
 from topologies.settings import Settings
 
 
@@ -95,3 +96,13 @@ def test_an_absent_topic_is_named(settings: Settings) -> None:
             ask()
     with pytest.raises(NoTopic, match=f"there is no topic {absent}"):
         produce_bytes(settings, absent, [(b"k", b"v", [])])
+
+
+@pytest.mark.parametrize("code", [KafkaError._NOENT, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE])
+def test_partitions_that_nobody_leads_are_away_and_not_wrong(code: int) -> None:
+    """As all are for a moment after their broker stood still: who asks tries again."""
+    said = r"has a partition that nobody leads .* see whether all its brokers are up"
+    with pytest.raises(ServerAway, match=said), kafka_errors(Settings().kafka):
+        raise KafkaException(KafkaError(code))
+    with pytest.raises(StoreError), kafka_errors(Settings().kafka):
+        raise KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))

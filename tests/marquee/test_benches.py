@@ -17,7 +17,7 @@ from marquee.benches.recovery import timed
 from marquee.benches.stock import run_stock, watch_time_below
 from marquee.benches.views import folded, made
 from marquee.sustaining import TRIAL_S, WARM_UP_SHARE, Bounds, gave_out, growth_and_lag
-from marquee.under_load import under_load
+from marquee.under_load import must_flow, under_load
 from tests.marquee.running import document, marquee
 from topologies.errors import MarqueeError, ServerAway, UsageError
 from topologies.fold import PartitionState
@@ -133,7 +133,10 @@ def test_what_is_measured_under_a_load_begins_when_it_flows_and_one_that_fails_i
     with under_load(settings, LoadOptions(rate=200, duration_s=5, processes=1)) as driven:
         begun_ms = time.time() * 1000
         assert not driven.done()
+        must_flow(driven, "its end")
         run = driven.result()
+        with pytest.raises(MarqueeError, match="the load ended before this"):
+            must_flow(driven, "this")
     assert run.generated == 1_000
     assert begun_ms >= run.span_start_ms  # which is a second after all is planned
     with pytest.raises(UsageError), under_load(settings, LoadOptions(rate=500, duration_s=3, scenario="nowhere")):
