@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, cast
 
 import faust
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from connectors.kafka import topic_ids
@@ -18,7 +18,7 @@ from streams.handover import Handover
 from streams.owners import Owners
 from streams.room import MIB
 from streams.transport import FETCH_BYTES, Consumer
-from topologies.errors import MarqueeError, ServerAway
+from topologies.errors import MarqueeError
 from topologies.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -36,13 +36,6 @@ class App(faust.App):
     def batches(self) -> Consumer:
         """The consumer, as the one that it is."""
         return cast(Consumer, self.consumer)
-
-    async def begin(self) -> None:
-        """Starts it. Raises ServerAway when no broker answers: one may have gone since the topics were asked for."""
-        try:
-            await self.start()
-        except KafkaConnectionError as error:
-            raise ServerAway(f"{error.args[0]}: no broker of Kafka answers; start it, or set kafka.bootstrap") from error
 
     def moving(self) -> bool:
         """Whether a rebalance is under way."""

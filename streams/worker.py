@@ -176,7 +176,7 @@ class Worker:
         historian = Historian(self._views, partial(History.opened, stores.session, self._settings.cassandra, self._views), worker)
         tasks: list[asyncio.Task[Any]] = []
         try:
-            await unless(stop, app.begin())
+            await unless(stop, app.start())
             _keep_what_stands()
             works = (
                 *(cycle.run() for cycle in cycles),

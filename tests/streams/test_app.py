@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,7 +22,6 @@ from streams.owners import Owners
 from streams.partition import PartitionOwner
 from tests.streams.handover_scene import A, B, Scene, until
 from tests.streams.test_restored import Book
-from topologies.errors import ServerAway
 from topologies.settings import Settings
 from topologies.sources import Source
 
@@ -55,13 +53,6 @@ def app_of(settings: Settings) -> App:
 
     owners = Owners(settings, (), Checkpoints(), Book(), Letters(settings.kafka))
     return make_app(settings, ["viewing-events"], owners, Handover(owners, settle, lambda *_: None, 1.0), room)
-
-
-async def test_a_broker_that_went_before_the_app_began_is_away() -> None:
-    app = app_of(replace(Settings(), kafka=replace(Settings().kafka, bootstrap="127.0.0.1:1")))
-    with pytest.raises(ServerAway, match="no broker of Kafka answers"):
-        await app.begin()
-    await app.stop()
 
 
 async def test_topics_that_come_reach_the_agent_and_the_consumer(monkeypatch: pytest.MonkeyPatch) -> None:
