@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from aiokafka.errors import KafkaConnectionError
+
 from connectors import cassandra, cell_names
 from connectors.kafka import ensure_topics, matching_topics, topic_ids
 from connectors.logs import at, set_up
@@ -37,7 +39,7 @@ from streams.politeness import politely
 from streams.room import Room
 from streams.stores import Stores, open_stores
 from streams.watchdog import Watchdog
-from topologies.errors import MarqueeError
+from topologies.errors import MarqueeError, ServerAway
 from topologies.settings import Settings
 from topologies.view import View, parts_of
 from topologies.views import keeps_bookmarks, selected
@@ -176,7 +178,7 @@ class Worker:
         historian = Historian(self._views, partial(History.opened, stores.session, self._settings.cassandra, self._views), worker)
         tasks: list[asyncio.Task[Any]] = []
         try:
-            await unless(stop, app.start())
+            await unless(stop, self._begun(app))
             _keep_what_stands()
             works = (
                 *(cycle.run() for cycle in cycles),
@@ -211,6 +213,14 @@ class Worker:
             unobserve()
             if self._ready_file is not None:
                 self._ready_file.unlink(missing_ok=True)
+
+    async def _begun(self, app: App) -> None:
+        """Starts the app. Raises ServerAway when no broker answers: it may have gone since it was asked for the topics."""
+        try:
+            await app.start()
+        except KafkaConnectionError as error:
+            where = self._settings.kafka.bootstrap
+            raise ServerAway(f"Kafka at {where} does not answer ({error}); start it, or set kafka.bootstrap") from error
 
     async def _drain(self, running: Running, cycles: tuple[Cycle, ...]) -> None:
         """Stop reading, store what was folded, commit; within DRAIN_S, whoever is away."""

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 
 from streams import worker as worker_module
 from streams.partition import PartitionOwner
@@ -132,6 +133,14 @@ async def test_a_worker_that_does_not_get_to_work_ends_in_bounded_time(scene: Sc
     scene.app.error = RuntimeError("no transport")
     scene.begin()
     with pytest.raises(RuntimeError):
+        await scene.working
+    assert scene.begun == ["bounded", "stop"]
+
+
+async def test_a_broker_that_goes_before_the_app_is_started_is_said_to_be_away(scene: Scene) -> None:
+    scene.app.error = KafkaConnectionError("Unable to bootstrap")
+    scene.begin()
+    with pytest.raises(ServerAway, match=r"^Kafka at \S+ does not answer \(.*Unable to bootstrap\); start it, or set kafka.bootstrap$"):
         await scene.working
     assert scene.begun == ["bounded", "stop"]
 
