@@ -21,14 +21,14 @@ MOST_ROWS: Final = 8_192
 LINGER_MS: Final = 20_000
 
 
-def cut(rows: NDArray[Any], order: NDArray[np.int64], homes: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Where records of rows[order], each partition's in order of arrival, begin, and where the last ends. homes i32[n]: their partitions.
+def cut(rows: NDArray[Any], homes: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Where records of rows, each partition's in order of arrival, begin, and where the last ends. homes i32[n]: their partitions.
 
     A record is of one partition, and no longer than it may be; an event that is to be a record of its own is one.
     """
-    if not len(order):
+    if not len(rows):
         return np.zeros(1, np.int64)
-    arrivals, apart = rows["arrival"][order], _apart(rows, order)
+    arrivals, apart = np.ascontiguousarray(rows["arrival"]), _apart(rows)
     edges = np.concatenate([[True], (homes[1:] != homes[:-1]) | apart[1:] | apart[:-1]])
     starts: list[int] = []
     stretches = np.append(np.flatnonzero(edges), len(homes)).tolist()
@@ -37,32 +37,32 @@ def cut(rows: NDArray[Any], order: NDArray[np.int64], homes: NDArray[np.int32]) 
         while at < end:
             starts.append(at)
             at = min(at + MOST_ROWS, end, first + int(np.searchsorted(arrivals[first:end], arrivals[at] + LINGER_MS, side="right")))
-    return np.array([*starts, len(order)], dtype=np.int64)
+    return np.array([*starts, len(rows)], dtype=np.int64)
 
 
-def _apart(rows: NDArray[Any], order: NDArray[np.int64]) -> NDArray[np.bool_]:
-    found: NDArray[np.bool_] = rows["fault"][order] == MALFORMED
+def _apart(rows: NDArray[Any]) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = rows["fault"] == MALFORMED
     broken = np.flatnonzero(found)
-    found[broken] = is_apart(rows["chance"][order[broken]])
+    found[broken] = is_apart(rows["chance"][broken])
     return found
 
 
 def written(
-    rows: NDArray[Any], order: NDArray[np.int64], bounds: NDArray[np.int64], lanes: NDArray[Any], encoder: ArrowEncoder
+    rows: NDArray[Any], bounds: NDArray[np.int64], lanes: NDArray[Any], encoder: ArrowEncoder
 ) -> tuple[list[bytes | None], dict[int, str]]:
-    """The records that hold rows[order[bounds[r] : bounds[r + 1]]], and the reasons of the malformed events, by place in `order`."""
-    faults, chances, apart = rows["fault"][order], rows["chance"][order], _apart(rows, order)
+    """The records that hold rows[bounds[r] : bounds[r + 1]], and the reasons of the malformed events, by place in `rows`."""
+    faults, chances, apart = rows["fault"], rows["chance"], _apart(rows)
     values: list[bytes | None] = []
     reasons: dict[int, str] = {}
     broken = np.flatnonzero((faults == MALFORMED) | (faults == VERSION))
     for first, end in pairwise(bounds.tolist()):
-        batch = encoder.batch(rows, order[first:end], lanes)
+        batch = encoder.batch(rows[first:end], lanes)
         bad = broken[np.searchsorted(broken, first) : np.searchsorted(broken, end)].tolist()
         if bad and apart[first]:
             value, reasons[first] = mangle_record(batch, int(chances[first]))
             values.append(value)
             continue
-        edits = {at - first: edit(int(faults[at]), int(chances[at]), int(rows["seq"][order[at]])) for at in bad}
+        edits = {at - first: edit(int(faults[at]), int(chances[at]), int(rows["seq"][at])) for at in bad}
         reasons |= {first + row: reason for row, (_, _, reason) in edits.items()}
         values.append(stream_of(with_edits(batch, edits) if edits else batch))
     return values, reasons

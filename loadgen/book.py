@@ -23,12 +23,12 @@ PART_ROWS: Final = 100_000
 
 def faults_of(chunk: Chunk, shard: Shard, sent: int) -> pl.DataFrame:
     """A row for each broken event of the chunk's first `sent` records, and for each lost one if those are all; columns FAULT_SCHEMA."""
-    order = chunk.order[: chunk.bounds[sent]]
-    faults = chunk.rows["fault"][order]
+    handed_over = chunk.rows[: chunk.bounds[sent]]
+    faults = handed_over["fault"]
     doubled = (faults >= NEAR) & (faults <= AGAIN)
     # of the two records of a duplicated event the copy is the broken one
-    picks = np.flatnonzero((faults != WELL) & (~doubled | (chunk.rows["copy"][order] == 1)))
-    rows, reasons = chunk.rows[order[picks]], [chunk.reasons.get(i) for i in picks.tolist()]
+    picks = np.flatnonzero((faults != WELL) & (~doubled | (handed_over["copy"] == 1)))
+    rows, reasons = handed_over[picks], [chunk.reasons.get(i) for i in picks.tolist()]
     if sent == len(chunk.values) and len(chunk.lost):
         rows, reasons = np.concatenate([rows, chunk.lost]), reasons + [None] * len(chunk.lost)
     whose = np.zeros((len(rows), tally.COLUMNS), np.int64)

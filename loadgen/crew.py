@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from connectors.kafka import partition_offsets
 from loadgen.ledger import Run, counts_of, merge_parts, records_of, save_run
-from loadgen.measuring import Outside, measured
+from loadgen.measuring import Outside, greatest_rss_mb, measured
 from loadgen.process import NEVER_MS, Assignment, work
 from loadgen.produce import COUNTERS, DONE, FAILED, FIRST_MS, LATE_SENDS, MAX_LATENESS_MS, READY, SENT, WAITING
 from topologies.errors import MarqueeError
@@ -45,6 +45,8 @@ class LoadProgress:
     intended_rate: float = 0.0
     late_sends: int = 0
     max_lateness_ms: int = 0
+    rss_mb: float = 0.0
+    """The greatest resident memory of a process so far, MiB."""
     elapsed_s: float = 0.0
 
 
@@ -208,6 +210,7 @@ class Crew:
             rate=rate,
             late_sends=run.late_sends,
             max_lateness_ms=run.max_lateness_ms,
+            rss_mb=greatest_rss_mb(self._rows()),
             elapsed_s=now - self._began,
         )
         self._job.on_progress(self._last)

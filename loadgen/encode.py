@@ -117,23 +117,20 @@ def _compose(ops: Any, first: Any, lane: Any, row: Any, kbps: int, base_ms: int)
     return _op(ops, n, field + (FATAL_END if row.fatal else THE_END), 0, 0)
 
 
-def encode(
-    rows: NDArray[Any], order: NDArray[np.int64], lanes: NDArray[Any], pieces: Fragments, out: NDArray[np.uint8], ends: NDArray[np.int64]
-) -> int:
-    """Writes rows[order] one after the other into out u8[≥ ROW_BYTES × n]; ends[i] is where the i-th stops. → bytes written."""
+def encode(rows: NDArray[Any], lanes: NDArray[Any], pieces: Fragments, out: NDArray[np.uint8], ends: NDArray[np.int64]) -> int:
+    """Writes rows one after the other into out u8[≥ ROW_BYTES × n]; ends[i] is where the i-th stops. → bytes written."""
     ops = np.empty((32, 3), np.int64)
-    return _encode(rows, order, lanes, (bytes_of(rows), bytes_of(lanes)), pieces, ops, out, ends)
+    return _encode(rows, lanes, bytes_of(lanes), pieces, ops, out, ends)
 
 
 @lean
-def _encode(rows: Any, order: Any, lanes: Any, memory: Any, pieces: Any, ops: Any, out: Any, ends: Any) -> int:
+def _encode(rows: Any, lanes: Any, lane_bytes: Any, pieces: Any, ops: Any, out: Any, ends: Any) -> int:
     """One loop writes the bytes. Indices are unsigned, which spares the check for negative ones."""
     data, starts, first, ladder, base_ms = pieces.data, pieces.starts, pieces.first, pieces.ladder, pieces.base_ms
-    row_bytes, lane_bytes = memory
     to = np.uint64(0)
-    for i in range(len(order)):
-        reach(i, order, rows, row_bytes, lane_bytes)
-        row = rows[order[i]]
+    for i in range(len(rows)):
+        reach(i, rows, lane_bytes)
+        row = rows[i]
         lane = lanes[row.lane]
         count = _compose(ops, first, lane, row, ladder[row.rung], base_ms)
         for op in range(count):

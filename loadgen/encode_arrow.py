@@ -55,15 +55,14 @@ class _Columns(NamedTuple):
 
 
 @lean
-def _fill(rows: Any, order: Any, lanes: Any, memory: Any, tag: Any, ladder: Any, base_ms: int, to: Any) -> int:
-    """The columns of rows[order]; → how many titles there are. memory: the bytes of the rows and of the lanes."""
-    row_bytes, lane_bytes = memory
+def _fill(rows: Any, lanes: Any, lane_bytes: Any, tag: Any, ladder: Any, base_ms: int, to: Any) -> int:
+    """The columns of rows; → how many titles there are. lane_bytes: the memory of the lanes."""
     narrow, middle, wide, titles, bits, sessions = to.narrow, to.middle, to.wide, 0, to.bits, to.sessions
     account_ends, accounts = to.account_ends, to.accounts
     account_ends[0] = 0
-    for i in range(len(order)):
-        reach(i, order, rows, row_bytes, lane_bytes)
-        row = rows[order[i]]
+    for i in range(len(rows)):
+        reach(i, rows, lane_bytes)
+        row = rows[i]
         lane = lanes[row.lane]
         kind = row.type
         narrow[_TYPE, i] = kind
@@ -150,9 +149,9 @@ class ArrowEncoder:
         }
         self._fixed = {name: _Texts(list(found)) for name, found in texts.items()}
 
-    def batch(self, rows: NDArray[Any], order: NDArray[np.int64], lanes: NDArray[Any]) -> Any:
-        """rows[order] as a record batch."""
-        count = len(order)
+    def batch(self, rows: NDArray[Any], lanes: NDArray[Any]) -> Any:
+        """The rows as a record batch."""
+        count = len(rows)
         room = _Columns(
             narrow=np.empty((len(_NARROW), count), np.uint8),
             middle=np.empty((len(_MIDDLE), count), np.uint16),
@@ -165,7 +164,7 @@ class ArrowEncoder:
             titles=np.empty(count, np.int32),
             slots=self._slots,
         )
-        titles = room.titles[: _fill(rows, order, lanes, (bytes_of(rows), bytes_of(lanes)), self._tag, self._ladder, self._base_ms, room)]
+        titles = room.titles[: _fill(rows, lanes, bytes_of(lanes), self._tag, self._ladder, self._base_ms, room)]
         arrays = self._arrays(count, room, titles)
         return pa.record_batch(list(arrays.values()), names=list(arrays))
 

@@ -51,13 +51,18 @@ def measured(counters: NDArray[np.int64], outside: Outside) -> Measured:
         broker_cpu_s=None if outside.broker_cpu_s is None else round(outside.broker_cpu_s, 3),
         busiest_core_share=round(busiest, 3),
         blocked_share=round(blocked, 3),
-        rss_mb=round(int(counters[:, RSS_KB].max()) / 1024, 1),
+        rss_mb=greatest_rss_mb(counters),
         handed_over=delays_of(handed_over, int(counters[:, MAX_LATENESS_MS].max())),
         confirmed=delays_of(confirmed, int(counters[:, MAX_CONFIRMED_MS].max())),
         late_share=round(late, 6),
         bottleneck=bottleneck(late, busiest, blocked),
         ceiling_events_per_s=round(ceiling(sent, cpu_s.tolist(), cores()), 1),
     )
+
+
+def greatest_rss_mb(counters: NDArray[np.int64]) -> float:
+    """The greatest resident memory that a process has had, MiB."""
+    return round(int(counters[:, RSS_KB].max()) / 1024, 1)
 
 
 def greatest_share(parts: NDArray[np.int64], wholes: NDArray[np.int64]) -> float:

@@ -1,7 +1,8 @@
 """Bringing events and their lanes into the cache before a kernel comes to them.
 
-Events are written in another order than they were made in, so each of them, and its lane, is somewhere else in megabytes of memory.
-Measured on 88,000 lanes: an Arrow event takes 0.45 µs, 0.13 when it is reached for, 0.12 where all follow each other.
+Events are sent in another order than they were made in, so each of them, and its lane, is somewhere else in megabytes of memory. They are
+put in order once, and then read one behind the other. Measured on 88,000 lanes: to write an Arrow event takes 0.45 µs, 0.13 when it and
+its lane are reached for, 0.12 where all follow each other.
 Of 770,000 lanes one in a hundred has something due at a time: to make an event takes 0.4 µs, 0.15 when its lane is reached for.
 """
 
@@ -13,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgen.rows import EVENT, LANE
-from topologies.compiled import inlined, prefetch, signed
+from topologies.compiled import inlined, lean, prefetch, signed
 
 _ROWS_AHEAD: Final = 24
 _LANES_AHEAD: Final = 12
-_ROW: Final = EVENT.itemsize
+_ROW_WORDS: Final = EVENT.itemsize // 8
 _LANE: Final = LANE.itemsize
 _LINE: Final = 64
 
@@ -27,15 +28,33 @@ def bytes_of(records: NDArray[Any]) -> NDArray[np.uint8]:
     return records.view(np.uint8)
 
 
+@lean
+def _gather(words: Any, order: Any, gathered: Any) -> None:
+    for i in range(len(order)):
+        if i + _ROWS_AHEAD < len(order):
+            place = order[i + _ROWS_AHEAD] * signed(_ROW_WORDS)
+            prefetch(words, place)
+            prefetch(words, place + signed(_ROW_WORDS - 1))
+        for j in range(_ROW_WORDS):
+            gathered[i, j] = words[order[i], j]
+
+
+def in_order(rows: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
+    """rows[order], of EVENT; an index of numpy's takes five times as long."""
+    gathered = np.empty(len(order), EVENT)
+    _gather(_words_of(rows), order, _words_of(gathered))
+    return gathered
+
+
+def _words_of(rows: NDArray[Any]) -> NDArray[np.uint64]:
+    return rows.view(np.uint64).reshape(len(rows), _ROW_WORDS)
+
+
 @inlined
-def reach(i: Any, order: Any, rows: Any, row_bytes: Any, lane_bytes: Any) -> None:
-    """While rows[order[i]] is being written: begin to bring what is written some turns later."""
-    if i + _ROWS_AHEAD < len(order):
-        place = order[i + _ROWS_AHEAD] * signed(_ROW)
-        prefetch(row_bytes, place)
-        prefetch(row_bytes, place + signed(_ROW - 1))
-    if i + _LANES_AHEAD < len(order):
-        _reach_lane(signed(rows[order[i + _LANES_AHEAD]].lane), lane_bytes)
+def reach(i: Any, rows: Any, lane_bytes: Any) -> None:
+    """While rows[i] is being written: begin to bring the lane of one that is written some turns later."""
+    if i + _LANES_AHEAD < len(rows):
+        _reach_lane(signed(rows[i + _LANES_AHEAD].lane), lane_bytes)
 
 
 @inlined

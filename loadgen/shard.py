@@ -23,7 +23,7 @@ from loadgen.encode_arrow import ArrowEncoder
 from loadgen.faults import mangle, misversion
 from loadgen.keys import homes_of, keys_of, other_key, prefix_of
 from loadgen.order import sending_order
-from loadgen.reaching import bytes_of
+from loadgen.reaching import bytes_of, in_order
 from loadgen.rows import DONE, EVENT, LANE, LOST, MALFORMED, MOVED, VERSION
 
 LIVE_CHUNK_MS: Final = 200
@@ -51,15 +51,13 @@ def chunk_ms_of(plan: Plan, partitions: int) -> int:
 class Due:
     """Records of a stretch of time, not written yet: each partition's in order of arrival, and all of them if live.
 
-    rows[order[i]] are the events, among others; record r holds those from bounds[r] to below bounds[r + 1], one in JSON. firsts (a record's
-    first event, an index into rows), partitions i32, arrivals_ms (its last event's, since the span began): by record. lost: events that are
-    sent in none, and lost_partitions: to which they would have gone.
+    rows are the events in that order; record r holds those from bounds[r] to below bounds[r + 1], one in JSON. partitions i32, arrivals_ms
+    (its last event's, since the span began): by record. lost: events that are sent in none, and lost_partitions: to which they would have
+    gone.
     """
 
     rows: NDArray[Any]
-    order: NDArray[np.int64]
     bounds: NDArray[np.int64]
-    firsts: NDArray[np.int64]
     partitions: NDArray[np.int32]
     arrivals_ms: NDArray[np.int64]
     lost: NDArray[Any]
@@ -71,10 +69,8 @@ class Due:
         bounds = np.concatenate([[0], np.cumsum(sizes)])
         within = np.arange(bounds[-1]) - np.repeat(bounds[:-1], sizes)
         return Due(
-            rows=self.rows,
-            order=self.order[np.repeat(self.bounds[records], sizes) + within],
+            rows=in_order(self.rows, np.repeat(self.bounds[records], sizes) + within),
             bounds=bounds,
-            firsts=self.firsts[records],
             partitions=self.partitions[records],
             arrivals_ms=self.arrivals_ms[records],
             lost=self.lost,
@@ -92,11 +88,10 @@ class Chunk:
     """Records as they are sent, their events as in Due.
 
     values, keys (a record's first event's), partitions, arrivals_ms (its last event's, epoch ms): by record. reasons: of the mangled
-    events, by place in `order`. lost: events that are sent in none.
+    events, by place in `rows`. lost: events that are sent in none.
     """
 
     rows: NDArray[Any]
-    order: NDArray[np.int64]
     bounds: NDArray[np.int64]
     values: list[bytes | None]
     keys: list[bytes]
@@ -128,7 +123,7 @@ class Shard:
         self.lanes = self._seated(numbers)
         self._next_ms = _next_ms(self.lanes["phase"], self.lanes["at"])
         self._soon, self._soon_until = np.empty(0, np.int64), 0
-        self._room = _LEAST_ROOM
+        self._scratch = np.empty(_LEAST_ROOM, EVENT)
         self._out = np.empty(0, np.uint8)
 
     def _seats(self, partitions: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
@@ -187,18 +182,23 @@ class Shard:
     def _with_fresh(self, pending: NDArray[Any], until: int, chunk_ms: int) -> NDArray[Any]:
         """The pending events, and behind them those that are due before `until`."""
         picks = self._due_lanes(until, chunk_ms)
-        rows = np.empty(len(pending) + self._room, EVENT)
-        rows[: len(pending)] = pending
+        self._make_room(len(pending) + _LEAST_ROOM)
+        self._scratch[: len(pending)] = pending
         count, at = len(pending), 0
         while at < len(picks):
-            made, at = fill(self.lanes, bytes_of(self.lanes), picks, self.plan.world, until, at, rows[count:])
+            made, at = fill(self.lanes, bytes_of(self.lanes), picks, self.plan.world, until, at, self._scratch[count:])
             count += made
             if at < len(picks):
-                rows = np.concatenate([rows[:count], np.empty(count + _LEAST_ROOM, EVENT)])
+                self._make_room(2 * count + _LEAST_ROOM)
         self._next_ms[picks] = _next_ms(self.lanes["phase"][picks], self.lanes["at"][picks])
-        self._room = (count - len(pending)) * 5 // 4 + _LEAST_ROOM
-        rows = rows[:count]
+        rows = self._scratch[:count]
         return rows[self._mine[self._homes_of(rows)]] if self._some_move else rows
+
+    def _make_room(self, count: int) -> None:
+        """For so many events in all, where they are made before they are put in order: the same memory for each chunk, for to get so much
+        anew takes longer than to fill it."""
+        if len(self._scratch) < count:
+            self._scratch = np.concatenate([self._scratch, np.empty(count - len(self._scratch), EVENT)])
 
     def _due_lanes(self, until: int, chunk_ms: int) -> NDArray[np.int64]:
         """The lanes that have something due before `until`, ascending.
@@ -221,16 +221,14 @@ class Shard:
         gone = rows["fault"][picks] == LOST
         lost, picks = rows[picks[gone]], picks[~gone]
         # Partition by partition: the producer fills one batch after the other, which takes a fifth off its CPU.
-        order = sending_order(rows, picks, self.lanes, self._homes if self._arrow_wanted or not live else None)
-        homes = self._homes_of(rows)[order]
-        bounds = batches.cut(rows, order, homes) if self._arrow_wanted else np.arange(len(order) + 1)
+        events = in_order(rows, sending_order(rows, picks, self.lanes, self._homes if self._arrow_wanted or not live else None))
+        homes = self._homes_of(events)
+        bounds = batches.cut(events, homes) if self._arrow_wanted else np.arange(len(events) + 1)
         due = Due(
-            rows=rows,
-            order=order,
+            rows=events,
             bounds=bounds,
-            firsts=order[bounds[:-1]],
             partitions=homes[bounds[:-1]],
-            arrivals_ms=rows["arrival"][order[bounds[1:] - 1]],
+            arrivals_ms=events["arrival"][bounds[1:] - 1],
             lost=lost,
             lost_partitions=self._homes_of(lost),
         )
@@ -239,12 +237,11 @@ class Shard:
     def written(self, due: Due) -> Chunk:
         """The records as bytes."""
         if self._arrow_wanted:
-            values, reasons = batches.written(due.rows, due.order, due.bounds, self.lanes, self._arrow)
+            values, reasons = batches.written(due.rows, due.bounds, self.lanes, self._arrow)
         else:
             values, reasons = self._in_json(due)
         return Chunk(
             rows=due.rows,
-            order=due.order,
             bounds=due.bounds,
             values=values,
             keys=self._record_keys(due),
@@ -256,18 +253,19 @@ class Shard:
 
     def _record_keys(self, due: Due) -> list[bytes]:
         """Kafka's keys of the records."""
-        keys = self.keys(due.rows["lane"][due.firsts])
+        firsts = due.bounds[:-1]
+        keys = self.keys(due.rows["lane"][firsts])
         if self._some_move:
-            for i in np.flatnonzero(due.rows["moved"][due.firsts]).tolist():
+            for i in np.flatnonzero(due.rows["moved"][firsts]).tolist():
                 keys[i] = other_key(keys[i])
         return keys
 
     def _in_json(self, due: Due) -> tuple[list[bytes | None], dict[int, str]]:
-        count = len(due.order)
+        count = len(due.rows)
         if len(self._out) < count * ROW_BYTES:
             self._out = np.empty(count * ROW_BYTES, np.uint8)
         ends = np.empty(count, np.int64)
-        size = encode(due.rows, due.order, self.lanes, self._pieces, self._out, ends)
+        size = encode(due.rows, self.lanes, self._pieces, self._out, ends)
         blob = self._out[:size].tobytes()
         stops = ends.tolist()
         values: list[bytes | None] = [blob[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
@@ -282,10 +280,10 @@ def _next_ms(phases: NDArray[np.uint8], due_ms: NDArray[np.int64]) -> NDArray[np
 def _mangle(due: Due, values: list[bytes | None]) -> dict[int, str]:
     """Makes the malformed ones malformed, and those of another version of that, in place; → their reasons."""
     reasons: dict[int, str] = {}
-    faults = due.rows["fault"][due.order]
+    faults = due.rows["fault"]
     for i in np.flatnonzero((faults == MALFORMED) | (faults == VERSION)).tolist():
         value = values[i]
         assert value is not None
         broken = mangle if faults[i] == MALFORMED else misversion
-        values[i], reasons[i] = broken(value, int(due.rows["chance"][due.order[i]]))
+        values[i], reasons[i] = broken(value, int(due.rows["chance"][i]))
     return reasons

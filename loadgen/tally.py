@@ -29,11 +29,11 @@ COLUMNS: Final = LANE_INDEX + 1
 
 
 @kernel
-def count(rows: Any, order: Any, tallies: Any, out: Any) -> int:
-    """Counts rows[order] (what was handed to Kafka) into tallies i8[lanes, COLUMNS]; finished ones into out. → rows of out."""
+def count(rows: Any, tallies: Any, out: Any) -> int:
+    """Counts rows (what was handed to Kafka) into tallies i8[lanes, COLUMNS]; finished ones into out. → rows of out."""
     done = 0
-    for i in range(len(order)):
-        row = rows[order[i]]
+    for i in range(len(rows)):
+        row = rows[i]
         tally = tallies[row.lane]
         if tally[ORDINAL] != row.ordinal + 1:
             if tally[ORDINAL] > 0:

@@ -84,10 +84,10 @@ class _Teller:
             done: list[NDArray[np.int64]] = []
             for chunk in self._chunks(shard, stretch.first[partition], end):
                 told += len(chunk.values)
-                self.events += len(chunk.order)
+                self.events += len(chunk.rows)
                 self._write(FAULTS, faults_of(chunk, shard, len(chunk.values)))
-                out = np.empty((len(chunk.order), tally.COLUMNS), np.int64)
-                done.append(out[: tally.count(chunk.rows, chunk.order, tallies, out)].copy())
+                out = np.empty((len(chunk.rows), tally.COLUMNS), np.int64)
+                done.append(out[: tally.count(chunk.rows, tallies, out)].copy())
             sessions = np.concatenate([*done, tallies[tallies[:, tally.ORDINAL] > 0]])
             rows.append(tally.sent_rows(shard.lanes, shard.keys(sessions[:, tally.LANE_INDEX]), sessions, regions, shard.base_ms))
         self.sessions_move |= bool(plan.world.faults[1, MOVED] > 0)

@@ -45,6 +45,11 @@ def show(result: AuditResult) -> None:
     for source in result.sources:
         if source.trouble:
             say(f"{source.source}: {source.trouble}")
+    if absent := sum(source.redis is None and source.cassandra is not None for source in result.sources):
+        say(
+            f"redis: has nothing of {number(absent)} of {len(result.sources)} sources; a worker that has taken over a partition writes it "
+            "all again within seconds: see in `marquee status` whether each has one"
+        )
     if deleted := sum(tally.deleted for tally in result.letters.values()):
         say(f"letters: of {number(deleted)} events they may have been deleted from their topics, so these could not be looked for")
     if missing := result.finals.missing:

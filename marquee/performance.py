@@ -40,7 +40,7 @@ FORMATS: Final = ("json", "arrow")
 _TWO: Final = "concurrents,watch_time"
 _DRAIN: Final = ("events_per_core_second", "runs", "cpu_s", "rss_mb", "exact")
 _MEMORY: Final = ("rss_mb", "max_mb", "end_mb", "slope_mb_per_hour", "flat", "late_sends")
-_LOAD: Final = ("events", "events_per_core_second", "events_per_s", "cpu_s", "broker_cpu_s", "rss_mb")
+_LOAD: Final = ("events", "events_per_core_second", "events_per_s", "cpu_s", "broker_cpu_s", "rss_mb", "rss_mb_by_tenth")
 BARS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     f"drain-format-json-views-{_TWO}-runs-3": (
         "one worker on one core drains 10 M JSON events into two views, the median of three",

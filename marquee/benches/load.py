@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from loadgen.crew import LoadProgress
 from loadgen.load import LoadOptions, run_load
 from marquee.arena import arena, cluster_option, show
 from marquee.durations import DURATION
@@ -19,6 +20,19 @@ FIGURES: Final = (
     "busiest_core_share", "blocked_share", "rss_mb",
 )  # fmt: skip
 """Of loadgen.measured.Measured."""
+
+
+class Growth:
+    """A process's greatest resident memory by how much was sent: flat is what ends as it was early on."""
+
+    def __init__(self) -> None:
+        self.by_tenth_mb: list[float] = []
+        """When a tenth of the events were sent, two, … nine."""
+
+    def note(self, progress: LoadProgress) -> None:
+        """Looks at one moment of the load."""
+        reached = min(9, progress.sent * 10 // progress.total) if progress.phase == "sending" else 0
+        self.by_tenth_mb += [progress.rss_mb] * (reached - len(self.by_tenth_mb))
 
 
 @click.command()
@@ -39,11 +53,12 @@ def load(invocation: Invocation, events: int, encoding: str, processes: int, spa
       marquee bench load
       marquee bench load --events 100000000 --span 2m --format arrow    # ten million viewers
     """
+    growth = Growth()
     options = LoadOptions(events=events, backfill_s=span_s, format=encoding, processes=processes)
     with arena(invocation.settings, "load", given, services=("kafka",)) as (settings, _, cluster):
         begun = time.monotonic()
         broker = (lambda: cluster.cpu_seconds("kafka")) if cluster else None
-        run = run_load(settings, options, lambda _: None, broker_cpu_s=broker)
+        run = run_load(settings, options, growth.note, broker_cpu_s=broker)
         wall_s = time.monotonic() - begun
     assert run.measured is not None
     document = {
@@ -52,6 +67,7 @@ def load(invocation: Invocation, events: int, encoding: str, processes: int, spa
         "wall_s": round(wall_s, 2),
         "processes": run.processes,
         **{name: getattr(run.measured, name) for name in FIGURES},
+        "rss_mb_by_tenth": growth.by_tenth_mb,
     }
     show(document, as_json)
     return 0

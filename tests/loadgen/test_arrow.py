@@ -75,9 +75,9 @@ def test_any_number_of_processes_make_the_same_records() -> None:
 def test_a_record_holds_what_arrives_within_a_linger_at_the_time_of_its_last() -> None:
     for live in (True, False):
         for chunk in chunks(plan_of("duplicates,late,malformed,out-of-order", live=live), "arrow"):
-            arrivals = chunk.rows["arrival"][chunk.order] + T0
+            arrivals = chunk.rows["arrival"] + T0
             assert chunk.bounds[0] == 0
-            assert chunk.bounds[-1] == len(chunk.order)
+            assert chunk.bounds[-1] == len(chunk.rows)
             firsts, lasts = arrivals[chunk.bounds[:-1]], arrivals[chunk.bounds[1:] - 1]
             assert (lasts - firsts <= LINGER_MS).all()
             assert (np.diff(chunk.bounds) <= MOST_ROWS).all()
@@ -90,7 +90,7 @@ def test_broken_events_have_the_reasons_that_the_ledger_will_say() -> None:
     seen: Counter[str] = Counter()
     for chunk in chunks(plan_of("malformed=0.2", live=True, records=6_000), "arrow"):
         rows, _ = rows_of(chunk.values, arrow=[1] * len(chunk.values))
-        assert len(rows.kinds) == len(chunk.order)
+        assert len(rows.kinds) == len(chunk.rows)
         stateless = {row: reason for row, reason in chunk.reasons.items() if reason not in ("ahead", "seq_jump")}
         assert rows.reasons == stateless
         seen.update(reason.split(":")[0] for reason in chunk.reasons.values())

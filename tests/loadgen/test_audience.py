@@ -127,7 +127,7 @@ def test_popularity_meets_the_measured_curve() -> None:
 
 def test_plays_follow_the_curve() -> None:
     chunks = Shard(plan_of(400_000, 3600), "tag", 6, BASE_MS, PARTITIONS, frozenset(range(PARTITIONS))).chunks(600_000)
-    rows = np.concatenate([chunk.rows[chunk.order] for chunk in chunks])
+    rows = np.concatenate([chunk.rows for chunk in chunks])
     played = rows["title"][rows["type"] == PLAY_REQUEST]
     assert abs((played < 1821).mean() - 0.711) < 0.03
 

@@ -131,10 +131,10 @@ def lag_of(rows: Any, fault: int) -> Any:
 @pytest.mark.parametrize("live", [True, False])
 def test_each_event_is_broken_in_its_way(live: bool) -> None:
     for chunk in made(live, EVERY):
-        for i in range(len(chunk.order)):
+        for i in range(len(chunk.rows)):
             expected = chunk.reasons.get(i, "valid")
             assert reason_of(chunk.values[i]) == ("valid" if expected in BY_STATE else expected)
-    rows = np.concatenate([chunk.rows[chunk.order] for chunk in made(live, EVERY)])
+    rows = np.concatenate([chunk.rows for chunk in made(live, EVERY)])
     for fault, least, most in ((MINUTES, 17, 48), (HOURS, 58, 24 * 60), (DAYS, 24 * 60 - 2, 31 * 24 * 60), (BEHIND, 19, 121)):
         lags = lag_of(rows, fault)
         assert least * MINUTE_MS <= lags.min()
@@ -152,7 +152,7 @@ def test_each_event_is_broken_in_its_way(live: bool) -> None:
 def test_as_many_are_broken_as_asked(live: bool) -> None:
     asked = {NEAR: 0.01, FAR: 0.02, AGAIN: 0.03, MINUTES: 0.02, HOURS: 0.01, DAYS: 0.02, MALFORMED: 0.02, VERSION: 0.03, DELAYED: 0.05}
     chunks = made(live, Faults(asked | {LOST: 0.3, BURST: 0.04}))
-    rows = np.concatenate([chunk.rows[chunk.order] for chunk in chunks])
+    rows = np.concatenate([chunk.rows for chunk in chunks])
     events = rows[rows["copy"] == 0]
     kinds = Counter(events["fault"].tolist())
     assert int(rows["copy"].sum()) == kinds[NEAR] + kinds[FAR] + kinds[AGAIN]
@@ -165,7 +165,7 @@ def test_as_many_are_broken_as_asked(live: bool) -> None:
 
 
 def test_what_is_held_comes_at_once_and_in_its_order() -> None:
-    rows = np.concatenate([chunk.rows[chunk.order] for chunk in made(live=False, faults=Faults({BURST: 0.2}))])
+    rows = np.concatenate([chunk.rows for chunk in made(live=False, faults=Faults({BURST: 0.2}))])
     held = rows[rows["held"] == 1]
     windows: dict[tuple[int, ...], list[Any]] = defaultdict(list)
     for row in held:
@@ -183,7 +183,7 @@ def test_a_session_whose_key_changes_goes_on_in_another_partition() -> None:
     partitions: dict[int, set[int]] = defaultdict(set)
     keys: dict[int, set[bytes]] = defaultdict(set)
     for chunk in made(live=False, faults=Faults({MOVED: 0.3})):
-        for row, key, partition in zip(chunk.rows[chunk.order], chunk.keys, chunk.partitions, strict=True):
+        for row, key, partition in zip(chunk.rows, chunk.keys, chunk.partitions, strict=True):
             assert partitions_of([key], PARTITIONS).tolist() == [partition]
             partitions[int(row["lane"])].add(partition)
             keys[int(row["lane"])].add(key)
@@ -202,7 +202,7 @@ def test_each_kind_alone_makes_what_its_class_says(kind: str) -> None:
     expected: Counter[str] = Counter()
     for partition in range(3):
         chunks = Shard(plan, "tag", 6, BASE_MS, 3, frozenset([partition])).chunks(600_000)
-        rows = np.concatenate([chunk.rows[chunk.order] for chunk in chunks])
+        rows = np.concatenate([chunk.rows for chunk in chunks])
         readable = rows[(rows["fault"] != MALFORMED) & (rows["fault"] != VERSION)]
         records = [
             (int(row["arrival"]) + BASE_MS, int(row["ts"]) + BASE_MS, int(row["lane"]) << 32 | int(row["ordinal"]), int(row["seq"]))
@@ -221,10 +221,7 @@ def test_each_kind_alone_makes_what_its_class_says(kind: str) -> None:
 def test_every_fault_stands_in_arrow_as_in_json() -> None:
     """The same events of the same partitions are broken; mangled ones each as their format can be."""
     formats = {encoding: made(live=True, faults=EVERY, encoding=encoding, count=20_000) for encoding in ("json", "arrow")}
-    counts = {
-        encoding: Counter(int(fault) for chunk in chunks for fault in chunk.rows[chunk.order]["fault"])
-        for encoding, chunks in formats.items()
-    }
+    counts = {encoding: Counter(int(fault) for chunk in chunks for fault in chunk.rows["fault"]) for encoding, chunks in formats.items()}
     assert counts["json"] == counts["arrow"]
     assert set(counts["json"]) == set(range(LOST))
     for chunk in formats["arrow"]:

@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from loadgen.audit_report import AuditResult, Difference, ErrorTally, FinalsTally, LetterTally, Origin, OriginEvent, ViewTally
+from loadgen.audit_report import (
+    AuditResult,
+    Difference,
+    ErrorTally,
+    FinalsTally,
+    LetterTally,
+    Origin,
+    OriginEvent,
+    SourceAudit,
+    ViewTally,
+)
 from marquee.audit_table import show
 
 
@@ -50,6 +60,17 @@ def test_final_rows_that_are_missing_are_told_and_no_wrong_number(capsys: pytest
     assert result.document()["finals"] == {"spans": 1_200, "missing": 7, "overdue": 2}
     show(AuditResult("r", ledger="equal", finals=FinalsTally(spans=9), **told))
     assert "history" not in capsys.readouterr().err
+
+
+def test_sources_that_redis_has_nothing_of_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    counts = dict.fromkeys(("generated", "received", "applied", "duplicate", "late", "dead", "crossed", "unaccounted"), 0)
+    stores = ((None, 9), (None, 9), (9, 9), (None, None))
+    sources = tuple(SourceAudit(f"local:x:{i}", "x", i, 0, 9, *offsets, None, 0) for i, offsets in enumerate(stores))
+    told: dict[str, Any] = {**counts, "views": {}, "differences": (), "dead_reasons": {}, "seconds": 1.0}
+    show(AuditResult("r", ledger="equal", sources=sources, **told))
+    assert "redis: has nothing of 2 of 4 sources" in capsys.readouterr().err
+    show(AuditResult("r", ledger="equal", sources=sources[2:], **told))
+    assert "redis: has nothing" not in capsys.readouterr().err
 
 
 def test_who_recounted_a_view_and_how_far_estimates_are_off_is_told(capsys: pytest.CaptureFixture[str]) -> None:

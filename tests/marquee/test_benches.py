@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from connectors.kafka import ensure_topics
+from loadgen.crew import LoadProgress
 from loadgen.load import LoadOptions, run_load
 from marquee.applied import Course, Watch
+from marquee.benches.load import Growth
 from marquee.benches.memory import Sample, exit_status, is_flat, slope_per_hour
 from marquee.benches.rebalance import Span, paused
 from marquee.benches.recovery import timed
@@ -24,6 +26,14 @@ from topologies.fold import PartitionState
 from topologies.settings import Settings
 from topologies.sources import Source
 from topologies.views import VIEWS, every_part
+
+
+def test_a_loads_memory_is_told_by_how_much_was_sent() -> None:
+    growth = Growth()
+    growth.note(LoadProgress("starting", sent=0, total=100, rss_mb=50.0))
+    for sent in (5, 10, 11, 39, 95, 100):
+        growth.note(LoadProgress("sending", sent=sent, total=100, rss_mb=100.0 + sent))
+    assert growth.by_tenth_mb == [110.0, 139.0, 139.0, *[195.0] * 6]
 
 
 def grown(mb_per_hour: float, minutes: int = 10, spikes: int = 0) -> list[Sample]:
