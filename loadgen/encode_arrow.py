@@ -22,6 +22,8 @@ from topologies.events import TYPES
 
 PROFILES: Final = 8
 _SESSION_BYTES: Final = 16
+_FRAME_BYTES: Final = 65_536
+"""More than a stream has beside its values: schema, headers, padding."""
 _HEXADECIMAL: Final = np.frombuffer(bytes(range(256)).hex().encode(), np.uint16)
 """The two characters of each byte."""
 _NARROW: Final = ("type", "profile", "place", "platform", "cdn", "kind", "error", "stalls", "dropped_frames")
@@ -216,15 +218,15 @@ class _Texts:
     def __init__(self, texts: list[str]) -> None:
         distinct = list(dict.fromkeys(texts))
         self._dictionary = pa.array(distinct, pa.utf8())
-        self._codes = np.array([distinct.index(text) for text in texts], np.uint8)
+        self._table = bytes(distinct.index(text) for text in texts).ljust(256, b"\0")
         self._plain = len(distinct) == len(texts)
 
     def coded(self, codes: NDArray[np.uint8], valid: NDArray[np.uint8] | None = None) -> Any:
-        indices = _array(pa.uint8(), len(codes), codes if self._plain else self._codes[codes], valid)
+        indices = _array(pa.uint8(), len(codes), codes if self._plain else codes.tobytes().translate(self._table), valid)
         return pa.DictionaryArray.from_arrays(indices, self._dictionary, safe=False)
 
 
-def _array(kind: Any, count: int, values: NDArray[Any], valid: NDArray[np.uint8] | None = None) -> Any:
+def _array(kind: Any, count: int, values: NDArray[Any] | bytes, valid: NDArray[np.uint8] | None = None) -> Any:
     return pa.Array.from_buffers(kind, count, [None if valid is None else pa.py_buffer(valid), pa.py_buffer(values)])
 
 
@@ -241,7 +243,9 @@ def _coded_titles(codes: NDArray[np.uint16], titles: NDArray[np.int32]) -> Any:
 
 def stream_of(batch: Any) -> bytes:
     """A record batch as an IPC stream."""
-    sink = pa.BufferOutputStream()
+    # room for all of it at once: a sink that grows is copied each time it does
+    room = np.empty(2 * batch.get_total_buffer_size() + _FRAME_BYTES, np.uint8)
+    sink = pa.FixedSizeBufferWriter(pa.py_buffer(room))
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    return bytes(sink.getvalue().to_pybytes())
+    return room[: sink.tell()].tobytes()

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from topologies.compiled import inlined, kernel, lean
 
 _WORD_BITS: Final = 64
-_PLACE_BITS: Final = 16
-"""Of a partition's number: no topic has more of them."""
+_DIGIT_BITS: Final = 11
+_DIGITS: Final = 2**_DIGIT_BITS
+_LEAST_KEY_BITS: Final = 12
+"""Of the lanes' keys: so that few events have one rank."""
 
 
 @lean
@@ -23,6 +25,40 @@ def _rank(rows: Any, picks: Any, lanes: Any, homes: Any, least: int, time_bits: 
         if len(homes):
             rank |= np.uint64(homes[row.moved, row.lane]) << np.uint64(time_bits)
         ranks[i] = (rank << np.uint64(rest_bits)) | (lanes[row.lane].key >> np.uint64(_WORD_BITS - rest_bits))
+
+
+@lean
+def _count(ranks: Any, counts: Any) -> None:
+    """counts i8[passes, _DIGITS]: how often each digit occurs, from the last to the first."""
+    for i in range(len(ranks)):
+        rest = ranks[i]
+        for digit in range(counts.shape[0]):
+            counts[digit, rest & np.uint64(_DIGITS - 1)] += 1
+            rest >>= np.uint64(_DIGIT_BITS)
+
+
+@lean
+def _scatter(ranks: Any, order: Any, digit: int, places: Any, to_ranks: Any, to_order: Any) -> None:
+    """Sorts by one digit, and leaves those that have the same as they were. places i8[_DIGITS]: where the first of each goes."""
+    shift = np.uint64(digit * _DIGIT_BITS)
+    for i in range(len(ranks)):
+        value = (ranks[i] >> shift) & np.uint64(_DIGITS - 1)
+        place = places[value]
+        places[value] = place + 1
+        to_ranks[place] = ranks[i]
+        to_order[place] = order[i]
+
+
+def _by_rank(ranks: NDArray[np.uint64], order: NDArray[np.int64], bits: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Both, sorted by the ranks, which have so many bits: digit by digit, for ranks are short."""
+    counts = np.zeros((-(-bits // _DIGIT_BITS), _DIGITS), np.int64)
+    _count(ranks, counts)
+    spare_ranks, spare_order = np.empty_like(ranks), np.empty_like(order)
+    for digit, found in enumerate(counts):
+        _scatter(ranks, order, digit, np.cumsum(found) - found, spare_ranks, spare_order)
+        ranks, spare_ranks = spare_ranks, ranks
+        order, spare_order = spare_order, order
+    return ranks, order
 
 
 @inlined
@@ -49,24 +85,28 @@ def _settle(order: Any, ranks: Any, rows: Any, lanes: Any) -> None:
         order[j] = moved
 
 
-def sending_order(rows: NDArray[Any], picks: NDArray[np.int64], lanes: NDArray[Any], homes: NDArray[np.int32] | None) -> NDArray[np.int64]:
-    """Of the events rows[picks] the indices in `rows`, in their order; partition by partition if the lanes' homes i4[2, lanes] are given:
-    of what comes under their own keys, and under the others.
+def sending_order(
+    rows: NDArray[Any], picks: NDArray[np.int64], lanes: NDArray[Any], homes: NDArray[np.int32] | None, partitions: int
+) -> NDArray[np.int64]:
+    """Of the events rows[picks] the indices in `rows`, in their order; partition by partition if the lanes' homes i4[2, lanes] are given,
+    below `partitions`: of what comes under their own keys, and under the others.
 
-    A sort of one word an event, and then the few that are equal: 0.08 µs an event, where sorting by five columns took 0.3.
+    A sort of one word an event, and then the few that are equal: 0.025 µs an event, where numpy's argsort of the words took 0.065 and
+    sorting by five columns 0.3.
     """
     if not len(picks):
         return picks
     arrivals = rows["arrival"][picks]
     least = int(arrivals.min())
     time_bits = max(1, (int(arrivals.max()) - least).bit_length())
-    place_bits = 0 if homes is None else _PLACE_BITS
+    place_bits = 0 if homes is None else partitions.bit_length()
+    digits = -(-(time_bits + place_bits + _LEAST_KEY_BITS) // _DIGIT_BITS)
+    bits = min(digits * _DIGIT_BITS, _WORD_BITS)
     ranks = np.empty(len(picks), np.uint64)
     whose = np.empty((0, 0), np.int32) if homes is None else homes
-    _rank(rows, picks, lanes, whose, least, time_bits, _WORD_BITS - time_bits - place_bits, ranks)
-    places = np.argsort(ranks)
-    order = picks[places]
-    _settle(order, ranks[places], rows, lanes)
+    _rank(rows, picks, lanes, whose, least, time_bits, bits - time_bits - place_bits, ranks)
+    ranks, order = _by_rank(ranks, picks.copy(), bits)
+    _settle(order, ranks, rows, lanes)
     return order
 
 

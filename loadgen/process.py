@@ -21,6 +21,7 @@ from loadgen.ledger import Run
 from loadgen.order import Numbers
 from loadgen.produce import CPU_MS, DONE, FINAL_TICK_MS, FIRST_MS, READY, RSS_KB, SENDING_MS, STARTUP_CPU_MS, Pace, Records, Sender
 from loadgen.shard import Due, Shard, chunk_ms_of
+from topologies.allocator import keep_freed_memory
 from topologies.settings import KafkaSettings
 
 NEVER_MS = np.iinfo(np.int64).max
@@ -57,6 +58,7 @@ def work(assignment: Assignment, counters: Any, start_ms: Any, stop: Any, failur
     which a live run's span begins."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    keep_freed_memory()  # where it cannot, a chunk's arrays cost more
     parent = parent_process()
 
     def stopped() -> bool:

@@ -27,6 +27,7 @@ from loadgen.reaching import bytes_of, in_order
 from loadgen.rows import DONE, EVENT, LANE, LOST, MALFORMED, MOVED, VERSION
 
 LIVE_CHUNK_MS: Final = 200
+LEAST_CHUNK_MS: Final = 20
 CHUNK_RECORDS: Final = 50_000
 MOST_CHUNK_RECORDS: Final = 400_000
 _LEAST_ROOM: Final = 16_384
@@ -38,13 +39,14 @@ def chunk_ms_of(plan: Plan, partitions: int) -> int:
     """How much time a chunk is: of the plan and the topic alone, for records in Arrow end with their chunk.
 
     Live: short, so that making a chunk delays nothing. Backfill: so that a partition's events fill an Arrow record, within bounds that
-    bound the memory.
+    bound the memory; of whole lingers, where it is longer than one, so that no record is what they have left over.
     """
     if plan.world.live:
         return LIVE_CHUNK_MS
     # an eighth less than records can hold, so that few partitions have a little more than that
     records = min(max(CHUNK_RECORDS, batches.MOST_ROWS * partitions * 7 // 8), MOST_CHUNK_RECORDS)
-    return int(max(100, plan.world.span_ms * records / max(1, plan.records)))
+    chunk_ms = int(max(LEAST_CHUNK_MS, plan.world.span_ms * records / max(1, plan.records)))
+    return chunk_ms if chunk_ms < batches.LINGER_MS else chunk_ms - chunk_ms % batches.LINGER_MS
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,8 @@ class Shard:
         gone = rows["fault"][picks] == LOST
         lost, picks = rows[picks[gone]], picks[~gone]
         # Partition by partition: the producer fills one batch after the other, which takes a fifth off its CPU.
-        events = in_order(rows, sending_order(rows, picks, self.lanes, self._homes if self._arrow_wanted or not live else None))
+        homes = self._homes if self._arrow_wanted or not live else None
+        events = in_order(rows, sending_order(rows, picks, self.lanes, homes, len(self._mine)))
         homes = self._homes_of(events)
         bounds = batches.cut(events, homes) if self._arrow_wanted else np.arange(len(events) + 1)
         due = Due(

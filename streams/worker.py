@@ -20,7 +20,6 @@ from connectors.kafka import ensure_topics, matching_topics, topic_ids
 from connectors.logs import at, set_up
 from connectors.sockets import Presence, tell_ready, unannounced
 from streams import records
-from streams.allocator import keep_freed_memory
 from streams.app import App, make_app
 from streams.assignor import Place
 from streams.caretaker import Caretaker, live_ids, require_partitions
@@ -39,6 +38,7 @@ from streams.politeness import politely
 from streams.room import Room
 from streams.stores import Stores, open_stores
 from streams.watchdog import Watchdog
+from topologies.allocator import keep_freed_memory
 from topologies.errors import MarqueeError, ServerAway
 from topologies.settings import Settings
 from topologies.view import View, parts_of

@@ -6,37 +6,51 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from cluster.supervisor import Workers
-from loadgen.load import LoadOptions, run_load
+from loadgen.load import LoadOptions, run_load, shape_of
 from marquee.arena import arena, cluster_option, wait_durable, worker_cores
 from marquee.formats import format_option
 from marquee.invocation import Invocation, pass_invocation
+from marquee.numbers import FiniteRange
 from marquee.output import emit, json_option, say, table
 from marquee.profiled import FILE
 from topologies.errors import MarqueeError
 from topologies.settings import Settings
 
 
+DRAINED: Final = 5_000_000
+LIVE_S: Final = 60
+
+
 @click.command()
-@click.option("--events", type=click.IntRange(min=1), default=5_000_000, show_default=True, help="How many events.")
+@click.option("--events", type=click.IntRange(min=1), help=f"How many events; {DRAINED:,} unless given, or {LIVE_S} s of the --rate.")
+@click.option("--rate", type=FiniteRange(min=1), help="Events a second, as they come, instead of a topic that is there already.")
 @format_option
 @cluster_option
 @json_option
 @pass_invocation
-def profile(invocation: Invocation, events: int, encoding: str, given: bool, as_json: bool) -> int:
+def profile(invocation: Invocation, events: int | None, rate: float | None, encoding: str, given: bool, as_json: bool) -> int:
     """Drain a preloaded topic with a worker whose stages are timed. CPU of each stage's thread, whatever else the machine does.
+
+    With --rate the worker is there first, and the events come live: then each of the many small fetches and flushes has its price.
 
     \b
     Examples:
       marquee bench profile
       marquee bench profile --events 10000000 --json
+      marquee bench profile --rate 20000
     """
+    if rate is None:
+        load = LoadOptions(events=events or DRAINED, backfill_s=3600.0, format=encoding)
+    else:
+        load = LoadOptions(events=events or round(LIVE_S * rate), rate=rate, format=encoding)
+    shape_of(load)
     with arena(invocation.settings, "profile", given) as (settings, directory, _):
-        document = _measured(settings, directory, LoadOptions(events=events, backfill_s=3600.0, format=encoding))
+        document = _measured(settings, directory, load)
     if as_json:
         emit(document)
         return 0
@@ -47,23 +61,26 @@ def profile(invocation: Invocation, events: int, encoding: str, given: bool, as_
 
 
 def _measured(settings: Settings, directory: Path, options: LoadOptions) -> dict[str, Any]:
-    say(f"preloading {options.events:,} events")
-    run = run_load(settings, options, lambda _: None)
+    run = None
+    if options.rate is None:
+        say(f"preloading {options.events:,} events")
+        run = run_load(settings, options, lambda _: None)
     measured = directory / "profile.json"
     os.environ[FILE] = str(measured.resolve())
     with Workers(settings, 1, directory, cores=worker_cores(), command=(sys.executable, "-m", "marquee.profiled", "worker")) as workers:
         workers.wait_ready()
         started = workers.ready(0) or {}
+        run = run or run_load(settings, options, lambda _: None)
         wait_durable(settings, run.topic, lambda _: None)
         cpu_s = workers.cpu_seconds(0) - started["cpu_s"]
     try:
         found = json.loads(measured.read_bytes())
     except FileNotFoundError as error:
         raise MarqueeError(f"the worker ended without its profile; see {directory / 'logs'}") from error
-    return _document(found, run.generated, cpu_s, options.format)
+    return _document(found, run.generated, cpu_s, options)
 
 
-def _document(found: dict[str, Any], events: int, cpu_s: float, encoding: str) -> dict[str, Any]:
+def _document(found: dict[str, Any], events: int, cpu_s: float, options: LoadOptions) -> dict[str, Any]:
     def an_event(seconds: float) -> float:
         return round(seconds / events * 1e6, 4)
 
@@ -76,7 +93,8 @@ def _document(found: dict[str, Any], events: int, cpu_s: float, encoding: str) -
     stages["the rest: Faust, asyncio, drivers' threads"] = {"us_an_event": an_event(rest_s), "share": round(rest_s / cpu_s, 3), "calls": 0}
     return {
         "events": events,
-        "format": encoding,
+        "rate": options.rate,
+        "format": options.format,
         "cpu_s": round(cpu_s, 2),
         "us_an_event": an_event(cpu_s),
         "events_per_core_second": round(events / cpu_s),

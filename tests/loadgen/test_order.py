@@ -11,7 +11,7 @@ from loadgen.order import Numbers, sending_order
 from loadgen.rows import EVENT, LANE
 
 
-@pytest.mark.parametrize("span_ms", [1, 50, 10**9])
+@pytest.mark.parametrize("span_ms", [1, 50, 10**9, 2**40])
 @pytest.mark.parametrize("by_partition", [True, False])
 def test_events_are_ordered_by_partition_arrival_sender_and_number(span_ms: int, by_partition: bool) -> None:
     chances = np.random.default_rng(span_ms)
@@ -29,11 +29,11 @@ def test_events_are_ordered_by_partition_arrival_sender_and_number(span_ms: int,
     picks = np.flatnonzero(chances.random(2_000) < 0.9)
     everything = np.lexsort((rows["copy"], rows["seq"], rows["ordinal"], lanes["key"][rows["lane"]], rows["arrival"], place))
     expected = everything[np.isin(everything, picks)]
-    assert sending_order(rows, picks, lanes, homes if by_partition else None).tolist() == expected.tolist()
+    assert sending_order(rows, picks, lanes, homes if by_partition else None, 5).tolist() == expected.tolist()
 
 
 def test_nothing_is_in_order() -> None:
-    assert sending_order(np.zeros(0, EVENT), np.empty(0, np.int64), np.zeros(1, LANE), None).tolist() == []
+    assert sending_order(np.zeros(0, EVENT), np.empty(0, np.int64), np.zeros(1, LANE), None, 1).tolist() == []
 
 
 def test_records_are_numbered_in_their_partitions() -> None:

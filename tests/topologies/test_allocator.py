@@ -8,7 +8,7 @@ import sys
 FAULTS = """
 import resource, sys
 import numpy as np
-from streams.allocator import keep_freed_memory
+from topologies.allocator import keep_freed_memory
 if sys.argv[1] == "kept":
     assert keep_freed_memory()
 def work():

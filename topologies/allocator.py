@@ -1,4 +1,4 @@
-"""What the C library's allocator is told to do with memory that a worker frees."""
+"""What the C library's allocator is told to do with memory that a process of much traffic frees."""
 
 from __future__ import annotations
 
