@@ -21,7 +21,6 @@ from marquee.profiled import FILE
 from topologies.errors import MarqueeError
 from topologies.settings import Settings
 
-
 DRAINED: Final = 5_000_000
 LIVE_S: Final = 60
 
