@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from loadgen.audience import Plan, make_plan, make_world
 from loadgen.batches import LINGER_MS, MOST_ROWS
@@ -84,6 +86,13 @@ def test_a_record_holds_what_arrives_within_a_linger_at_the_time_of_its_last() -
             assert chunk.arrivals_ms.tolist() == lasts.tolist()
             if live:
                 assert (np.diff(lasts) >= 0).all()
+
+
+@pytest.mark.parametrize(("records", "chunk_ms"), [(100_000, 2_060_000), (3_000_000, 60_000), (10_000_000, 20_000), (100_000_000, 2_064)])
+def test_a_backfills_chunk_is_of_whole_lingers_or_less_than_one(records: int, chunk_ms: int) -> None:
+    plan = plan_of("", live=False)
+    an_hour = replace(plan, records=records, world=plan.world._replace(span_ms=3_600_000))
+    assert chunk_ms_of(an_hour, 8) == chunk_ms
 
 
 def test_broken_events_have_the_reasons_that_the_ledger_will_say() -> None:
