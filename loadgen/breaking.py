@@ -76,12 +76,15 @@ def _alone(world: Any, chance: float) -> int:
 def decide(lane: Any, world: Any, row: Any) -> None:
     """What is broken about an event, and how many records of the lane's it takes: two, one, or none."""
     name = (np.uint64(row.ordinal) << np.uint64(32)) | np.uint64(row.seq)
-    bits = at(lane.key ^ np.uint64(0xFA017), name)
-    row.chance = np.uint32(mix(bits) & np.uint64(0xFFFFFFFF))
+    row.chance = np.uint32(0)
     row.copy = 0
     row.held = 0
     row.moved = 1 if 0 < lane.moves <= row.seq else 0
-    fault = _alone(world, unit(bits))
+    fault = WELL
+    if world.faults[0, DELAYED] > 0.0:
+        bits = at(lane.key ^ np.uint64(0xFA017), name)
+        row.chance = np.uint32(mix(bits) & np.uint64(0xFFFFFFFF))
+        fault = _alone(world, unit(bits))
     if fault == MALFORMED and row.moved:
         fault = WELL  # there the session may not be known yet, so one way of mangling would do nothing
     repeated, silent, again = world.faults[1, AGAIN], world.faults[1, BURST], False
