@@ -24,6 +24,7 @@ PROFILES: Final = 8
 _SESSION_BYTES: Final = 16
 _FRAME_BYTES: Final = 65_536
 """More than a stream has beside its values: schema, headers, padding."""
+_MOST_SHORT: Final = 2**16 - 1
 _HEXADECIMAL: Final = np.frombuffer(bytes(range(256)).hex().encode(), np.uint16)
 """The two characters of each byte."""
 _NARROW: Final = ("type", "profile", "place", "platform", "cdn", "kind", "error", "stalls", "dropped_frames")
@@ -135,6 +136,8 @@ class ArrowEncoder:
         self._ladder = np.array(catalogue.LADDER_KBPS, np.int32)
         self._base_ms = base_ms
         self._slots = np.full(titles, -1, np.int32)
+        self._versions = np.empty(0, np.uint8)
+        self._session_ends = np.zeros(1, np.int32)
         places, platforms = catalogue.places(regions), catalogue.PLATFORMS
         texts = {
             "type": TYPES,
@@ -172,20 +175,22 @@ class ArrowEncoder:
 
     def _arrays(self, count: int, room: _Columns, titles: NDArray[np.int32]) -> dict[str, Any]:
         narrow, middle, wide = room.narrow, room.middle, room.wide
+        most = wide.max(axis=1, initial=0).tolist()
+        if len(self._versions) < count:
+            self._versions = np.ones(count, np.uint8)
+            self._session_ends = np.arange(0, _SESSION_BYTES * (count + 1), _SESSION_BYTES, dtype=np.int32)
 
         def coded(name: str, codes: NDArray[np.uint8]) -> Any:
             return self._fixed[name].coded(codes)
 
         def number(at: int, valid: int | None = None) -> Any:
-            narrow_enough = int(wide[at].max(initial=0)) <= np.iinfo(np.uint16).max
-            kind, values = (pa.uint16(), wide[at].astype(np.uint16)) if narrow_enough else (pa.int32(), wide[at])
+            kind, values = (pa.uint16(), wide[at].astype(np.uint16)) if most[at] <= _MOST_SHORT else (pa.int32(), wide[at])
             return _array(kind, count, values, None if valid is None else room.bits[valid])
 
-        session_ends = np.arange(0, _SESSION_BYTES * (count + 1), _SESSION_BYTES, dtype=np.int32)
         return {
-            "v": _array(pa.uint8(), count, np.ones(count, np.uint8)),
+            "v": _array(pa.uint8(), count, self._versions[:count]),
             "type": coded("type", narrow[_TYPE]),
-            "session": _texts(count, session_ends, room.sessions.view(np.uint8)),
+            "session": _texts(count, self._session_ends[: count + 1], room.sessions.view(np.uint8)),
             "seq": number(_SEQ),
             "ts": _array(pa.int64(), count, room.ts),
             "account": _texts(count, room.account_ends, room.accounts[: room.account_ends[-1]]),
