@@ -46,7 +46,7 @@ class LoadProgress:
     late_sends: int = 0
     max_lateness_ms: int = 0
     rss_mb: float = 0.0
-    """The greatest resident memory of a process so far, MiB."""
+    """The greatest resident memory of a process so far, MiB; 0 before the first has sent its first chunk, and of a replay."""
     elapsed_s: float = 0.0
 
 

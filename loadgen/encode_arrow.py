@@ -248,7 +248,7 @@ def _coded_titles(codes: NDArray[np.uint16], titles: NDArray[np.int32]) -> Any:
 
 def stream_of(batch: Any) -> bytes:
     """A record batch as an IPC stream."""
-    # room for all of it at once: a sink that grows is copied each time it does
+    # Room for all of it at once: a sink that grows is copied each time it does. Twice, for what columns share is written for each of them.
     room = np.empty(2 * batch.get_total_buffer_size() + _FRAME_BYTES, np.uint8)
     sink = pa.FixedSizeBufferWriter(pa.py_buffer(room))
     with pa.ipc.new_stream(sink, batch.schema) as writer:

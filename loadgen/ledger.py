@@ -122,6 +122,9 @@ class Run:
     """Those that are dead by the reason of the dead letter that they become."""
     error: str = ""
     processes: int = 0
+    chunk_ms: int = 0
+    """Of a load, how much time its records are made for at once (loadgen.shard.chunk_ms_of): where records in Arrow end follows from it. 0
+    of one that an earlier version wrote."""
     stretches: tuple[Stretch, ...] = ()
     """Of a load; more than one when it was resumed."""
     measured: Measured | None = None

@@ -24,6 +24,7 @@ from loadgen.holding import owned
 from loadgen.ledger import Run, Stretch, create_run, refuse_taken, runs_directory
 from loadgen.process import Assignment, warm_up
 from loadgen.scenario import scenario_of, text_of
+from loadgen.shard import chunk_ms_of
 from topologies.errors import UsageError
 from topologies.settings import Settings
 
@@ -32,6 +33,8 @@ DEFAULT_RATE: Final = 20_000.0
 BOUNDS: Final = {"events": (1, 10**10), "duration": (0.001, 30 * 86_400), "rate": (0.001, 1e7), "backfill": (1, 400 * 86_400)}
 """Least and most of what a load may be asked for; seconds, and events a second."""
 DAY_MS: Final = 86_400_000
+MOST_REGIONS: Final = 200
+"""An event's place is a byte, and the known regions have several each."""
 
 FORMATS: Final = ("json", "arrow")
 
@@ -121,7 +124,7 @@ def _check(options: LoadOptions) -> None:
     for name, count, many in (
         ("processes", options.processes, 256),
         ("titles", options.titles, 10**7),
-        ("regions", options.regions, 10**4),
+        ("regions", options.regions, MOST_REGIONS),
     ):
         if not 1 <= count <= many:
             raise UsageError(f"--{name} must be from 1 to {many:,}")
@@ -200,6 +203,7 @@ def _new_run(settings: Settings, options: LoadOptions) -> Run:
         span_end_ms=span_start + shape.span_ms,
         partitions=target.partitions,
         processes=max(1, min(options.processes, len(target.partitions))),
+        chunk_ms=chunk_ms_of(shape.records, shape.span_ms, shape.live, len(target.partitions)),
         stretches=(Stretch(started_ms, span_start, (0,) * len(target.partitions)),),
     )
 

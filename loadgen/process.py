@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from connectors.allocator import keep_freed_memory
 from loadgen.audience import Plan, make_plan, make_world
 from loadgen.book import Book, faults_of
 from loadgen.faults import parse_faults
@@ -20,8 +21,7 @@ from loadgen.holding import sending
 from loadgen.ledger import Run
 from loadgen.order import Numbers
 from loadgen.produce import CPU_MS, DONE, FINAL_TICK_MS, FIRST_MS, READY, RSS_KB, SENDING_MS, STARTUP_CPU_MS, Pace, Records, Sender
-from loadgen.shard import Due, Shard, chunk_ms_of
-from topologies.allocator import keep_freed_memory
+from loadgen.shard import Due, Shard
 from topologies.settings import KafkaSettings
 
 NEVER_MS = np.iinfo(np.int64).max
@@ -58,7 +58,7 @@ def work(assignment: Assignment, counters: Any, start_ms: Any, stop: Any, failur
     which a live run's span begins."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    keep_freed_memory()  # where it cannot, a chunk's arrays cost more
+    keep_freed_memory()  # where it cannot, a chunk's arrays cost more (decision 0066)
     parent = parent_process()
 
     def stopped() -> bool:
@@ -105,6 +105,8 @@ class _Work:
         book = Book(self._run, self._shard, self._assignment.process)
         pace = Pace(self._sender, self._stopped)
         whole = first is None or (not self._stopped() and self._send(book, pace, *first))
+        del first  # a chunk takes megabytes
+        self._note(began)
         while whole and (due := next(unsent, None)) is not None:
             whole = self._send(book, pace, *due)
             self._note(began)
@@ -118,7 +120,7 @@ class _Work:
         """What no earlier stretch has sent, with the records' numbers in their partitions."""
         numbers = Numbers(self._assignment.partitions)
         first, fresh = np.array(self._run.stretches[-1].first, np.int64), len(self._run.stretches) == 1
-        for due in self._shard.due(chunk_ms_of(self._assignment.plan, self._assignment.partitions)):
+        for due in self._shard.due(self._run.chunk_ms):
             number = numbers.of(due.partitions)
             wanted = number >= first[due.partitions]
             # what is lost counts with the records before it: none of them may be missing, and one at least has to be new

@@ -63,8 +63,8 @@ EVENT: Final = np.dtype(
     ],
     align=True,
 )  # fmt: skip
-"""`chance`: 32 random bits for whoever breaks the event; `copy`: this record is a duplicate's second one; `held`: it comes when its half
-minute is over; `moved`: its key is the other one."""
+"""`chance`: 32 random bits for whoever breaks the event, 0 where nobody does; `copy`: this record is a duplicate's second one; `held`: it
+comes when its half minute is over; `moved`: its key is the other one."""
 
 
 class World(NamedTuple):

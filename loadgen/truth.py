@@ -25,7 +25,7 @@ from loadgen.ledger import FAULT_SCHEMA, SENT_SCHEMA, Run, Stretch, counts_of, r
 from loadgen.load import options_of, plan_again
 from loadgen.order import Numbers
 from loadgen.rows import MOVED
-from loadgen.shard import Chunk, Shard, chunk_ms_of
+from loadgen.shard import Chunk, Shard
 from topologies.errors import MarqueeError
 
 SENT: Final = "sent.parquet"
@@ -33,8 +33,8 @@ FAULTS: Final = "faults.parquet"
 
 
 def can_be_made_again(run: Run) -> bool:
-    """Whether what was sent follows from the ledger: of loads, not of replays."""
-    return run.kind == "load" and bool(run.stretches)
+    """Whether what was sent follows from the ledger: of loads, not of replays, nor of those that an earlier version wrote."""
+    return run.kind == "load" and bool(run.stretches) and run.chunk_ms > 0
 
 
 def tell(run: Run, records: Mapping[int, int], directory: Path) -> Run:
@@ -104,7 +104,7 @@ class _Teller:
     def _chunks(self, shard: Shard, first: int, end: int) -> Iterator[Chunk]:
         """The shard's records from the number `first` to below `end`."""
         numbers = Numbers(len(self.run.partitions))
-        for due in shard.due(chunk_ms_of(shard.plan, len(self.run.partitions))):
+        for due in shard.due(self.run.chunk_ms):
             number = numbers.of(due.partitions)
             wanted = (number >= first) & (number < end)
             behind = numbers.behind(due.lost_partitions)

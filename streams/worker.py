@@ -16,6 +16,7 @@ from typing import Any, Final
 from aiokafka.errors import KafkaConnectionError
 
 from connectors import cassandra, cell_names
+from connectors.allocator import keep_freed_memory
 from connectors.kafka import ensure_topics, matching_topics, topic_ids
 from connectors.logs import at, set_up
 from connectors.sockets import Presence, tell_ready, unannounced
@@ -38,7 +39,6 @@ from streams.politeness import politely
 from streams.room import Room
 from streams.stores import Stores, open_stores
 from streams.watchdog import Watchdog
-from topologies.allocator import keep_freed_memory
 from topologies.errors import MarqueeError, ServerAway
 from topologies.settings import Settings
 from topologies.view import View, parts_of

@@ -26,13 +26,13 @@ class Growth:
     """A process's greatest resident memory by how much was sent: flat is what ends as it was early on."""
 
     def __init__(self) -> None:
-        self.by_tenth_mb: list[float] = []
+        self.rss_mb_by_tenth: list[float] = []
         """When a tenth of the events were sent, two, … nine."""
 
     def note(self, progress: LoadProgress) -> None:
         """Looks at one moment of the load."""
-        reached = min(9, progress.sent * 10 // progress.total) if progress.phase == "sending" else 0
-        self.by_tenth_mb += [progress.rss_mb] * (reached - len(self.by_tenth_mb))
+        reached = min(9, progress.sent * 10 // progress.total) if progress.phase in ("sending", "finishing") else 0
+        self.rss_mb_by_tenth += [progress.rss_mb] * (reached - len(self.rss_mb_by_tenth))
 
 
 @click.command()
@@ -67,7 +67,7 @@ def load(invocation: Invocation, events: int, encoding: str, processes: int, spa
         "wall_s": round(wall_s, 2),
         "processes": run.processes,
         **{name: getattr(run.measured, name) for name in FIGURES},
-        "rss_mb_by_tenth": growth.by_tenth_mb,
+        "rss_mb_by_tenth": growth.rss_mb_by_tenth,
     }
     show(document, as_json)
     return 0

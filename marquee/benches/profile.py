@@ -18,6 +18,7 @@ from marquee.invocation import Invocation, pass_invocation
 from marquee.numbers import FiniteRange
 from marquee.output import emit, json_option, say, table
 from marquee.profiled import FILE
+from marquee.under_load import under_load
 from topologies.errors import MarqueeError
 from topologies.settings import Settings
 
@@ -60,18 +61,22 @@ def profile(invocation: Invocation, events: int | None, rate: float | None, enco
 
 
 def _measured(settings: Settings, directory: Path, options: LoadOptions) -> dict[str, Any]:
-    run = None
+    preloaded = None
     if options.rate is None:
         say(f"preloading {options.events:,} events")
-        run = run_load(settings, options, lambda _: None)
+        preloaded = run_load(settings, options, lambda _: None)
     measured = directory / "profile.json"
     os.environ[FILE] = str(measured.resolve())
     with Workers(settings, 1, directory, cores=worker_cores(), command=(sys.executable, "-m", "marquee.profiled", "worker")) as workers:
         workers.wait_ready()
-        started = workers.ready(0) or {}
-        run = run or run_load(settings, options, lambda _: None)
+        if preloaded is not None:
+            run, before_s = preloaded, (workers.ready(0) or {})["cpu_s"]
+        else:
+            with under_load(settings, options) as driven:  # what it used while the load was planned is nobody's price
+                before_s = workers.cpu_seconds(0)
+            run = driven.result()
         wait_durable(settings, run.topic, lambda _: None)
-        cpu_s = workers.cpu_seconds(0) - started["cpu_s"]
+        cpu_s = workers.cpu_seconds(0) - before_s
     try:
         found = json.loads(measured.read_bytes())
     except FileNotFoundError as error:

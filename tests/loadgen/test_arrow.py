@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import pytest
 from loadgen.audience import Plan, make_plan, make_world
 from loadgen.batches import LINGER_MS, MOST_ROWS
 from loadgen.faults import parse_faults
-from loadgen.shard import Chunk, Shard, chunk_ms_of
+from loadgen.shard import LIVE_CHUNK_MS, Chunk, Shard, chunk_ms_of
 from tests.topologies.arrows import rows_of
 from topologies.events import FIELDS, decode_event
 
@@ -58,20 +57,21 @@ def test_a_run_in_arrow_is_the_run_in_json() -> None:
         assert [{name: event[name] for name in names} for event in arrow[partition]] == expected
 
 
-def test_any_number_of_processes_make_the_same_records() -> None:
-    for live in (True, False):
-        plan = plan_of("duplicates,late,malformed,out-of-order", live=live)
+@pytest.mark.parametrize(("live", "chunk_ms"), [(True, LIVE_CHUNK_MS), (False, 20), (False, 3_000), (False, 20_000), (False, 740_000)])
+@pytest.mark.parametrize("faults", ["duplicates,late,malformed,out-of-order", "all"])
+def test_any_number_of_processes_make_the_same_records(live: bool, chunk_ms: int, faults: str) -> None:
+    plan = plan_of(faults, live=live, records=6_000)
 
-        def made(shards: list[set[int]], plan: Plan = plan) -> dict[int, list[tuple[int, bytes, bytes | None]]]:
-            found: dict[int, list[tuple[int, bytes, bytes | None]]] = {}
-            for mine in shards:
-                for chunk in Shard(plan, "tag", 6, T0, 3, frozenset(mine), "arrow").chunks(chunk_ms_of(plan, 3)):
-                    records = zip(chunk.partitions.tolist(), chunk.arrivals_ms.tolist(), chunk.keys, chunk.values, strict=True)
-                    for partition, arrival, key, value in records:
-                        found.setdefault(partition, []).append((arrival, key, value))
-            return found
+    def made(shards: list[set[int]]) -> dict[int, list[tuple[int, bytes, bytes | None]]]:
+        found: dict[int, list[tuple[int, bytes, bytes | None]]] = {}
+        for mine in shards:
+            for chunk in Shard(plan, "tag", 6, T0, 3, frozenset(mine), "arrow").chunks(chunk_ms):
+                records = zip(chunk.partitions.tolist(), chunk.arrivals_ms.tolist(), chunk.keys, chunk.values, strict=True)
+                for partition, arrival, key, value in records:
+                    found.setdefault(partition, []).append((arrival, key, value))
+        return found
 
-        assert made([{0, 1, 2}]) == made([{2}, {0, 1}]) == made([{0}, {1}, {2}])
+    assert made([{0, 1, 2}]) == made([{2}, {0, 1}]) == made([{0}, {1}, {2}])
 
 
 def test_a_record_holds_what_arrives_within_a_linger_at_the_time_of_its_last() -> None:
@@ -88,11 +88,19 @@ def test_a_record_holds_what_arrives_within_a_linger_at_the_time_of_its_last() -
                 assert (np.diff(lasts) >= 0).all()
 
 
-@pytest.mark.parametrize(("records", "chunk_ms"), [(100_000, 2_060_000), (3_000_000, 60_000), (10_000_000, 20_000), (100_000_000, 2_064)])
+@pytest.mark.parametrize(
+    ("records", "chunk_ms"), [(100_000, 2_060_000), (3_000_000, 60_000), (10_000_000, 20_000), (100_000_000, 2_064), (10**11, 20)]
+)
 def test_a_backfills_chunk_is_of_whole_lingers_or_less_than_one(records: int, chunk_ms: int) -> None:
-    plan = plan_of("", live=False)
-    an_hour = replace(plan, records=records, world=plan.world._replace(span_ms=3_600_000))
-    assert chunk_ms_of(an_hour, 8) == chunk_ms
+    assert chunk_ms_of(records, 3_600_000, live=False, partitions=8) == chunk_ms
+
+
+def test_no_record_of_a_backfill_holds_what_a_linger_has_left_over() -> None:
+    plan = plan_of("", live=False, records=60_000)
+    made = list(Shard(plan, "tag", 6, T0, 3, frozenset({1}), "arrow").chunks(2 * LINGER_MS))
+    sizes = np.concatenate([np.diff(chunk.bounds) for chunk in made[1:-1]])
+    assert 10 <= len(sizes) <= 2 * len(made)
+    assert sizes.min() > sizes.max() / 2
 
 
 def test_broken_events_have_the_reasons_that_the_ledger_will_say() -> None:

@@ -12,14 +12,16 @@ from loadgen.rows import EVENT, LANE
 
 
 @pytest.mark.parametrize("span_ms", [1, 50, 10**9, 2**40])
+@pytest.mark.parametrize(("partitions", "senders"), [(5, 7), (1, 1), (256, 500), (65_536, 500)])
 @pytest.mark.parametrize("by_partition", [True, False])
-def test_events_are_ordered_by_partition_arrival_sender_and_number(span_ms: int, by_partition: bool) -> None:
+def test_events_are_ordered_by_partition_arrival_sender_and_number(span_ms: int, partitions: int, senders: int, by_partition: bool) -> None:
     chances = np.random.default_rng(span_ms)
-    lanes = np.zeros(7, LANE)
-    lanes["key"] = chances.integers(0, 2**63, 7, np.uint64) * np.uint64(2)
-    homes = chances.integers(0, 5, (2, 7)).astype(np.int32)
+    lanes = np.zeros(senders, LANE)
+    lanes["key"] = chances.integers(0, 2**63, senders, np.uint64) * np.uint64(2)
+    homes = chances.integers(0, partitions, (2, senders)).astype(np.int32)
+    homes[:, 0] = partitions - 1
     rows = np.zeros(2_000, EVENT)
-    rows["lane"] = chances.integers(0, 7, 2_000)
+    rows["lane"] = chances.integers(0, senders, 2_000)
     rows["arrival"] = 10**12 + chances.integers(0, span_ms, 2_000)
     rows["ordinal"] = chances.integers(0, 2, 2_000)
     rows["seq"] = np.arange(2_000) // 2
@@ -29,7 +31,7 @@ def test_events_are_ordered_by_partition_arrival_sender_and_number(span_ms: int,
     picks = np.flatnonzero(chances.random(2_000) < 0.9)
     everything = np.lexsort((rows["copy"], rows["seq"], rows["ordinal"], lanes["key"][rows["lane"]], rows["arrival"], place))
     expected = everything[np.isin(everything, picks)]
-    assert sending_order(rows, picks, lanes, homes if by_partition else None, 5).tolist() == expected.tolist()
+    assert sending_order(rows, picks, lanes, homes if by_partition else None, partitions).tolist() == expected.tolist()
 
 
 def test_nothing_is_in_order() -> None:

@@ -42,8 +42,10 @@ PAST = LoadOptions(
 
 @pytest.fixture(scope="module")
 def whole(shared_settings: Settings) -> Run:
-    """A backfill in Arrow that went through."""
-    return run_load(shared_settings, PAST, silent)
+    """A backfill in Arrow that went through, in records of a minute, which a longer one has: its ledger alone says so."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("loadgen.load.chunk_ms_of", lambda *_: 60_000)
+        return run_load(shared_settings, PAST, silent)
 
 
 def cut_short(settings: Settings, whole: Run, name: str) -> Run:
@@ -123,8 +125,10 @@ def test_a_killed_live_load_is_found_again_in_the_log_and_goes_on_now(settings: 
 def test_what_cannot_be_gone_on_with_is_refused(shared_settings: Settings, whole: Run) -> None:
     settings, run = shared_settings, whole
     create_run(replace(run, name="replayed", path=runs_directory(settings) / "replayed", kind="replay", stretches=()))
-    with pytest.raises(UsageError, match="no load"):
-        resume_load(settings, "replayed", None, silent)
+    create_run(replace(run, name="earlier", path=runs_directory(settings) / "earlier", state="stopped", chunk_ms=0))
+    for name in ("replayed", "earlier"):
+        with pytest.raises(UsageError, match="no load"):
+            resume_load(settings, name, None, silent)
     old = replace(run, name="old", path=runs_directory(settings) / "old", live=True, state="stopped")
     create_run(replace(old, ended_ms=run.ended_ms - RESUMED_WITHIN_MS - 1))
     with pytest.raises(UsageError, match="within 10 minutes"):

@@ -33,7 +33,7 @@ def test_a_loads_memory_is_told_by_how_much_was_sent() -> None:
     growth.note(LoadProgress("starting", sent=0, total=100, rss_mb=50.0))
     for sent in (5, 10, 11, 39, 95, 100):
         growth.note(LoadProgress("sending", sent=sent, total=100, rss_mb=100.0 + sent))
-    assert growth.by_tenth_mb == [110.0, 139.0, 139.0, *[195.0] * 6]
+    assert growth.rss_mb_by_tenth == [110.0, 139.0, 139.0, *[195.0] * 6]
 
 
 def grown(mb_per_hour: float, minutes: int = 10, spikes: int = 0) -> list[Sample]:
@@ -204,6 +204,23 @@ def test_the_collector_is_measured_on_servers_that_are_given(settings: Settings,
     found = document(marquee(tmp_path, *run, environment=settings.environment(), timeout_s=300))
     assert found.keys() >= {"events", "events_per_core_second", "requests_per_s", "p50_ms", "p99_ms", "errors", "cpu_s", "exact"}
     assert found["events"] % 10 == 0
+
+
+def test_the_generator_is_measured_on_servers_that_are_given(settings: Settings, tmp_path: Path) -> None:
+    run = ("bench", "load", "--cluster", "--events", "400000", "--format", "arrow", "--span", "1m", "--json")
+    found = document(marquee(tmp_path, *run, environment=settings.environment(), timeout_s=300))
+    assert found["events"] == found["acknowledged"] == 400_000
+    assert found["cpu_s"] > 0
+    assert len(found["rss_mb_by_tenth"]) == 9
+    assert 0 < min(found["rss_mb_by_tenth"]) <= max(found["rss_mb_by_tenth"]) == found["rss_mb"]
+
+
+def test_a_live_workers_microseconds_are_told_by_stage(settings: Settings, tmp_path: Path) -> None:
+    run = ("bench", "profile", "--cluster", "--rate", "500", "--events", "2500", "--json")
+    found = document(marquee(tmp_path, *run, environment=settings.environment(), timeout_s=300))
+    assert (found["events"], found["rate"]) == (2_500, 500)
+    assert found["stages"]["Redis: send"]["calls"] > 10
+    assert found["us_an_event"] == pytest.approx(sum(stage["us_an_event"] for stage in found["stages"].values()), rel=0.01)
 
 
 def test_stock_faust_does_the_work_that_marquee_is_compared_with(settings: Settings, tmp_path: Path) -> None:

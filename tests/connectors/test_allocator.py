@@ -1,4 +1,4 @@
-"""Memory that a worker frees serves it again."""
+"""Memory that a process frees serves it again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 FAULTS = """
 import resource, sys
 import numpy as np
-from topologies.allocator import keep_freed_memory
+from connectors.allocator import keep_freed_memory
 if sys.argv[1] == "kept":
     assert keep_freed_memory()
 def work():
