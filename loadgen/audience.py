@@ -156,7 +156,7 @@ def make_world(
     not fit the run.
     """
     places = catalogue.places(regions)
-    names = list(dict.fromkeys(place[0] for place in places))
+    names = catalogue.regions_of(regions)
     kinds, runtimes = catalogue.kinds_and_runtimes(titles, scenario.episodes, scenario.runtime_s)
     curve = np.array(catalogue.DAY_CURVE) if span_ms >= 21_600_000 else np.ones(24)
     tick_ms, course = course_of(scenario, span_ms, first_hour, names)

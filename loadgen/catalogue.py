@@ -117,6 +117,11 @@ def places(regions: int) -> list[tuple[str, str, str, float]]:
     return chosen + [(f"region-{number}", "ZZ", f"AS{64_512 + number}", 0.1) for number in range(len(known) + 1, regions + 1)]
 
 
+def regions_of(regions: int) -> list[str]:
+    """The names of so many regions."""
+    return list(dict.fromkeys(place[0] for place in places(regions)))
+
+
 def title_name(index: int) -> str:
     """Rank 1 is t00001."""
     return f"t{index + 1:05d}"

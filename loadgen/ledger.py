@@ -31,19 +31,23 @@ n that the seed makes, whatever became of the processes.
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import polars as pl
 
 from loadgen.faults import CLASSES
-from loadgen.measured import Delays, Measured
+from loadgen.measured import Measured
 from topologies.errors import MarqueeError, UsageError
 from topologies.events import TYPES
 from topologies.settings import Settings
 
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
+"""Of a run; it can name a topic too."""
 SENT_TEXTS: Final = ("session", "account", "profile", "title", "region", "device")
 SENT_SUMS: Final = ("events", *TYPES, "watched_ms", "stall_ms", "duplicates", "late", "malformed", "out_of_order")
 SENT_SCHEMA: Final[dict[str, pl.DataType]] = {
@@ -189,32 +193,21 @@ def save_run(run: Run) -> None:
 
 def open_run(settings: Settings, name: str) -> Run:
     """The run of that name, finished or not. UsageError when there is none, MarqueeError when it cannot be read."""
+    if not NAME.fullmatch(name):
+        raise UsageError(f"{name!r} is no name of a run: that has 1 to 80 letters, digits, - and _, the first a letter or a digit")
     return _read(runs_directory(settings) / name, name)
 
 
 def _read(path: Path, name: str) -> Run:
     try:
-        content = json.loads((path / "run.json").read_text())
-        known = {item.name for item in fields(Run)}
-        values = {key: value for key, value in content.items() if key in known}
-        return replace(
-            Run(**values),
-            path=path,
-            partitions=tuple(PartitionSpan(**span) for span in content["partitions"]),
-            stretches=tuple(Stretch(**{**stretch, "first": tuple(stretch["first"])}) for stretch in content.get("stretches", ())),
-            measured=_measured(content.get("measured")),
-        )
+        run = msgspec.json.decode((path / "run.json").read_bytes(), type=Run, dec_hook=lambda kind, value: kind(value))
     except FileNotFoundError:
         raise UsageError(f"there is no run {name!r} under {path.parent}; `marquee load` makes one") from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, TypeError) as error:
         raise MarqueeError(f"the ledger {path / 'run.json'} cannot be read ({error}); delete the run or restore the file") from error
-
-
-def _measured(content: dict[str, Any] | None) -> Measured | None:
-    if content is None:
-        return None
-    delays = {name: Delays(**content[name]) for name in ("handed_over", "confirmed")}
-    return Measured(**{**content, **delays})
+    if any(len(stretch.first) != len(run.partitions) for stretch in run.stretches):
+        raise MarqueeError(f"the ledger {path / 'run.json'} contradicts itself: a stretch is of other partitions; delete the run")
+    return replace(run, path=path)
 
 
 def runs(settings: Settings) -> list[Run]:

@@ -13,19 +13,22 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
+import msgspec
+
+from loadgen import catalogue
 from loadgen.audience import Plan, make_plan, make_world
 from loadgen.crew import Crew, Job, LoadProgress
 from loadgen.destination import open_destination
 from loadgen.faults import Faults, parse_faults
 from loadgen.holding import owned
-from loadgen.ledger import Run, Stretch, create_run, refuse_taken, runs_directory
+from loadgen.ledger import NAME, Run, Stretch, create_run, refuse_taken, runs_directory
 from loadgen.process import Assignment, warm_up
-from loadgen.scenario import scenario_of, text_of
+from loadgen.scenario import course_of, scenario_of, text_of
 from loadgen.shard import chunk_ms_of
-from topologies.errors import UsageError
+from topologies.errors import MarqueeError, UsageError
 from topologies.settings import Settings
 
 DEFAULT_RATE: Final = 20_000.0
@@ -141,7 +144,7 @@ def run_name(wanted: str | None, kind: str) -> str:
     """The wanted name if it can name a topic too, or a new one. UsageError when it cannot."""
     if wanted is None:
         return f"{kind}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}", wanted):
+    if not NAME.fullmatch(wanted):
         raise UsageError(f"--run {wanted!r}: use 1 to 80 letters, digits, - and _, the first a letter or a digit")
     return wanted
 
@@ -183,9 +186,12 @@ def _new_run(settings: Settings, options: LoadOptions) -> Run:
     shape = shape_of(options)
     name = run_name(options.run, "load")
     refuse_taken(runs_directory(settings) / name)
-    target = open_destination(settings, name, shape.live)
     started_ms = time.time_ns() // 1_000_000
     span_start = started_ms if shape.live else started_ms - shape.span_ms if options.span_start_ms is None else options.span_start_ms
+    if span_start + shape.span_ms > started_ms and not shape.live:
+        raise UsageError("the backfill would end in the future, whose times Kafka refuses: begin earlier, or leave --start out")
+    course_of(scenario_of(options.scenario), shape.span_ms, 0, catalogue.regions_of(options.regions))  # refuses what does not fit
+    target = open_destination(settings, name, shape.live)
     return Run(
         name=name,
         path=runs_directory(settings) / name,
@@ -252,8 +258,11 @@ def send(
 
 def options_of(run: Run) -> LoadOptions:
     """What the load was asked for."""
-    known = {item.name for item in fields(LoadOptions)}
-    options = LoadOptions(**{name: value for name, value in run.options.items() if name in known})
+    try:
+        options = msgspec.convert(run.options, LoadOptions)
+    except msgspec.ValidationError as error:
+        why = f"options: {error}; delete the run or restore the file"
+        raise MarqueeError(f"the ledger {run.path / 'run.json'} cannot be read ({why})") from error
     return replace(options, scenario=str(run.scenario)) if run.scenario.exists() else options
 
 

@@ -22,6 +22,7 @@ from loadgen.ledger import Run
 from loadgen.order import Numbers
 from loadgen.produce import CPU_MS, DONE, FINAL_TICK_MS, FIRST_MS, READY, RSS_KB, SENDING_MS, STARTUP_CPU_MS, Pace, Records, Sender
 from loadgen.shard import Due, Shard
+from topologies.errors import MarqueeError
 from topologies.settings import KafkaSettings
 
 NEVER_MS = np.iinfo(np.int64).max
@@ -68,6 +69,9 @@ def work(assignment: Assignment, counters: Any, start_ms: Any, stop: Any, failur
         with sending(assignment.run.path):
             _Work(assignment, counters, stopped).carry_out(start_ms)
         counters[DONE] = 1
+    except MarqueeError as error:  # its owner says it
+        failure.put(str(error))
+        raise SystemExit(1) from None
     except Exception as error:
         failure.put(f"{type(error).__name__}: {error}")
         raise

@@ -7,7 +7,8 @@ confluent-kafka 2.16 costs 3.0 µs (a dict a record) and knows no timestamps, so
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
@@ -104,6 +105,19 @@ class Sender:
         if error.fatal():
             self._lost = str(error)
 
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        """Raises StoreError for what librdkafka raises within: where it cannot go on, it does from whatever is called next."""
+        try:
+            yield
+        except (KafkaException, SystemError) as error:  # the latter where it had called a report
+            why = self._lost or error.__cause__ or error
+            raise StoreError(f"the producer for {self.topic} cannot go on ({why}); look at the broker's log") from error
+
+    def _tick_failed(self, error: Any, _: Any) -> None:
+        if error is not None:
+            self._lost = str(error)
+
     def _failed(self, error: Any, _: Any) -> None:
         # Only failures are reported: what is neither failed nor waiting was confirmed by the broker.
         if error is not None:
@@ -125,7 +139,8 @@ class Sender:
             self.note()
             if at < goal:
                 full = time.monotonic()
-                self._producer.poll(0.005)
+                with self._said():
+                    self._producer.poll(0.005)
                 self.counters[BLOCKED_MS] += round(1000 * (time.monotonic() - full))
                 if stopped():
                     break
@@ -195,7 +210,8 @@ class Sender:
 
     def note(self) -> None:
         """Serves the producer's reports and refreshes the counters. StoreError when the producer is lost."""
-        self._producer.poll(0)
+        with self._said():
+            self._producer.poll(0)
         self.counters[WAITING] = self._open if self._batches else len(self._producer)
         if self._lost:
             raise StoreError(f"the producer for {self.topic} cannot go on ({self._lost}); look at the broker's log")
@@ -203,7 +219,7 @@ class Sender:
     def flush(self, patience_s: float = PATIENCE_S + 10) -> None:
         """Waits until the broker has confirmed or failed every record. StoreError when it does neither in time."""
         limit = time.monotonic() + patience_s
-        while self._producer.flush(0.5):
+        while self._flushed():
             self.note()
             if time.monotonic() > limit:
                 raise StoreError(
@@ -211,10 +227,16 @@ class Sender:
                 )
         self.note()
 
+    def _flushed(self) -> int:
+        """How many records are still on their way."""
+        with self._said():
+            return int(self._producer.flush(0.5))
+
     def end_with_ticks(self, partitions: Sequence[int], stamp_ms: int) -> None:
         """A backfill's last record in each partition. Call after `flush`; counted nowhere."""
         for partition in partitions:
-            self._producer.produce(self.topic, TICK, None, partition, self._failed, self._failed, stamp_ms)
+            with self._said():
+                self._producer.produce(self.topic, TICK, None, partition, self._tick_failed, self._tick_failed, stamp_ms)
         self.flush()
 
 

@@ -81,7 +81,8 @@ def resume_load(
     """
     run = open_run(settings, name)
     if not can_be_made_again(run):
-        raise UsageError(f"the run {name!r} is no load that can be resumed; start another")
+        why = "was begun by an earlier version, which cut its records otherwise" if run.kind == "load" else "is no load"
+        raise UsageError(f"the run {name!r} {why}: it cannot be resumed; start another")
     with owned(run.path):
         run = _found_again(settings, open_run(settings, name))
         now_ms = time.time_ns() // 1_000_000

@@ -73,7 +73,7 @@ class Trace:
 def open_trace(file: Path, mapping: Mapping, scratch: Path) -> Iterator[Trace]:
     """The trace, mapped. `scratch`: a directory for what does not fit into memory. UsageError when file or mapping is wrong."""
     if not file.is_file():
-        raise UsageError(f"there is no trace file {file}")
+        raise UsageError(f"{file} is a directory, not a trace" if file.is_dir() else f"there is no trace file {file}")
     suffix = next((part for part in reversed(file.suffixes) if part not in (".gz", ".zst")), "")
     if suffix not in _READERS:
         raise UsageError(f"{file.name}: a trace is .csv, .ndjson or .parquet (.csv.gz and .ndjson.gz too)")

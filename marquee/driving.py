@@ -131,9 +131,9 @@ def accounted(kept: Recorded) -> list[str]:
 
 def summary(run: Run) -> list[str]:
     """The run in a few lines."""
-    seconds = (run.ended_ms - run.started_ms) / 1000
+    took = f"{(run.ended_ms - run.started_ms) / 1000:.1f} s" if len(run.stretches) < 2 else f"{len(run.stretches)} stretches"
     counts = f"{number(run.generated)} generated, {number(run.acknowledged)} acknowledged, {number(run.failed)} failed"
-    lines = [f"run {run.name} {run.state}: {counts} in {seconds:.1f} s, topic {run.topic}"]
+    lines = [f"run {run.name} {run.state}: {counts} in {took}, topic {run.topic}"]
     if run.faults:
         lines.append("broken on purpose: " + ", ".join(f"{kind} {number(count)}" for kind, count in sorted(run.faults.items())))
     if run.unmapped:

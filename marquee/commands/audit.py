@@ -8,6 +8,7 @@ import click
 
 from marquee.invocation import Invocation, pass_invocation
 from marquee.output import emit, json_option, say
+from marquee.signals import interruptible
 from topologies.errors import UsageError
 
 
@@ -40,7 +41,8 @@ def audit(invocation: Invocation, run: str, as_json: bool) -> int:
     from loadgen.audit import audit as recount
     from marquee.audit_table import show
 
-    result = recount(settings, run, say)
+    with interruptible():  # so that its scratch files go with it
+        result = recount(settings, run, say)
     if as_json:
         emit(result.document())
     else:

@@ -28,6 +28,7 @@ from loadgen.ledger import (
     save_run,
     write_part,
 )
+from loadgen.load import options_of
 from loadgen.measured import Delays, Measured
 from topologies.errors import MarqueeError, UsageError
 from topologies.settings import LocalSettings, Settings
@@ -102,9 +103,24 @@ def test_a_run_that_is_not_there_is_said(here: Settings) -> None:
 def test_a_broken_ledger_is_said(here: Settings) -> None:
     run = run_named(here, "broken")
     create_run(run)
-    (run.path / "run.json").write_text("{")
-    with pytest.raises(MarqueeError, match="cannot be read"):
+    whole = (run.path / "run.json").read_text()
+    for broken in ("{", "[]", whole.replace('"generated": 0', '"generated": "many"'), whole.replace('"stretches": [', '"stretches": [7,')):
+        assert broken != whole
+        (run.path / "run.json").write_text(broken)
+        with pytest.raises(MarqueeError, match="cannot be read"):
+            open_run(here, "broken")
+    save_run(replace(run, stretches=(Stretch(5, 1, (0, 0)),)))
+    with pytest.raises(MarqueeError, match="contradicts itself"):
         open_run(here, "broken")
+    with pytest.raises(MarqueeError, match="options: Expected `int"):
+        options_of(replace(run, options={"events": "x"}))
+
+
+def test_a_name_that_leads_elsewhere_is_refused(here: Settings) -> None:
+    create_run(run_named(here, "here"))
+    for name in ("../runs/here", "", ".", "/here"):
+        with pytest.raises(UsageError, match="no name of a run"):
+            open_run(here, name)
 
 
 def test_a_sessions_rows_become_one_before_and_after_the_merge(here: Settings) -> None:

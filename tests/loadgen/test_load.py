@@ -13,15 +13,16 @@ import polars as pl
 import pytest
 from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, Consumer, TopicPartition
 
-from connectors.kafka import partition_offsets
+from connectors.kafka import matching_topics, partition_offsets
 from loadgen.crew import LoadProgress, stop_signals
+from loadgen.destination import open_destination
 from loadgen.draws import partitions_of
 from loadgen.ledger import Run, open_run, read_faults, read_sends, read_sent
 from loadgen.load import LoadOptions, run_load, shape_of
-from loadgen.produce import FINAL_TICK_MS, TICK
+from loadgen.produce import COUNTERS, FAILED, FINAL_TICK_MS, TICK, Sender
 from loadgen.run_log import content_of
 from loadgen.truth import sessions_of, tell
-from topologies.errors import ServerAway, UsageError
+from topologies.errors import ServerAway, StoreError, UsageError
 from topologies.events import Malformed, decode_event
 from topologies.settings import Settings
 
@@ -154,6 +155,29 @@ def test_a_name_and_a_backfill_topic_are_taken_once(shared_settings: Settings, p
     elsewhere = replace(shared_settings, local=replace(shared_settings.local, directory=str(tmp_path)))
     with pytest.raises(UsageError, match=f"{past.topic} holds records"):
         run_load(elsewhere, PAST, silent)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (LoadOptions(events=10, backfill_s=3600, span_start_ms=4_000_000_000_000), "end in the future"),
+        (LoadOptions(events=10, backfill_s=3600, scenario="nosuch"), "there is no scenario 'nosuch'"),
+        (LoadOptions(events=10, backfill_s=3600, scenario="region-loss", regions=1), "that this run does not have"),
+    ],
+)
+def test_a_backfill_that_cannot_be_made_leaves_no_topic(shared_settings: Settings, options: LoadOptions, words: str) -> None:
+    before = matching_topics(shared_settings)
+    with pytest.raises(UsageError, match=words):
+        run_load(shared_settings, options, silent)
+    assert matching_topics(shared_settings) == before
+
+
+def test_what_the_broker_refuses_is_said_in_its_words(settings: Settings) -> None:
+    target = open_destination(settings, "ahead", live=False)
+    sender = Sender(settings.kafka, target.topic, False, memoryview(bytearray(8 * COUNTERS)).cast("q"))
+    with pytest.raises(StoreError, match=r"cannot go on \(.*timestamp"):
+        sender.end_with_ticks([0], 4_000_000_000_000)
+    assert sender.counters[FAILED] == 0
 
 
 def test_a_live_run_sends_each_event_in_its_time(settings: Settings) -> None:
