@@ -99,6 +99,24 @@ def fork_server(log: Path) -> ForkServer:
         return _server
 
 
+def set_aside() -> ForkServer | None:
+    """The next worker is forked from a server that is started then, out of the code that is installed by then. Gives the one that was,
+    which stands by: close it, or put it back. None where there was none."""
+    global _server
+    with _lock:
+        aside, _server = _server, None
+        return aside
+
+
+def put_back(aside: ForkServer | None) -> None:
+    """Workers are forked from this one again, which was set aside; the one that was started meanwhile ends."""
+    global _server
+    with _lock:
+        meanwhile, _server = _server, aside
+        if meanwhile is not None:
+            meanwhile.close()
+
+
 def _in_a_fork_of_the_owner() -> None:
     global _server
     if _server is not None:

@@ -145,12 +145,13 @@ class Candidate:
         self._leads.wait(timeout_s)
         return self.term()
 
-    def act(self, order: str) -> Act:
-        """Acts in its term. Raises Deposed when it does not lead, and as `act` does."""
+    def act(self, order: str, epoch: int | None = None) -> Act:
+        """Acts in its term. epoch: the one in which the order was decided; that of now when None. Raises Deposed when it does not lead, and
+        as `act` does."""
         term = self.term()
         if term is None:
             raise Deposed(f"{self.id} does not lead {self.name}.")
-        return act(self._session, self.name, term.epoch, order)
+        return act(self._session, self.name, term.epoch if epoch is None else epoch, order)
 
     def _look(self) -> None:
         if self._closed:

@@ -1,4 +1,5 @@
-"""The local cluster: Kafka, Cassandra, Redis, Memcached and ZooKeeper side by side in one directory, on loopback, owned by this process."""
+"""The local cluster: Kafka, Cassandra, Redis, Memcached, ZooKeeper and HAProxy side by side in one directory, on loopback, owned by this
+process."""
 
 from __future__ import annotations
 
@@ -15,9 +16,11 @@ from typing import Final, Self
 from cluster import ports, state
 from cluster.attached import AttachedCluster
 from cluster.cassandra import CassandraServer
+from cluster.haproxy import HAProxyServer
 from cluster.kafka import KafkaServer
 from cluster.memcached import MemcachedServer
 from cluster.process import ProcessId
+from cluster.prometheus import PrometheusServer
 from cluster.redis import RedisServer
 from cluster.server import Server
 from cluster.zookeeper import ZooKeeperServer
@@ -31,11 +34,15 @@ SERVERS: Final[dict[str, type[Server]]] = {
     "memcached": MemcachedServer,
     "kafka": KafkaServer,
     "zookeeper": ZooKeeperServer,
+    "haproxy": HAProxyServer,
+    "prometheus": PrometheusServer,
 }
 SERVICES: Final = ("kafka", "cassandra", "redis", "memcached")
 """What a cluster has unless told otherwise: all that counting and asking need."""
-ALL_SERVICES: Final = (*SERVICES, "zookeeper")
-"""With what says who is up and who leads."""
+ALL_SERVICES: Final = (*SERVICES, "zookeeper", "haproxy")
+"""With what says who is up and who leads, and the one door in front of all that answer over HTTP."""
+ACCESSORIES: Final = ("haproxy", "prometheus")
+"""Without them everything is counted and answered."""
 READY_TIMEOUT_S: Final = 300.0
 """Cassandra takes 10 s on a quiet machine. A server that ends while it starts is noticed at once."""
 
@@ -67,8 +74,8 @@ class LocalCluster:
         `heap_mb`: greatest Java heap by service, MiB (kafka 768, cassandra 1024). `short_lived`: for servers that are started often and
         do little: Java compiles less (cluster/java.py). `options`: more of Java's, by service.
         """
-        if unknown := set(services) - set(ALL_SERVICES):
-            raise UsageError(f"unknown service {', '.join(sorted(unknown))}: there are {', '.join(ALL_SERVICES)}.")
+        if unknown := set(services) - set(SERVERS):
+            raise UsageError(f"unknown service {', '.join(sorted(unknown))}: there are {', '.join(SERVERS)}.")
         self.directory = directory.resolve()
         self.services = services
         self._settings = settings
@@ -227,6 +234,17 @@ class LocalCluster:
         self._save()
         self._wait_ready((service,), begun, progress, patience_s)
         self._meant_down.discard(service)
+
+    def revive(self, service: str) -> None:
+        """Starts one again that ended, without waiting until it is ready."""
+        server = self.server(service)
+        server.stop()
+        server.start()
+        self._save()
+
+    def leave(self, service: str) -> None:
+        """One that ended is not missed any more."""
+        self._meant_down.add(service)
 
     def pause(self, service: str) -> bool:
         """SIGSTOP: the server hangs, its connections stay open. False when it is gone."""

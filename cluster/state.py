@@ -23,6 +23,8 @@ _ADDRESSES: Final = {
     "redis": ("MARQUEE_REDIS__URL",),
     "memcached": ("MARQUEE_MEMCACHED__SERVERS",),
     "zookeeper": ("MARQUEE_ZOOKEEPER__HOSTS",),
+    "haproxy": (),
+    "prometheus": (),
 }
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,8 @@ class Worker:
     ready_file: Path
     log: Path
     meant_down: bool = field(default=False)
+    asked_s: float | None = None
+    """When it was asked to stop, by the monotonic clock."""
 
 
 class Workers:
@@ -65,6 +68,7 @@ class Workers:
         self._command = tuple(command[len(MARQUEE) :]) if self.forked else tuple(command)
         self._role = role
         self._workers: list[Worker] = []
+        self._earlier_cpu_s = 0.0
 
     def start(self) -> None:
         """Starts the workers that are missing to `count`; returns when they run (see `wait_ready`), for the first of this process once its
@@ -104,6 +108,39 @@ class Workers:
     def alive(self) -> list[int]:
         """The indexes of those that run."""
         return [index for index, worker in enumerate(self._workers) if worker.process.alive()]
+
+    def meant(self) -> list[int]:
+        """The indexes of those that are meant to run: they start, run, or have ended on their own."""
+        return [index for index, worker in enumerate(self._workers) if not worker.meant_down]
+
+    def scale(self, count: int) -> None:
+        """From now on so many are meant to run: the last ones are asked to stop, or the first that have stopped are started again under
+        their names, and then new ones. Returns at once; `reap` sees to those that do not drain in time."""
+        meant = self.meant()
+        for index in reversed(meant[count:]):
+            self.ask_to_stop(index)
+        for _ in range(count - len(meant)):
+            self.another()
+
+    def another(self) -> int:
+        """Starts one more: the first that has stopped, under its name, or a new one; its index."""
+        for index, worker in enumerate(self._workers):
+            if worker.meant_down and not worker.process.alive():
+                self.restart(index)
+                return index
+        return self.add()
+
+    def reap(self, drain_s: float = DRAIN_S) -> list[int]:
+        """SIGKILL for those that were asked to stop longer ago; their indexes."""
+        now_s = time.monotonic()
+        late = [
+            index
+            for index, worker in enumerate(self._workers)
+            if worker.asked_s is not None and now_s - worker.asked_s > drain_s and worker.process.alive()
+        ]
+        for index in late:
+            self.kill(index)
+        return late
 
     def watch(self) -> list[int]:
         """The indexes of those that ended without being told to, until they are restarted."""
@@ -155,13 +192,18 @@ class Workers:
 
     def ask_to_stop(self, index: int) -> bool:
         """SIGTERM, without waiting. False when it was gone already; twice gives the same answer."""
-        self._workers[index].meant_down = True
-        return self._workers[index].process.ask_to_stop()
+        worker = self._workers[index]
+        worker.meant_down = True
+        worker.asked_s = worker.asked_s or time.monotonic()
+        return worker.process.ask_to_stop()
 
     def restart(self, index: int) -> None:
         """Starts a worker that ended again, under its own name and index. When it runs, nothing happens."""
-        if not self._workers[index].process.alive():
+        process = self._workers[index].process
+        if not process.alive():
+            ended = process.stop(0)  # what is left of it here goes too
             self._workers[index] = self._started(index)
+            self._earlier_cpu_s += ended.cpu_s
 
     def pause(self, index: int) -> bool:
         """SIGSTOP: a worker that hangs, and wakes later as a zombie of its group. False when it is gone."""
@@ -172,13 +214,16 @@ class Workers:
 
     def stop_all(self, drain_s: float = DRAIN_S) -> list[Ended]:
         """Stops all, side by side; how each ended."""
-        for index in range(len(self._workers)):
-            self.ask_to_stop(index)
+        ask_all_to_stop([self])
         return [self.stop(index, drain_s) for index in range(len(self._workers))]
 
     def cpu_seconds(self, index: int) -> float:
         """CPU of all threads of the worker's life, seconds; its whole life's when it has ended."""
         return self._workers[index].process.cpu_seconds()
+
+    def all_cpu_seconds(self) -> float:
+        """CPU of all workers, those that were started again with their earlier lives, seconds."""
+        return self._earlier_cpu_s + sum(self.cpu_seconds(index) for index in range(len(self._workers)))
 
     def rss_mb(self, index: int) -> float:
         """Resident memory now, MiB; 0 when it has ended."""
@@ -190,6 +235,13 @@ class Workers:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop_all()
+
+
+def ask_all_to_stop(groups: Sequence[Workers]) -> None:
+    """SIGTERM to all of these, without waiting."""
+    for group in groups:
+        for index in range(len(group)):
+            group.ask_to_stop(index)
 
 
 def start_all(groups: Sequence[Workers], progress: Callable[[str], None] = quietly) -> None:

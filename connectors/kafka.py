@@ -183,6 +183,36 @@ def partition_offsets(settings: Settings, topic: str) -> dict[int, tuple[int, in
     return {partition: (bounds[0][partition], bounds[1][partition]) for partition in sorted(bounds[0])}
 
 
+class LogEnds:
+    """Where every partition that workers consume ends; asked again and again, by one client. One thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._kafka = settings.kafka
+        self._admin = AdminClient(client_options(settings.kafka))
+
+    def read(self) -> dict[tuple[str, int], int]:
+        """The next offset of each, as readers of committed records see it, by topic and partition. Raises ServerAway or StoreError, and
+        NoTopic while a live topic is not there: what is missing is never left out."""
+        kafka = self._kafka
+        specs: Any = OffsetSpec  # its methods have no types
+        latest = specs.latest()
+        with kafka_errors(kafka):
+            there = self._admin.list_topics(timeout=ANSWER_S).topics
+            for name in kafka.topics:
+                if name not in there or not there[name].partitions:
+                    raise NoTopic(f"there is no topic {name} at {kafka.bootstrap}; create it with `marquee up`")
+            places = [
+                TopicPartition(name, partition)
+                for name, topic in there.items()
+                if name in kafka.topics or name.startswith(kafka.backfill_prefix)
+                for partition in topic.partitions
+            ]
+            answers = self._admin.list_offsets(
+                dict.fromkeys(places, latest), isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ANSWER_S
+            )
+            return {(place.topic, place.partition): _answer(future).offset for place, future in answers.items()}
+
+
 def stamp_ms(settings: Settings, topic: str, partition: int, offset: int) -> int:
     """The timestamp of one record, epoch ms: of a live topic when the broker took it. Raises ServerAway when the broker does not give it in
     time, StoreError when it is not in the log."""

@@ -8,12 +8,16 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
 from cluster.local import SERVICES, LocalCluster
+from cluster.scaling.actuator import Supervised
+from cluster.scaling.autoscaler import Autoscaler, Change, autoscaling
+from cluster.scaling.fleet import BOUND_S
 from cluster.supervisor import SERVE, Workers, start_all
 from connectors.kafka import ensure_topics
 from loadgen.audit import audit
@@ -31,7 +35,7 @@ from marquee.screen import Screen
 from marquee.signals import interruptible, undisturbed
 from marquee.steps import Steps
 from topologies.errors import ServerAway
-from topologies.settings import Settings
+from topologies.settings import ScalingSettings, Settings
 
 MOST_RATE: Final = 30_000.0
 """Events a second that two cores bear beside the servers and two workers."""
@@ -40,9 +44,13 @@ LEAST_S: Final = 32.0
 something to be audited, however long the workers take for the rest."""
 
 
-def natural_rate(events: int) -> float:
+SCALED_S: Final = 420.0
+"""One that is scaled lasts so long, so that workers start, bear what comes, and are too many again."""
+
+
+def natural_rate(events: int, scaled: bool = False) -> float:
     """The rate of a demo that was not told one, events a second."""
-    return min(MOST_RATE, events / LEAST_S)
+    return min(MOST_RATE, events / (SCALED_S if scaled else LEAST_S))
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,13 @@ class DemoOptions:
     scenario: str = "steady"
     report: Path | None = None
     """Where its report goes; var/demo.html, the last demo's, when None."""
+    autoscale: tuple[int, int] | None = None
+    """From how many workers to how many; `workers` of them all the time when None."""
+
+    @property
+    def first_workers(self) -> int:
+        """How many there are when the drive begins."""
+        return self.workers if self.autoscale is None else self.autoscale[0]
 
     def load(self) -> LoadOptions:
         """The generator's options. UsageError when they do not fit together."""
@@ -72,17 +87,21 @@ class DemoOptions:
 
 @dataclass
 class Demo:
-    """One demo. steps: seconds of each. workers: how many ran, by seconds since the drive began. cpu_s: theirs, drive and catch-up."""
+    """One demo. steps: seconds of each. workers: how many ran and how many were meant to, by seconds since the drive began. cpu_s: theirs,
+    drive and catch-up."""
 
     settings: Settings
     options: DemoOptions
     screen: Screen
     steps: Steps = field(default_factory=Steps)
-    workers: list[tuple[float, int]] = field(default_factory=list)
+    workers: list[tuple[float, int, int]] = field(default_factory=list)
     cpu_s: float = 0.0
     run: Run | None = None
     recorder: Recorder | None = None
     result: AuditResult | None = None
+    changes: list[tuple[float, Change]] = field(default_factory=list)
+    """What an autoscaler changed, by seconds since the drive began."""
+    _scaler: Autoscaler | None = None
 
     @property
     def report_file(self) -> Path:
@@ -97,7 +116,8 @@ class Demo:
     def play(self) -> AuditResult:
         """All of it. Raises MarqueeError when a step fails, KeyboardInterrupt when stopped; everything started is stopped then too."""
         load = self.options.load()
-        cluster = LocalCluster(self.directory, self.settings, preferred=dict.fromkeys(SERVICES, 0), short_lived=True)
+        services = SERVICES if self.options.autoscale is None else (*SERVICES, "zookeeper")
+        cluster = LocalCluster(self.directory, self.settings, services=services, preferred=dict.fromkeys(services, 0), short_lived=True)
         groups: list[Workers] = []
         with interruptible():
             try:
@@ -105,7 +125,7 @@ class Demo:
                     cluster.start(self.screen.say)
                 with self._step("workers"):
                     ensure_topics(cluster.settings)
-                    workers = Workers(cluster.settings, self.options.workers, self.directory)
+                    workers = Workers(cluster.settings, self.options.first_workers, self.directory)
                     anywhere = replace(cluster.settings, api=replace(cluster.settings.api, http_port=0))
                     groups += (workers, Workers(anywhere, 1, self.directory, command=SERVE, role="api"))
                     start_all(groups, self.screen.say)
@@ -114,10 +134,10 @@ class Demo:
                 with self._step("audit"):
                     self.result = audit(cluster.settings, self.run.name, self.screen.say)
             finally:
-                with undisturbed(), self._step("stop"):
-                    for group in reversed(groups):
-                        group.stop_all()
-                    cluster.stop()
+                with undisturbed(), self._step("stop"), ExitStack() as ending:  # the last first, and the rest whatever goes wrong
+                    ending.callback(cluster.stop)
+                    for group in groups:
+                        ending.callback(group.stop_all)
                 self._report()
                 self._tidy()
         return self.result
@@ -128,7 +148,7 @@ class Demo:
     def _drive(self, settings: Settings, workers: Workers, options: LoadOptions) -> Run:
         assert options.run is not None
         self.recorder = recorder = Recorder(settings, options.run)
-        begun, cpu_before = time.monotonic(), _cpu_s(workers)
+        begun, cpu_before = time.monotonic(), workers.all_cpu_seconds()
         last = Driven(0, 0, 0, 0.0, 0.0)
 
         def look(now: Driven) -> None:
@@ -142,24 +162,51 @@ class Demo:
             if progress.phase == "sending":
                 look(last)
 
-        with recorder:
+        with recorder, self._scaled(settings, workers):
             with self._step("drive"):
                 run = run_load(settings, options, on_progress)
             if run.state == "stopped":
                 raise KeyboardInterrupt
             with self._step("catch_up"):
                 catch_up(settings, run.topic, lambda what: look(replace(last, waiting_for=what)))
-        self.cpu_s = round(_cpu_s(workers) - cpu_before, 2)
+        self.cpu_s = round(workers.all_cpu_seconds() - cpu_before, 2)
         return run
 
+    @contextmanager
+    def _scaled(self, settings: Settings, workers: Workers) -> Iterator[None]:
+        """Within it, `_look` has an autoscaler, if one is asked for."""
+        if self.options.autoscale is None:
+            yield
+            return
+        with autoscaling(self.scaled_settings(settings), self.options.autoscale, Supervised(workers)) as self._scaler:
+            yield
+        self._scaler = None
+
+    def scaled_settings(self, settings: Settings) -> Settings:
+        """The settings with what a demo's minutes need in place of what days need, where nobody has set them otherwise: half of the most
+        workers are taken to bear the mean rate, so that the load's shape asks for fewer and for more of them."""
+        assert self.options.autoscale is not None
+        usual, given = ScalingSettings(), settings.scaling
+        quick = ScalingSettings(
+            capacity_per_s=round(2 * self.options.rate / self.options.autoscale[1], 1), start_s=usual.start_s, hold_s=30.0, cool_s=20.0
+        )
+        chosen = {
+            one.name: getattr(quick if getattr(given, one.name) == getattr(usual, one.name) else given, one.name) for one in fields(usual)
+        }
+        return replace(settings, scaling=ScalingSettings(**chosen))
+
     def _look(self, workers: Workers, begun: float) -> None:
-        """Notes how many workers run. Raises ServerAway when a worker has ended on its own."""
+        """Notes how many workers run, those that start or drain among them. Raises ServerAway when a worker has ended on its own."""
         if ended := workers.watch():
             worker = workers[ended[0]]
             raise ServerAway(f"{worker.name} ended on its own; {worker.log} says why")
-        count = len(workers.alive())
-        if not self.workers or self.workers[-1][1] != count:
-            self.workers.append((round(time.monotonic() - begun, 1), count))
+        if self._scaler is not None and (change := self._scaler.step()) is not None:
+            self.changes.append((round(time.monotonic() - begun, 1), change))
+            self.screen.say(f"{change.before} → {change.wanted} workers: {change.why}")
+        workers.reap()
+        counts = len(workers.alive()), len(workers.meant())
+        if not self.workers or self.workers[-1][1:] != counts:
+            self.workers.append((round(time.monotonic() - begun, 1), *counts))
 
     def _report(self) -> None:
         """Writes the report of what was driven, whatever the audit says."""
@@ -187,11 +234,21 @@ class Demo:
             "intended_rate": self.options.rate,
             "late_sends": self.run.late_sends,
             "max_lateness_ms": self.run.max_lateness_ms,
-            "workers": [{"t_s": t_s, "n": count} for t_s, count in self.workers],
+            "workers": [{"t_s": t_s, "n": running, "wanted": wanted} for t_s, running, wanted in self.workers],
+            **({"scaling": self._scaling()} if self.options.autoscale else {}),
             "steps": self.steps,
             "report": str(self.report_file),
         }
 
-
-def _cpu_s(workers: Workers) -> float:
-    return sum(workers.cpu_seconds(index) for index in range(len(workers)))
+    def _scaling(self) -> dict[str, Any]:
+        """What the autoscaler did, and how far behind what was shown stood meanwhile: at the most, and when all was sent."""
+        assert self.recorder is not None
+        assert self.options.autoscale is not None
+        behind_s = [moment.behind_ms / 1000 for moment in self.recorder.moments if moment.behind_ms is not None]
+        return {
+            "from": self.options.autoscale[0],
+            "to": self.options.autoscale[1],
+            "capacity_per_s": self.scaled_settings(self.settings).scaling.capacity_per_s,
+            "changes": [{"t_s": t_s, "before": one.before, "wanted": one.wanted, "why": one.why} for t_s, one in self.changes],
+            "lag_s": {"most": max(behind_s, default=None), "last": behind_s[-1] if behind_s else None, "bound": BOUND_S},
+        }

@@ -57,6 +57,10 @@ BARS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "freshness-share-0.7": ("intended send time to Redis", ("sustained_rate", "limited_by", "rate", "p50_ms", "p99_ms")),
     "recovery-rate-50000-format-arrow": ("SIGKILL to fresh again, Arrow", ("seconds", "recovered", "moved_s", "exact", "late_sends")),
     "recovery-rate-50000": ("the same, JSON", ("seconds", "recovered", "moved_s", "exact", "late_sends")),
+    "roll": (
+        "every worker and API replaced one by one, under 20,000 events and 200 reads a second: the worst ten seconds' p99",
+        ("roll_s", "freshness_p99_ms", "answers", "failed_reads", "exact", "late_sends"),
+    ),
     "rebalance": (
         "a partition that stays, and one that moves, stands still",
         (

@@ -130,6 +130,16 @@ class DiscoverySettings:
 
 
 @dataclass(frozen=True)
+class ScalingSettings:
+    capacity_per_s: float = setting(
+        30_000.0, "what one worker sustains with events fresh within a second, events a second: `marquee capacity` measures it", least=1
+    )
+    start_s: float = setting(20.0, "a worker that is asked for has its partitions after, seconds", least=0, most=3_600)
+    hold_s: float = setting(180.0, "fewer workers only when for so long none more was needed, seconds", least=1, most=86_400)
+    cool_s: float = setting(60.0, "fewer workers at the earliest so long after any change, seconds", least=0, most=86_400)
+
+
+@dataclass(frozen=True)
 class WorkerSettings:
     region: str = setting("local", "the region that this worker's sources belong to", form=NAME)
     name: str = setting("", "this worker's name; host and process id when empty", form=NAME_OR_NONE)
@@ -227,6 +237,7 @@ class Settings:
     memcached: MemcachedSettings = field(default_factory=MemcachedSettings)
     zookeeper: ZooKeeperSettings = field(default_factory=ZooKeeperSettings)
     discovery: DiscoverySettings = field(default_factory=DiscoverySettings)
+    scaling: ScalingSettings = field(default_factory=ScalingSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
     collector: CollectorSettings = field(default_factory=CollectorSettings)

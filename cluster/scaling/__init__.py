@@ -1,2 +1,3 @@
-"""How many workers there should be: the policy, which is pure, and the simulator that judges it beside others on whole days.
-No clock, no random source, no connection lives here; who measures and who starts workers are in cluster/ above it."""
+"""How many workers there should be: the policy, which is pure, and the simulator that judges it beside others on whole days; and what
+makes it so: the meter, the autoscaler that leads, and actuators for the supervisor's workers and for Kubernetes.
+Policy and simulator have no clock, no random source and no connection, and import nothing of the others."""

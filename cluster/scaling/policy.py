@@ -33,7 +33,8 @@ number at a time, `cool_s` after any change. A worker too many costs a few minut
 rebalance more.
 
 **Measurements.** One that is missing, older than `stale_s`, without a capacity, or with a partition that nobody could ask, holds what was
-wanted and is not remembered: nothing is ever read as zero. Only limits are applied then, which may have been changed.
+wanted and is not remembered: nothing is ever read as zero. Only limits are applied then, which may have been changed, and partitions
+where any are known.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ class Decision:
 def decide(rules: Rules, past: Past, seen: Measurement | None, now_s: float) -> Decision:
     """The decision of now. The same arguments give the same one; a measurement that was decided on before is not remembered twice."""
     if seen is None or (unknown := _unknown(rules, seen, now_s)):
-        wanted = _within(rules, past.wanted, len(seen.partitions) if seen else rules.most)
+        wanted = _within(rules, past.wanted, (len(seen.partitions) if seen else 0) or rules.most)
         return Decision(wanted, f"held: {'no measurement' if seen is None else unknown}", replace(past, wanted=wanted))
     partitions, capacity_per_s = len(seen.partitions), seen.capacity_per_s or 0.0
     past = _remembered(rules, past, seen)
@@ -225,7 +226,7 @@ def _unknown(rules: Rules, seen: Measurement, now_s: float) -> str:
 
 
 def _within(rules: Rules, wanted: int, partitions: int) -> int:
-    return max(min(wanted, rules.most, partitions), rules.least, 1)
+    return max(min(wanted, rules.most, partitions), min(rules.least, partitions), 1)
 
 
 def _remembered(rules: Rules, past: Past, seen: Measurement) -> Past:

@@ -18,8 +18,9 @@ from cluster.local import SERVICES, LocalCluster
 from cluster.process import Ended
 from cluster.supervisor import Workers
 from connectors.redis import at_shelves
+from marquee.chaos.front import Front
 from marquee.chaos.outsider import Outsider
-from marquee.chaos.targets import Visit, is_worker, worker_of
+from marquee.chaos.targets import Visit, door_of, is_door, is_worker, worker_of
 from topologies.errors import ServerAway
 from topologies.settings import RedisSettings, Settings
 
@@ -59,6 +60,8 @@ class Ground:
     cluster: LocalCluster
     workers: Workers
     outsider: Outsider
+    opened_front: Front | None = None
+    """What stands in front of the data, if anything does."""
     began_s: float = field(default_factory=time.monotonic)
     ending: threading.Event = field(default_factory=threading.Event)
     """Set when no more is to be struck."""
@@ -92,9 +95,18 @@ class Ground:
         return True
 
     def stands(self, lane: str) -> bool:
-        """Whether there is something in this lane that a fault can hit: a worker that has its partitions. Others always do."""
+        """Whether there is something in this lane that a fault can hit: a worker that has its partitions, a door that answers. Others
+        always do."""
+        if is_door(lane):
+            return self.front.up(door_of(lane))
         with self._starting:
             return not is_worker(lane) or self.workers.up(worker_of(lane))
+
+    @property
+    def front(self) -> Front:
+        """What stands in front of the data."""
+        assert self.opened_front is not None
+        return self.opened_front
 
     def bring_back(self, index: int) -> None:
         """Start a worker that ended; when it runs, nothing happens."""

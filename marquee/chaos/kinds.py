@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from marquee.chaos import strays
-from marquee.chaos.targets import Visit, lane_of, worker_of
+from marquee.chaos.targets import DOORS, Visit, door_lane, door_of, lane_of, worker_of
 
 if TYPE_CHECKING:
     from marquee.chaos.ground import Ground
@@ -42,7 +42,7 @@ class Kind:
     name: str
     doc: str
     lane: str
-    """kafka | cassandra | redis | worker (any of them) | group | log"""
+    """kafka | cassandra | redis | zookeeper | haproxy | worker, door (any of them) | leader | group | log"""
     for_s: tuple[float, float]
     strike: Strike
     heal: Heal
@@ -51,7 +51,11 @@ class Kind:
 
     def lanes(self, workers: int) -> tuple[str, ...]:
         """The lanes that it may strike."""
-        return tuple(map(lane_of, range(workers))) if self.lane == "worker" else (self.lane,)
+        several = {"worker": (lane_of, workers), "door": (door_lane, DOORS)}
+        if self.lane not in several:
+            return (self.lane,)
+        named, count = several[self.lane]
+        return tuple(map(named, range(count)))
 
 
 def _nothing(_ground: Ground, _fault: Planned) -> None:
@@ -95,6 +99,30 @@ def _pause_worker(ground: Ground, fault: Planned) -> bool:
 
 def _resume_worker(ground: Ground, fault: Planned) -> None:
     ground.workers.resume(worker_of(fault.lane))
+
+
+def _kill_door(ground: Ground, fault: Planned) -> bool:
+    return ground.front.kill_door(door_of(fault.lane))
+
+
+def _start_door(ground: Ground, fault: Planned) -> None:
+    ground.front.bring_door_back(door_of(fault.lane))
+
+
+def _pause_door(ground: Ground, fault: Planned) -> bool:
+    return ground.front.pause_door(door_of(fault.lane))
+
+
+def _resume_door(ground: Ground, fault: Planned) -> None:
+    ground.front.doors.resume(door_of(fault.lane))
+
+
+def _kill_leader(ground: Ground, _fault: Planned) -> bool:
+    return ground.front.kill_leader()
+
+
+def _start_leader(ground: Ground, _fault: Planned) -> None:
+    ground.front.bring_scalers_back()
 
 
 def _storm(ground: Ground, fault: Planned) -> bool:
@@ -151,4 +179,17 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("clock-steps", "players whose clocks jump by seconds to hours, ahead and back", "log", (0.0, 0.0), _step_clocks, _nothing, 0.5),
     Kind("crowd", "a burst of events of other viewers", "log", (0.0, 0.0), _burst, _nothing, 0.5),
 )  # fmt: skip
-BY_NAME: Final = {kind.name: kind for kind in KINDS}
+FRONT: Final[tuple[Kind, ...]] = (
+    *(kind for kind in KINDS if kind.name in ("worker-kill", "worker-drain", "rebalance-storm")),
+    Kind("door-kill", "SIGKILL of an API and collector, started again", "door", (0.0, 4.0), _kill_door, _start_door, 2.0, 4),
+    Kind("door-hiccup", "SIGSTOP of an API and collector, then SIGCONT", "door", (0.5, 5.0), _pause_door, _resume_door, 1.0),
+    Kind("haproxy-restart", "SIGKILL of HAProxy, started again", "haproxy", (0.0, 2.0), _kill_server, _start_server, 2.0, 3),
+    Kind("zookeeper-restart", "SIGKILL of ZooKeeper, started again with its data", "zookeeper",
+         (0.0, 3.0), _kill_server, _start_server, 5.0, 3),
+    Kind("zookeeper-partition", "SIGSTOP of ZooKeeper for longer than a session, then SIGCONT: every session is lost", "zookeeper",
+         (SESSION_TIMEOUT_S + 2.0, SESSION_TIMEOUT_S + 6.0), _pause_server, _resume_server, 4.0),
+    Kind("leader-kill", "SIGKILL of the autoscaler that leads, started again", "leader", (0.0, 3.0), _kill_leader, _start_leader, 3.0, 3),
+)  # fmt: skip
+"""What stands in front of the data, and who looks after it: no store is struck, so every question has its answer."""
+SETS: Final = {"data": KINDS, "front": FRONT}
+BY_NAME: Final = {kind.name: kind for kinds in SETS.values() for kind in kinds}

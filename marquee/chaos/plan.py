@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from marquee.chaos import MOST_FAULTS
 from marquee.chaos.kinds import KINDS, Kind
+from marquee.chaos.targets import is_door
 from topologies.errors import UsageError
 
 FIRST_S: Final = 4.0
@@ -57,6 +58,11 @@ class Plan:
             found.setdefault(fault.lane, []).append(fault)
         return found
 
+    @property
+    def has_doors(self) -> bool:
+        """Whether it strikes what stands in front of the data."""
+        return any(is_door(fault.lane) for fault in self.faults)
+
     def counts(self) -> dict[str, int]:
         """How many of each kind; kinds that do not occur are left out."""
         names = [fault.kind for fault in self.faults]
@@ -67,7 +73,7 @@ class Plan:
         return {"seed": self.seed, "workers": self.workers, "load_s": self.load_s, "faults": [asdict(fault) for fault in self.faults]}
 
 
-def make_plan(seed: int, workers: int, *, faults: int | None = None, seconds: float | None = None) -> Plan:
+def make_plan(seed: int, workers: int, *, faults: int | None = None, seconds: float | None = None, kinds: tuple[Kind, ...] = KINDS) -> Plan:
     """Exactly so many faults, or as many as are healed within so many seconds. The first faults are one of each kind.
 
     UsageError unless exactly one of the two is given and there is room for one fault.
@@ -77,7 +83,7 @@ def make_plan(seed: int, workers: int, *, faults: int | None = None, seconds: fl
     if workers < 1:
         raise UsageError("--workers must be at least 1")
     chosen: list[Planned] = []
-    for planned in _endless(seed, workers):
+    for planned in _endless(seed, workers, kinds):
         if seconds is not None and planned.at_s + planned.for_s + TAIL_S > seconds:
             break
         chosen.append(planned)
@@ -89,11 +95,11 @@ def make_plan(seed: int, workers: int, *, faults: int | None = None, seconds: fl
     return Plan(seed, workers, tuple(chosen), round(max(LEAST_S, seconds or 0.0, healed + TAIL_S), 3))
 
 
-def _endless(seed: int, workers: int) -> Iterator[Planned]:
+def _endless(seed: int, workers: int, kinds: tuple[Kind, ...]) -> Iterator[Planned]:
     """Faults without end, in the order of their times."""
     chance = random.Random(f"marquee chaos {seed}")
-    free = {lane: 0.0 for kind in KINDS for lane in kind.lanes(workers)}
-    deck: list[Kind] = _shuffled(chance, [*KINDS])
+    free = {lane: 0.0 for kind in kinds for lane in kind.lanes(workers)}
+    deck: list[Kind] = _shuffled(chance, [*kinds])
     at, number = FIRST_S, 0
     while True:
         kind, lane = _drawn(chance, deck, free, workers, at)
@@ -104,7 +110,7 @@ def _endless(seed: int, workers: int) -> Iterator[Planned]:
         at += min(max(chance.expovariate(1 / GAP_S), GAP_LIMITS_S[0]), GAP_LIMITS_S[1])
         number += 1
         if not deck:
-            deck = _shuffled(chance, [kind for kind in KINDS for _ in range(kind.weight)])
+            deck = _shuffled(chance, [kind for kind in kinds for _ in range(kind.weight)])
 
 
 def _shuffled(chance: random.Random, kinds: list[Kind]) -> list[Kind]:

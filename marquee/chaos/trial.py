@@ -13,12 +13,12 @@ import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from cluster.local import SERVICES, LocalCluster
+from cluster.local import ALL_SERVICES, SERVICES, LocalCluster
 from cluster.supervisor import Workers
 from connectors.kafka import ensure_topics
 from loadgen.audit import audit
@@ -27,12 +27,14 @@ from loadgen.crew import LoadProgress
 from loadgen.ledger import Run
 from loadgen.load import LoadOptions, run_load, shape_of
 from marquee.catching_up import catch_up
+from marquee.chaos.front import Front
 from marquee.chaos.ground import Exit, Ground
 from marquee.chaos.kinds import SESSION_TIMEOUT_S
 from marquee.chaos.lanes import Lanes
 from marquee.chaos.outsider import Outsider
 from marquee.chaos.plan import OVERTIME_S, TAIL_S, Plan, Planned
 from marquee.chaos.standstill import Standstill
+from marquee.chaos.visitors import Visitors
 from marquee.driving import driven
 from marquee.screen import Screen
 from marquee.signals import interruptible, undisturbed
@@ -96,6 +98,16 @@ class Trial:
     stuck: str = ""
     run: Run | None = None
     result: AuditResult | None = None
+    visitors: Visitors | None = None
+    """Those who asked and told at the doors, where there are any."""
+    counted: int = 0
+    """How many of the events that the doors accepted are in the views."""
+
+    @property
+    def served(self) -> bool:
+        """Whether the doors did what they are for: every question answered, every accepted event counted once, none ended on its own."""
+        seen = self.visitors
+        return seen is None or not (seen.failed or seen.front.ended or seen.accepted != self.counted)
 
     @property
     def name(self) -> str:
@@ -111,7 +123,7 @@ class Trial:
     def passed(self) -> bool:
         """Exact to the end of the log and equal to the ledger, with every fault of the plan struck, nothing stuck on the way and no worker
         that ended without excuse."""
-        return self.result is not None and self.result.proven and not self.stuck and not self.unexpected and not self.missed
+        return self.result is not None and self.result.proven and not self.stuck and not self.unexpected and not self.missed and self.served
 
     @property
     def unexpected(self) -> list[Exit]:
@@ -127,8 +139,15 @@ class Trial:
     def hold(self) -> AuditResult:
         """All of it. Raises MarqueeError when a step fails, KeyboardInterrupt when stopped; everything started is stopped then too."""
         kafka = replace(self.settings.kafka, session_timeout_s=SESSION_TIMEOUT_S)
+        zookeeper = replace(self.settings.zookeeper, session_timeout_s=SESSION_TIMEOUT_S)
+        services = ALL_SERVICES if self.options.plan.has_doors else SERVICES
         cluster = LocalCluster(
-            self.directory, replace(self.settings, kafka=kafka), preferred=dict.fromkeys(SERVICES, 0), heap_mb=HEAPS_MB, short_lived=True
+            self.directory,
+            replace(self.settings, kafka=kafka, zookeeper=zookeeper),
+            services=services,
+            preferred=dict.fromkeys(services, 0),
+            heap_mb=HEAPS_MB,
+            short_lived=True,
         )
         with interruptible():
             try:
@@ -149,13 +168,24 @@ class Trial:
             with self._step("workers"):
                 workers.start()
                 workers.wait_ready(READY_S, self.screen.say)
-            self._storm(Ground(settings, cluster, workers, Outsider(settings.kafka, settings.kafka.topics[0])))
+            with ExitStack() as opened:
+                front = opened.enter_context(self._fronted(cluster, settings)) if self.options.plan.has_doors else None
+                self._storm(Ground(settings, cluster, workers, Outsider(settings.kafka, settings.kafka.topics[0]), front))
             with self._step("audit"):
                 self.result = audit(settings, self.name, self.screen.say)
         finally:
             with undisturbed():
                 workers.stop_all()
         return self.result
+
+    @contextmanager
+    def _fronted(self, cluster: LocalCluster, settings: Settings) -> Iterator[Front]:
+        """Within, doors and autoscalers run; at its end it is counted whether all that they accepted is in the views."""
+        with Front(settings, cluster, self.directory) as front:
+            self.visitors = Visitors(front, self.options.plan.seed)
+            yield front
+            self.counted = self.visitors.counted()
+            front.leads()
 
     def _step(self, name: str) -> AbstractContextManager[None]:
         return self.steps.timed(name, self.screen.say)
@@ -166,7 +196,7 @@ class Trial:
         standstill = Standstill(Watcher(ground.settings))
         with self._looked_after(ground):
             try:
-                with self._step("drive"):
+                with self._step("drive"), self.visitors.there() if self.visitors else nullcontext():
                     self.run = self._drive(ground, lanes, standstill)
                 with self._step("catch_up"):
                     self._catch_up(ground, standstill)
@@ -230,6 +260,8 @@ class Trial:
 
         def look() -> None:
             while not over.wait(LOOK_EVERY_S):
+                if ground.opened_front is not None:
+                    ground.front.look_after()
                 for exit_ in ground.look_after_workers():
                     excuse = " (a server that it needs was struck)" if exit_.excused else ""
                     self.screen.say(
@@ -258,6 +290,13 @@ class Trial:
         shutil.rmtree(self.directory, ignore_errors=True)
         shutil.rmtree(runs, ignore_errors=True)
 
+    def _doors(self, seen: Visitors) -> dict[str, Any]:
+        """What those at the doors met with. epochs: in how many somebody was seen to lead."""
+        return {
+            "answered": seen.answered, "failed": seen.failed, "past_haproxy": seen.past, "accepted": seen.accepted, "counted": self.counted,
+            "ended": seen.front.ended, "epochs": len(seen.front.led),
+        }  # fmt: skip
+
     def document(self) -> dict[str, Any]:
         """The audit's JSON, and what was struck."""
         assert self.result is not None
@@ -277,6 +316,7 @@ class Trial:
             "exits": [asdict(exit_) for exit_ in self.exits],
             "longest_standstill_s": round(self.standstill_s, 1),
             "stuck": self.stuck or None,
+            **({} if self.visitors is None else {"doors": self._doors(self.visitors)}),
             "passed": self.passed,
             "steps": self.steps,
             "again": self.options.again,

@@ -5,21 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from marquee.driven_options import faults_option, scenario_option
 from marquee.formats import format_option
 from marquee.invocation import Invocation, pass_invocation
-from marquee.numbers import FiniteRange
+from marquee.numbers import FiniteRange, Span
 from marquee.output import emit, json_option, number, progress_option, report_option, say
 
 
 @click.command()
 @click.option("--events", type=click.IntRange(min=1), default=1_000_000, show_default=True, help="How many events.")
 @click.option("--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="Worker processes.")
-@click.option("--rate", type=FiniteRange(min=0, min_open=True), help="Events a second; 30,000, or fewer so that it takes 32 s.")
+@click.option(
+    "--rate",
+    type=FiniteRange(min=0, min_open=True),
+    help="Events a second; 30,000, or fewer so that it takes 32 s, or 7 min with --autoscale.",
+)
 @format_option
 @faults_option
 @scenario_option
+@click.option("--autoscale", type=Span(), help="From A to B workers, by need, instead of --workers; a premiere unless --scenario is given.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="The same seed makes the same audience.")
 @click.option("--keep", is_flag=True, help="Keep the servers' data and the run's ledger.")
 @report_option
@@ -34,6 +40,7 @@ def demo(
     encoding: str,
     faults: str,
     scenario: str,
+    autoscale: tuple[int, int] | None,
     seed: int,
     keep: bool,
     report: Path | None,
@@ -49,13 +56,19 @@ def demo(
       marquee demo
       marquee demo --events 2000000 --workers 2 --faults duplicates,late,malformed --json
       marquee demo --scenario flash-crowd
+      marquee demo --autoscale 1..4 --scenario premiere --json
     """
     from marquee.audit_table import show
     from marquee.demonstration import Demo, DemoOptions, natural_rate
     from marquee.screen import Screen
 
     with Screen("marquee demo", progress) as screen:
-        options = DemoOptions(events, workers, rate or natural_rate(events), faults, seed, keep, encoding, scenario, report)
+        scaled = autoscale is not None
+        chosen = click.get_current_context().get_parameter_source("scenario") != ParameterSource.DEFAULT
+        options = DemoOptions(
+            events=events, workers=workers, rate=rate or natural_rate(events, scaled), faults=faults, seed=seed, keep=keep, format=encoding,
+            scenario="premiere" if scaled and not chosen else scenario, report=report, autoscale=autoscale,
+        )  # fmt: skip
         played = Demo(invocation.settings, options, screen)
         result = played.play()
     if as_json:

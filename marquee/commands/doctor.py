@@ -26,7 +26,8 @@ ADDRESSES = {
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at; `needed` is False for a server at its default address: the local cluster may just not be up."""
+    """One thing looked at; `needed` is False for a server at its default address, since the local cluster may just not be up, and for what
+    only a part of the commands needs."""
 
     name: str
     ok: bool
@@ -38,10 +39,10 @@ class Check:
 @json_option
 @pass_invocation
 def doctor(invocation: Invocation, as_json: bool) -> int:
-    """Check Java, Maven, redis-server, memcached, the servers' jars, and whether the servers answer.
+    """Check Java, Maven, redis-server, memcached, haproxy, the servers' jars, and whether the servers answer.
 
-    Exit 1 when something is missing that the local cluster needs, when a server does not answer at an address that was set, or when a
-    Redis that answers refuses the shelves' database.
+    Exit 1 when something is missing that a local cluster needs, when a server does not answer at an address that was set, or when a Redis
+    that answers refuses the shelves' database. HAProxy may be missing: `up` needs it, `demo` does not.
 
     \b
     Examples:
@@ -53,7 +54,7 @@ def doctor(invocation: Invocation, as_json: bool) -> int:
     if as_json:
         emit({"ok": not failed, "checks": [asdict(check) for check in checks]})
     else:
-        rows = [(check.name, "ok" if check.ok else "MISSING" if check.needed else "not up", check.detail) for check in checks]
+        rows = [(check.name, "ok" if check.ok else "MISSING" if check.needed else "not there", check.detail) for check in checks]
         table(("check", "", "detail"), rows)
         say(f"not in order: {', '.join(failed)}" if failed else "all that is needed is there")
     return 1 if failed else 0
@@ -79,11 +80,14 @@ def _tools(jars: Path) -> list[Check]:
     checks.append(
         _program("memcached server", "memcached", "--version", needed=True, package="Memcached 1.6 (Debian: apt install memcached)")
     )
+    checks.append(
+        _program("haproxy", "haproxy", "-v", needed=False, package="HAProxy 2.6 (Debian: apt install haproxy), which `marquee up` needs")
+    )
     return checks
 
 
 def _program(name: str, binary: str, flag: str, *, needed: bool, package: str) -> Check:
-    path = shutil.which(binary)
+    path = shutil.which(binary) or shutil.which(binary, path="/usr/sbin")  # where HAProxy is, and not on everybody's PATH
     if path is None:
         return Check(name, False, needed, f"{binary} is not on the PATH: run `make setup`, or install {package}")
     try:

@@ -32,11 +32,16 @@ def serve(invocation: Invocation, only: str | None, ready_file: Path | None) -> 
     settings = invocation.settings
     from cluster.discovery import Role
     from cluster.registries import registered
+    from cluster.roster import Roster
     from serving.api.app import DOORS
     from serving.api.server import run
 
     doors = DOORS if only is None else (only,)
-    return run(settings, ready_file, doors, lambda address: registered(settings, [Role(door) for door in doors], address))
+    if not settings.zookeeper.hosts and not settings.discovery.members:
+        return run(settings, ready_file, doors)
+    roles = [Role(door) for door in doors]
+    with Roster(settings) as roster:
+        return run(settings, ready_file, doors, lambda address: registered(settings, roles, address), roster.document)
 
 
 COMMAND = serve

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,15 +13,22 @@ import click
 
 from marquee.config import LOCAL
 from marquee.invocation import Invocation, pass_invocation
+from marquee.numbers import Span
 from marquee.output import say
 from marquee.signals import interruptible, undisturbed
-from topologies.errors import ServerAway
+from topologies.errors import MarqueeError, ServerAway
 
 if TYPE_CHECKING:
+    from cluster.control import Control, Request
+    from cluster.haproxy import HAProxyServer
     from cluster.local import LocalCluster
+    from cluster.prometheus import PrometheusServer
+    from cluster.rolling import Fleet, Roll
+    from cluster.scaling.autoscaler import Autoscaler
     from cluster.supervisor import Workers
     from topologies.settings import Settings
 
+STEP_S: Final = 0.5
 MOST_RESTARTS: Final = 5
 RESTARTS_WITHIN_S: Final = 600.0
 """What has ended more often than that on its own within ten minutes is not started again."""
@@ -29,43 +36,73 @@ RESTARTS_WITHIN_S: Final = 600.0
 
 @click.command()
 @click.option("--workers", "count", type=click.IntRange(0, 256), default=1, show_default=True, help="Worker processes.")
+@click.option("--autoscale", "limits", type=Span(), help="From A to B worker processes, as many as the load needs; begins with A.")
+@click.option("--apis", type=click.IntRange(1, 64), default=1, show_default=True, help="API processes, behind one address.")
+@click.option("--prometheus", is_flag=True, help="A Prometheus too, with the alert rules: docs/alerts.md.")
 @pass_invocation
-def up(invocation: Invocation, count: int) -> int:
-    """Start Kafka, Cassandra, Redis, ZooKeeper, workers and the API with its dashboard, and keep them up until Ctrl-C or `marquee down`.
+def up(invocation: Invocation, count: int, limits: tuple[int, int] | None, apis: int, prometheus: bool) -> int:
+    """Start the servers, workers and the API with its dashboard, and keep them up until Ctrl-C or `marquee down`.
+
+    The servers: Kafka, Cassandra, Redis, Memcached, ZooKeeper, and HAProxy, whose address is that of all API processes together.
 
     Data and logs stay in var/clusters/local. A port that is taken is replaced by a free one, and said; the other commands find the
-    running cluster by themselves.
+    running cluster by themselves. How --autoscale decides stands in docs/scaling.md; scaling.capacity_per_s is what it goes by.
 
     \b
     Examples:
       marquee up
+      marquee up --autoscale 1..4
       marquee up --workers 4
       marquee -s kafka.bootstrap=127.0.0.1:19092 up --workers 0
     """
+    from cluster.balancing import Balancer, takes
+    from cluster.control import Control
+    from cluster.haproxy import Runtime
     from cluster.local import ALL_SERVICES, LocalCluster
-    from cluster.supervisor import SERVE, Workers, start_all
+    from cluster.prometheus import Targets
+    from cluster.registries import open_registry
+    from cluster.rolling import Fleet
+    from cluster.scaling.actuator import Supervised
+    from cluster.scaling.autoscaler import autoscaling
+    from cluster.supervisor import SERVE, Workers, ask_all_to_stop, start_all
     from connectors.kafka import ensure_topics
 
+    if limits is not None:
+        count = limits[0]
     settings = invocation.settings
     directory = Path(settings.local.directory) / LOCAL
-    cluster = LocalCluster(directory, settings, services=ALL_SERVICES)
-    groups: list[Workers] = []
+    cluster = LocalCluster(directory, settings, services=(*ALL_SERVICES, *(["prometheus"] if prometheus else [])))
+    opened = ExitStack()  # what begins last ends first, and whatever goes wrong then, the rest is ended too
     with interruptible():
         try:
+            opened.callback(cluster.stop)
             cluster.start(say)
             ensure_topics(cluster.settings)
-            groups.append(Workers(cluster.settings, count, directory))
-            groups.append(Workers(_at_free_port(cluster.settings), 1, directory, command=SERVE, role="api"))
-            start_all(groups, say)
-            _announce(cluster, count, groups[1])
-            _watch(cluster, groups)
+            answering = _at_free_port(cluster.settings) if apis == 1 else _anywhere(cluster.settings)
+            workers = Workers(cluster.settings, count, directory)
+            doors = Workers(answering, apis, directory, command=SERVE, role="api")
+            spare = Workers(_anywhere(cluster.settings), 1, directory, command=SERVE, role="spare")
+            for group in (workers, doors, spare):
+                opened.callback(group.stop_all)
+            start_all([workers, doors], say)
+            registry = opened.enter_context(open_registry(cluster.settings))
+            opened.enter_context(Balancer(registry, door(cluster).admin))
+            if prometheus:
+                opened.enter_context(Targets(registry, scraper(cluster).targets))
+            opened.callback(ask_all_to_stop, [workers, doors, spare])  # side by side, for each may take its time
+            control = opened.enter_context(Control(directory))
+            scaler = opened.enter_context(autoscaling(cluster.settings, limits, Supervised(workers))) if limits else None
+            _announce(cluster, count, doors)
+            runtime = Runtime(door(cluster).admin)
+            keeper = Keeper(cluster, Fleet(workers, doors, spare, lambda url: takes(runtime, url)), scaler, control)
+            while True:
+                keeper.step()
+                time.sleep(STEP_S)
         except KeyboardInterrupt:
             say("stopping: the workers drain, then the servers stop …")
         finally:
             with undisturbed():
-                for group in reversed(groups):
-                    group.stop_all()
-                cluster.stop()
+                opened.close()
     say("stopped")
     return 0
 
@@ -81,39 +118,136 @@ def _at_free_port(settings: Settings) -> Settings:
     return replace(settings, api=replace(settings.api, http_port=port))
 
 
+def _anywhere(settings: Settings) -> Settings:
+    """The settings with any port for each API."""
+    return replace(settings, api=replace(settings.api, http_port=0))
+
+
+def door(cluster: LocalCluster) -> HAProxyServer:
+    """The cluster's HAProxy."""
+    from cluster.haproxy import HAProxyServer
+
+    server = cluster.server("haproxy")
+    assert isinstance(server, HAProxyServer)
+    return server
+
+
+def scraper(cluster: LocalCluster) -> PrometheusServer:
+    """The cluster's Prometheus."""
+    from cluster.prometheus import PrometheusServer
+
+    server = cluster.server("prometheus")
+    assert isinstance(server, PrometheusServer)
+    return server
+
+
 def _announce(cluster: LocalCluster, count: int, api: Workers) -> None:
     settings = cluster.settings
     say(f"kafka      {settings.kafka.bootstrap}")
     say(f"redis      {settings.redis.url}")
     say(f"cassandra  {','.join(settings.cassandra.hosts)}:{settings.cassandra.port}")
     say(f"zookeeper  {','.join(settings.zookeeper.hosts)}")
-    address = api.http(0)
+    address = door(cluster).url if len(api) > 1 else api.http(0)
+    say(f"door       {door(cluster).url}, in front of {len(api)} API process{'' if len(api) == 1 else 'es'}")
     say(f"dashboard  {address}/")
     say(f"api        {address}/v1/views, described at {address}/docs")
+    if "prometheus" in cluster.services:
+        say(f"prometheus {scraper(cluster).url}/alerts")
     say(f"logs       {cluster.directory / 'logs'}")
     say(f"up with {count} worker{'' if count == 1 else 's'}; Ctrl-C or `marquee down` stops")
 
 
-def _watch(cluster: LocalCluster, groups: Sequence[Workers]) -> None:
-    """Starts again what ends on its own. Returns never; raises ServerAway when one will not stay up."""
-    restarts: defaultdict[str, list[float]] = defaultdict(list)
+class Keeper:
+    """Keeps up what has been started: starts again what ends on its own, as many workers as the load needs, and others in their place when
+    that is asked for."""
 
-    def again(name: str, log: Path) -> None:
+    def __init__(self, cluster: LocalCluster, fleet: Fleet, scaler: Autoscaler | None, control: Control) -> None:
+        self._cluster = cluster
+        self._fleet = fleet
+        self._scaler = scaler
+        self._control = control
+        self._restarts: defaultdict[str, list[float]] = defaultdict(list)
+        self._roll: Roll | None = None
+        self._asked: Request | None = None
+
+    def step(self) -> None:
+        """Once. Raises ServerAway when something will not stay up."""
+        self._take_requests()
+        self._go_on_rolling()
+        for name in self._cluster.watch():
+            self._restart_server(name)
+        for group in self._fleet.groups:
+            for index in group.watch():
+                if self._roll is None or not self._roll.coming(group, index):
+                    self._again(group[index].name, group[index].log)
+                    group.restart(index)
+            group.reap()
+        # while one is replaced by another the number is the roll's
+        if self._scaler is not None and self._roll is None and (change := self._scaler.step()) is not None:
+            say(f"{change.before} → {change.wanted} workers: {change.why}")
+
+    def _restart_server(self, name: str) -> None:
+        from cluster.local import ACCESSORIES
+
+        log = self._cluster.server(name).log
+        if name not in ACCESSORIES:
+            self._again(name, log)
+            self._cluster.restart(name, say)
+            return
+        try:
+            self._again(name, log)
+            self._cluster.revive(name)
+        except MarqueeError as error:
+            say(f"{error}; all goes on without it")
+            self._cluster.leave(name)
+
+    def _again(self, name: str, log: Path) -> None:
         now = time.monotonic()
-        restarts[name] = [when for when in restarts[name] if now - when < RESTARTS_WITHIN_S] + [now]
-        if len(restarts[name]) > MOST_RESTARTS:
-            raise ServerAway(f"{name} ended {len(restarts[name])} times on its own; {log} says why")
+        recent = [when for when in self._restarts[name] if now - when < RESTARTS_WITHIN_S]
+        self._restarts[name] = [*recent, now]
+        if len(self._restarts[name]) > MOST_RESTARTS:
+            raise ServerAway(f"{name} ended {len(self._restarts[name])} times on its own; {log} says why")
         say(f"{name} ended on its own ({log} says why); starting it again")
 
-    while True:
-        for name in cluster.watch():
-            again(name, cluster.server(name).log)
-            cluster.restart(name, say)
-        for group in groups:
-            for index in group.watch():
-                again(group[index].name, group[index].log)
-                group.restart(index)
-        time.sleep(0.5)
+    def _take_requests(self) -> None:
+        from cluster.rolling import Roll
+        from cluster.scaling.asked import answered
+
+        while (request := self._control.next()) is not None:
+            if answered(request, self._fleet.workers, self._whose_number()):
+                continue
+            if request.do != "roll":
+                request.end(f"{request.do!r} is nothing that can be asked for; `roll` is")
+            elif self._roll is not None:
+                request.end("a rolling restart is under way already")
+            else:
+                say("replacing every worker and API by one of the version that is installed now")
+                self._asked, self._roll = request, Roll(self._fleet, self._told)
+
+    def _whose_number(self) -> str:
+        """Why the number of workers is not for others to change now; empty when it is."""
+        if self._scaler is not None:
+            return "`marquee up --autoscale` scales them itself"
+        return "" if self._roll is None else "a rolling restart is under way"
+
+    def _told(self, word: str) -> None:
+        say(word)
+        if self._asked is not None:
+            self._asked.say(word)
+
+    def _go_on_rolling(self) -> None:
+        if self._roll is None:
+            return
+        failed = ""
+        try:
+            if not self._roll.step():
+                return
+        except MarqueeError as error:
+            failed = str(error)
+        say(f"not all were replaced: {failed}" if failed else "all were replaced")
+        if self._asked is not None:
+            self._asked.end(failed)
+        self._roll = self._asked = None
 
 
 COMMAND = up

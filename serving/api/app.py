@@ -28,7 +28,7 @@ from serving.api.metrics import measured, metrics
 from serving.api.pages import assets, dashboard
 from serving.api.push import Hub
 from serving.api.ranges import Renderings
-from serving.api.routes import view_routes
+from serving.api.routes import Roster, nobody_known, view_routes
 from serving.collector.collector import open_collector
 from serving.collector.routes import handlers
 from serving.problems import HANDLERS, problem
@@ -42,7 +42,7 @@ Lifetime = Callable[[Litestar], AbstractAsyncContextManager[None]]
 SWAGGER: Final = "/assets/vendor/swagger-ui-dist"
 
 
-def application(settings: Settings, doors: Sequence[str] = DOORS) -> Litestar:
+def application(settings: Settings, doors: Sequence[str] = DOORS, roster: Roster = nobody_known) -> Litestar:
     """These doors, some of DOORS, of these settings. Servers may be away: it starts, and says so to who asks for what needs them."""
     routes: list[ControllerRouterHandler] = [healthz, readyz, metrics, openapi, assets]
     settings = _impatient(settings)
@@ -61,7 +61,7 @@ def application(settings: Settings, doors: Sequence[str] = DOORS) -> Litestar:
         middleware=[measured],
         before_send=[audited],
         cors_config=CORSConfig(allow_origins=list(settings.api.cors_origins)) if settings.api.cors_origins else None,
-        state=State({"renderings": Renderings()}),
+        state=State({"renderings": Renderings(), "roster": roster}),
         exception_handlers=HANDLERS,
         openapi_config=_described(),
         logging_config=None,

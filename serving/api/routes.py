@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from litestar import HttpMethod, Response, Router, get, route
@@ -27,6 +29,16 @@ from topologies.view import View
 from topologies.views import VIEWS
 
 READ: Final = (HttpMethod.GET, HttpMethod.HEAD)
+Roster = Callable[[], dict[str, Any]]
+"""Who is up, who leads and how many workers are wanted, as JSON has it. Blocks for some seconds at the most, and does not raise."""
+
+
+def nobody_known() -> dict[str, Any]:
+    """Where nobody says who is up."""
+    return {
+        "answers": False, "heard_s": None, "members": [], "leader": None,
+        "workers": {"running": 0, "wanted": None, "why": None, "ordered_ms": None},
+    }  # fmt: skip
 
 
 def _named(stem: str) -> OperationIDCreator:
@@ -36,7 +48,7 @@ def _named(stem: str) -> OperationIDCreator:
 def view_routes() -> Router:
     """Everything under /v1."""
     handlers: list[HTTPRouteHandler] = [made(view) for view in VIEWS.values() for made in (_asking, _streaming)]
-    others = (ask_accounting, stream_accounting, no_view, no_stream, continue_watching_of, status)
+    others = (ask_accounting, stream_accounting, no_view, no_stream, continue_watching_of, status, members)
     return Router("/v1", route_handlers=[list_views, *handlers, *others], opt={"scope": "read"})
 
 
@@ -171,6 +183,20 @@ async def status(request: Requested) -> Response[bytes]:
     """What `marquee status --json` says."""
     _takes_nothing(request)
     return _json((await asker_of(request).overview()).document(), "no-store")
+
+
+@route(
+    "/members",
+    http_method=READ,
+    operation_class=Lists,
+    summary="Who is up, who leads, and how many workers are wanted",
+    tags=["operation"],
+    opt={"scope": "operate"},
+)
+async def members(request: Requested) -> Response[bytes]:
+    """What `marquee members --json` says; without ZooKeeper and discovery.members nobody is known."""
+    _takes_nothing(request)
+    return _json(await asyncio.to_thread(request.app.state.roster), "no-store")
 
 
 def _takes_nothing(request: Requested) -> None:

@@ -22,6 +22,7 @@ from connectors.logs import set_up
 from connectors.sockets import Presence, listen, tell_ready, unannounced
 from serving.api.addresses import as_addressed
 from serving.api.app import DOORS, application
+from serving.api.routes import Roster, nobody_known
 from topologies.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -68,13 +69,19 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def run(settings: Settings, ready_file: Path | None, doors: Sequence[str] = DOORS, presence: Presence = unannounced) -> int:
+def run(
+    settings: Settings,
+    ready_file: Path | None,
+    doors: Sequence[str] = DOORS,
+    presence: Presence = unannounced,
+    roster: Roster = nobody_known,
+) -> int:
     """Answers until SIGTERM or SIGINT; returns the exit code. Raises UsageError when its port cannot be had. doors: some of DOORS."""
     api = settings.api
     set_up(api.log_format, "api")
     sys.setswitchinterval(SWITCH_S)
     opened, address = listen(api.http_host, api.http_port, "api", "API")
-    server = Server(application(settings, doors), address, ready_file, api.drain_s, presence)
+    server = Server(application(settings, doors, roster), address, ready_file, api.drain_s, presence)
     _keep_what_stands()
 
     def on_signal(_number: int, _frame: object) -> None:

@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
@@ -31,6 +32,25 @@ class Running:
     title: str
 
 
+SINCE_MS = 1_790_000_000_000
+
+
+def roster() -> dict[str, Any]:
+    """Of an autoscaler that leads and a worker that vanished."""
+
+    def one(name: str, role: str, vanished_s: float | None = None, *, leader: bool = False) -> dict[str, Any]:
+        where = {"id": name, "role": role, "address": "http://127.0.0.1:9", "version": "0.1.0"}
+        return {**where, "load": 0.42, "since_ms": SINCE_MS, "leader": leader, "vanished_s": vanished_s}
+
+    return {
+        "answers": True,
+        "heard_s": 0.2,
+        "members": [one("worker-0", "worker"), one("worker-9", "worker", 61.0), one("scaler-0", "autoscaler", leader=True)],
+        "leader": {"epoch": 3, "id": "scaler-0", "since_ms": SINCE_MS},
+        "workers": {"running": 1, "wanted": 4, "why": "up for lag", "ordered_ms": SINCE_MS},
+    }
+
+
 @pytest.fixture
 def running(all_views: Settings, tmp_path: Path) -> Iterator[Running]:
     kafka = dataclasses.replace(all_views.kafka, partitions=2, session_timeout_s=6.0)  # who is killed is missed soon
@@ -46,7 +66,7 @@ def running(all_views: Settings, tmp_path: Path) -> Iterator[Running]:
         except Exception as error:  # noqa: BLE001  # told by the thread that waits for it
             failures.append(error)
 
-    with Workers(settings, 1, tmp_path) as workers, served(settings) as api:
+    with Workers(settings, 1, tmp_path) as workers, served(settings, roster=roster) as api:
         driving = threading.Thread(target=load)
         driving.start()
         try:
@@ -79,6 +99,7 @@ async def test_every_page_shows_a_load_to_everybody_and_workers_that_come_and_go
         await _every_view_can_be_explored(visitor)
         await expect(second.locator(".chip")).to_have_text("alive")
         await _equation_holds(pipeline)
+        await _members_are_told(pipeline)
         await asyncio.to_thread(running.workers.kill, 0)
         await expect(first.locator(".chip")).to_have_text("silent")
         await expect(first.locator(".chip")).to_have_text("gone")
@@ -86,6 +107,16 @@ async def test_every_page_shows_a_load_to_everybody_and_workers_that_come_and_go
             await expect(pipeline.get_by_role("log")).to_contain_text(said)
         await _everybody_can_use(pipeline, "/pipeline")
         assert (visitor.strangers, visitor.complaints) == ([], [])
+
+
+async def _members_are_told(page: Page) -> None:
+    members = panel(page, "Members")
+    await expect(members).to_contain_text(re.compile("1 worker runs, 4 wanted \\(up for lag, .+\\); scaler-0 leads in epoch 3, since"))
+    rows = members.locator("tbody tr")
+    await expect(rows).to_have_count(3)
+    await expect(rows.nth(0)).to_contain_text("0.42")
+    await expect(rows.nth(1)).to_contain_text(re.compile("vanished .+ ago"))
+    await expect(rows.nth(2)).to_contain_text("leads")
 
 
 async def _numbers_are_there(visitor: Visitor, title: str) -> None:

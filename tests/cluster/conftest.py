@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
 from cassandra.policies import WhiteListRoundRobinPolicy
 
 from cluster.local import LocalCluster
-from topologies.settings import Settings
+from topologies.settings import Settings, ZooKeeperSettings
 
 OWNER = Path(__file__).parent / "owner.py"
 Owner = Callable[..., "subprocess.Popen[str]"]
@@ -58,3 +59,9 @@ def zookeeper(bare_settings: Settings, tmp_path_factory: pytest.TempPathFactory)
     directory = tmp_path_factory.mktemp("zookeeper")
     with LocalCluster(directory, bare_settings, services=("zookeeper",), preferred={"zookeeper": 0}, short_lived=True) as running:
         yield running
+
+
+@pytest.fixture
+def place(zookeeper: LocalCluster) -> ZooKeeperSettings:
+    hosts = zookeeper.settings.zookeeper.hosts
+    return ZooKeeperSettings(hosts=hosts, root=f"/test-{uuid.uuid4().hex[:12]}", session_timeout_s=30.0, timeout_s=30.0)

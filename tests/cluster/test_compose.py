@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,16 @@ import redis
 import yaml
 from confluent_kafka.admin import AdminClient, ConfigResource
 
-from cluster import cassandra, kafka, memcached, zookeeper
-from cluster.local import SERVERS, LocalCluster
+from cluster import cassandra, haproxy, kafka, local, memcached, zookeeper
+from cluster.local import ALL_SERVICES, LocalCluster
 from connectors.memcached import version_of
 from tests.cluster.conftest import one_node
 from topologies.settings import Settings
 
 REPOSITORY = Path(__file__).parents[2]
+
+SERVERS = {name: local.SERVERS[name] for name in ALL_SERVICES}
+"""Prometheus is the local cluster's alone as yet."""
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +67,10 @@ def test_the_same_versions(services: dict[str, Any], cluster: LocalCluster) -> N
 def test_the_default_ports(services: dict[str, Any]) -> None:
     for name, kind in SERVERS.items():
         port = kind.preferred_port(Settings())
-        assert services[name]["ports"] == [f"127.0.0.1:{port}:{port}"]
+        if name == "haproxy":  # in the host's network, where it says itself what it binds
+            assert services[name]["environment"]["DOOR"] == f"127.0.0.1:{port}"
+        else:
+            assert services[name]["ports"] == [f"127.0.0.1:{port}:{port}"]
 
 
 def test_the_same_kafka_settings(services: dict[str, Any], cluster: LocalCluster) -> None:
@@ -110,6 +118,17 @@ def test_the_same_zookeeper_settings(services: dict[str, Any]) -> None:
     }
     extra = dict(pair.split("=", 1) for pair in given["ZOO_CFG_EXTRA"].split())
     assert {name: str(given[variable]) for name, variable in named.items()} | extra == zookeeper.SETTINGS
+
+
+def test_the_same_haproxy(services: dict[str, Any]) -> None:
+    """Its configuration is the local cluster's own file, given what that gives it."""
+    given = services["haproxy"]
+    said = subprocess.run([haproxy.find_haproxy(), "-v"], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert given["image"] == f"haproxy:{re.findall(r'HAProxy version ([0-9]+[.][0-9]+)', said)[0]}"
+    file = haproxy.HERE / "haproxy.cfg"
+    assert f"./{file.relative_to(REPOSITORY)}:/usr/local/etc/haproxy/haproxy.cfg:ro" in given["volumes"]
+    assert given["environment"].keys() == set(re.findall(r"\$\{([A-Z]+)\}", file.read_text()))
+    assert given["environment"]["SLOTS"] == haproxy.SLOTS
 
 
 def test_the_same_heaps(services: dict[str, Any]) -> None:

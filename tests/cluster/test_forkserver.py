@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.forkserver import ForkServer, fork_server
+from cluster.forkserver import ForkServer, fork_server, put_back, set_aside
 from cluster.process import Guarded, ProcessId, wait_until
 from tests.distributions import install
 from topologies.errors import ServerAway
@@ -179,3 +179,16 @@ def test_a_view_that_cannot_be_imported_is_told_by_who_needs_it(
     assert ended.status != 0
     assert "out of film" in (tmp_path / "forked.log").read_text()
     assert "not prepared" in (tmp_path / "server.log").read_text()
+
+
+def test_one_that_is_set_aside_comes_back_or_is_followed_by_another(tmp_path: Path) -> None:
+    own = fork_server(tmp_path / "own.log")
+    aside = set_aside()
+    assert aside is own
+    other = fork_server(tmp_path / "other.log")
+    assert other is not own
+    put_back(aside)
+    assert fork_server(tmp_path / "unused.log") is own
+    assert own.alive()
+    assert wait_until(lambda: not other.alive(), PATIENT_S)
+    assert Guarded(["views", "--json"], tmp_path / "forked.log", server=own).ended(PATIENT_S) is not None

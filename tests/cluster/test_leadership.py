@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from cluster.leadership import NOBODY, Candidate, Term, act, last_act, last_term, leader
-from cluster.local import LocalCluster
 from cluster.process import wait_until
 from connectors.zookeeper import Session, opened
 from tests.cluster.registry_conformance import PATIENCE_S
@@ -22,12 +20,6 @@ from topologies.errors import Deposed, ServerAway
 from topologies.settings import ZooKeeperSettings
 
 NAME = "autoscaler"
-
-
-@pytest.fixture
-def place(zookeeper: LocalCluster) -> ZooKeeperSettings:
-    hosts = zookeeper.settings.zookeeper.hosts
-    return ZooKeeperSettings(hosts=hosts, root=f"/test-{uuid.uuid4().hex[:12]}", session_timeout_s=30.0, timeout_s=30.0)
 
 
 @pytest.fixture

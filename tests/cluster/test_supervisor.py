@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.process import wait_until
+from cluster.process import Guarded, wait_until
 from cluster.supervisor import Workers
 from topologies.errors import ServerAway
 from topologies.settings import Settings
@@ -57,6 +57,23 @@ def test_a_killed_worker_does_not_drain_and_comes_back_under_its_name(workers: W
     workers.wait_ready()
     assert workers.alive() == [0, 1]
     assert workers[1].name == "worker-1"
+
+
+def test_the_cpu_of_one_that_cannot_be_started_again_counts_once(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    workers.kill(1)
+    workers.stop(0)
+    before_s = workers.all_cpu_seconds()
+
+    def failing(*_: object, **__: object) -> Guarded:
+        raise OSError("no more processes")
+
+    with monkeypatch.context() as failed:
+        failed.setattr("cluster.supervisor.Guarded", failing)
+        with pytest.raises(OSError, match="no more"):
+            workers.restart(1)
+    assert workers.all_cpu_seconds() == before_s
+    workers.restart(1)
+    assert workers.all_cpu_seconds() >= before_s
 
 
 def test_a_worker_joins(workers: Workers) -> None:

@@ -126,8 +126,8 @@ def test_what_cannot_be_gone_on_with_is_refused(shared_settings: Settings, whole
     settings, run = shared_settings, whole
     create_run(replace(run, name="replayed", path=runs_directory(settings) / "replayed", kind="replay", stretches=()))
     create_run(replace(run, name="earlier", path=runs_directory(settings) / "earlier", state="stopped", chunk_ms=0))
-    for name in ("replayed", "earlier"):
-        with pytest.raises(UsageError, match="no load"):
+    for name, why in (("replayed", "is no load"), ("earlier", "by an earlier version")):
+        with pytest.raises(UsageError, match=why):
             resume_load(settings, name, None, silent)
     old = replace(run, name="old", path=runs_directory(settings) / "old", live=True, state="stopped")
     create_run(replace(old, ended_ms=run.ended_ms - RESUMED_WITHIN_MS - 1))

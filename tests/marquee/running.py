@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -46,6 +47,15 @@ def sentence(ran: subprocess.CompletedProcess[str], code: int) -> str:
     assert len(lines) == 1, ran.stderr
     assert lines[0].startswith("marquee: ")
     return lines[0]
+
+
+def answers(url: str) -> bool:
+    """Whether a GET gets a good answer there."""
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return bool(answer.read())
+    except OSError:
+        return False
 
 
 class Foreground:

@@ -16,6 +16,7 @@ from marquee.benches.load import Growth
 from marquee.benches.memory import Sample, exit_status, is_flat, slope_per_hour
 from marquee.benches.rebalance import Span, paused
 from marquee.benches.recovery import timed
+from marquee.benches.roll import worst_p99_ms
 from marquee.benches.stock import run_stock, watch_time_below
 from marquee.benches.views import folded, made
 from marquee.sustaining import TRIAL_S, WARM_UP_SHARE, Bounds, gave_out, growth_and_lag
@@ -26,6 +27,15 @@ from topologies.fold import PartitionState
 from topologies.settings import Settings
 from topologies.sources import Source
 from topologies.views import VIEWS, every_part
+
+
+def test_the_worst_ten_seconds_are_told() -> None:
+    course = Course()
+    for ms in range(0, 30_000, 50):
+        course.note(ms, ms + (4_000.0 if 10_000 <= ms < 20_000 else 100.0), clock_ms=ms, intended_ms=ms)
+    found = worst_p99_ms([course], 0.0, 29_900.0)
+    assert found == pytest.approx(4_000, abs=100)
+    assert worst_p99_ms([course], 0.0, 9_000.0) == pytest.approx(100, abs=60)
 
 
 def test_a_loads_memory_is_told_by_how_much_was_sent() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cluster.local import SERVICES, LocalCluster
-from marquee.chaos.kinds import BY_NAME, KINDS
+from marquee.chaos.kinds import FRONT, KINDS
 from marquee.chaos.plan import make_plan
 from marquee.chaos.trial import ChaosOptions, Trial
 from marquee.screen import Screen
@@ -19,6 +19,7 @@ from topologies.settings import Settings
 
 EVERY_KIND = (414, len(KINDS))
 """One of the shortest plans with a storm of drains and kills whose guests do not start while a server does, on a quiet machine."""
+FRONT_SEED = 3
 SEEDS = (EVERY_KIND,)
 """(seed, faults) of runs with three workers. A seed that failed is added here once its cause is mended, with a word about what it was."""
 
@@ -64,7 +65,22 @@ def _joined(log: str) -> bool:
 
 def test_the_first_seed_strikes_every_kind() -> None:
     seed, faults = EVERY_KIND
-    assert set(make_plan(seed, 3, faults=faults).counts()) == set(BY_NAME)
+    assert set(make_plan(seed, 3, faults=faults).counts()) == {kind.name for kind in KINDS}
+
+
+@pytest.mark.timeout(1_800)
+def test_whatever_is_struck_in_front_every_question_is_answered(bare_settings: Settings, tmp_path: Path) -> None:
+    local = dataclasses.replace(bare_settings.local, directory=str(tmp_path))
+    plan = make_plan(FRONT_SEED, 2, faults=len(FRONT), kinds=FRONT)
+    assert set(plan.counts()) == {kind.name for kind in FRONT}
+    trial = Trial(dataclasses.replace(bare_settings, local=local), ChaosOptions(plan, rate=1_000, again=""), Screen("chaos"))
+    trial.hold()
+    assert trial.passed, trial.document()
+    doors = trial.document()["doors"]
+    assert (doors["failed"], doors["ended"], doors["accepted"]) == ([], [], doors["counted"])
+    assert doors["answered"] > 100
+    assert doors["past_haproxy"] > 0
+    assert doors["epochs"] >= 2
 
 
 def test_a_run_that_fails_keeps_its_directory_and_says_how_to_repeat_it(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from marquee.chaos import strays
-from marquee.chaos.kinds import BY_NAME, KINDS
+from marquee.chaos.kinds import BY_NAME, SETS
 from marquee.chaos.plan import FIRST_S, TAIL_S, Plan, make_plan
 from tests.marquee.running import ENVIRONMENT, ROOT
 from topologies.errors import UsageError
@@ -36,11 +36,14 @@ def test_other_seeds_make_other_plans() -> None:
     assert len({make_plan(seed, 3, faults=20).faults for seed in SEEDS}) == len(SEEDS)
 
 
+@pytest.mark.parametrize("which", SETS)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_plan_strikes_every_kind_before_any_twice_and_each_lane_one_at_a_time(seed: int) -> None:
-    plan = make_plan(seed, 3, faults=60)
+def test_a_plan_strikes_every_kind_before_any_twice_and_each_lane_one_at_a_time(seed: int, which: str) -> None:
+    kinds = SETS[which]
+    plan = make_plan(seed, 3, faults=60, kinds=kinds)
     assert len(plan.faults) == 60
-    assert {fault.kind for fault in plan.faults[: len(KINDS)]} == set(BY_NAME)
+    assert {fault.kind for fault in plan.faults[: len(kinds)]} == {kind.name for kind in kinds}
+    assert plan.has_doors == (which == "front")
     assert [fault.at_s for fault in plan.faults] == sorted(fault.at_s for fault in plan.faults)
     assert plan.faults[0].at_s >= FIRST_S
     assert sum(plan.counts().values()) == 60
@@ -102,7 +105,7 @@ def _reason(value: bytes | None) -> str:
 
 def test_every_kind_is_in_the_docs() -> None:
     page = (ROOT / "docs" / "chaos.md").read_text()
-    for kind in KINDS:
+    for kind in BY_NAME.values():
         assert f"| `{kind.name}` | " in page
         assert f" | {kind.lane} |" in page
 

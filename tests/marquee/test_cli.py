@@ -15,7 +15,7 @@ from tests.marquee.running import ENVIRONMENT, marquee, sentence
 from topologies.views import OTHERS, VIEWS
 
 COMMANDS = {
-    *("audit", "bench", "capacity", "chaos", "config", "dead", "demo", "doctor", "down", "hash", "late"),
+    *("audit", "autoscale", "balance", "bench", "capacity", "chaos", "config", "dead", "demo", "doctor", "down", "hash", "late"),
     *("load", "query", "replay", "simulate", "status", "up", "views", "worker"),
 }
 AWAY = {

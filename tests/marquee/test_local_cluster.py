@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from cluster.local import ALL_SERVICES
 from cluster.process import wait_until
-from tests.marquee.running import ROOT, Foreground, document, marquee, sentence
+from tests.marquee.running import ROOT, Foreground, answers, document, marquee, sentence
 
+CLIENTS = [name for name in ALL_SERVICES if name != "haproxy"]
+"""The servers that Marquee is a client of."""
 JARS = {"MARQUEE_LOCAL__JARS": str(ROOT / "var" / "jars")}
 
 
@@ -21,9 +24,11 @@ def test_up_is_found_by_the_other_commands_and_stopped_by_down(tmp_path: Path) -
         assert config["kafka.bootstrap"]["value"] in up.said
         assert "already runs" in sentence(marquee(tmp_path, "up", environment=JARS), 2)
         status = document(marquee(tmp_path, "status", "--json"))
-        assert {server["name"]: server["ok"] for server in status["servers"]} == dict.fromkeys(ALL_SERVICES, True)
+        assert {server["name"]: server["ok"] for server in status["servers"]} == dict.fromkeys(CLIENTS, True)
         assert (len(status["sources"]), status["lag"]) == (8, 0)
         assert wait_until(lambda: registered(tmp_path) == [("api", "api-0"), ("collector", "api-0")], 120)
+        door = re.findall(r"door +(http://\S+), in front of 1 API", up.said)[0]
+        assert wait_until(lambda: answers(f"{door}/v1/views"), 120)
         assert marquee(tmp_path, "down").returncode == 0
         assert up.ended(120) == 0
     assert not (tmp_path / "var/clusters/local/cluster.json").exists()
@@ -43,7 +48,7 @@ def test_the_demo_is_exact_and_leaves_nothing(tmp_path: Path) -> None:
     assert (found["exact"], found["generated"], found["unaccounted"]) == (True, 20_000, 0)
     assert found["received"] == found["applied"] + found["duplicate"] + found["late"] + found["dead"]
     assert min(found["duplicate"], found["late"], found["dead"]) > 0
-    assert found["workers"][0]["n"] == 1
+    assert (found["workers"][0]["n"], found["workers"][0]["wanted"]) == (1, 1)
     assert found["events_per_core_second"] > 0
     assert list(found["steps"]) == ["cluster", "workers", "drive", "catch_up", "audit", "stop"]
     assert list((tmp_path / "var/clusters").iterdir()) == []

@@ -48,7 +48,7 @@ export function panel({ title, question, draw, push = false, everyS = 5, lead = 
       section.classList.toggle("old", OLD.includes(told.state));
       section.classList.toggle("awaited", document === null && told.problem === null);
       standing.show(told);
-      const nothing = (document?.cells ?? document?.titles)?.length === 0;
+      const nothing = (document?.cells ?? document?.titles ?? document?.members)?.length === 0;
       body.hidden = document === null || nothing;
       sayMessage(message, told, nothing, { everyS, empty, started });
       if (document !== null && !nothing) draw(document, body);

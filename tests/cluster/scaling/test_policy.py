@@ -49,8 +49,8 @@ def test_what_is_missing_or_stale_holds_and_is_never_read_as_zero(rules: Rules, 
         )
     )
     held = decide(rules, past, unknown, 1_000.0)
-    most = min(rules.most, len(unknown.partitions) if unknown else rules.most)
-    assert held.wanted == max(min(past.wanted, most), rules.least)
+    known = (len(unknown.partitions) if unknown else 0) or rules.most
+    assert held.wanted == max(min(past.wanted, rules.most, known), min(rules.least, known))
     assert held.why.startswith("held: ")
     assert held.past == replace(past, wanted=held.wanted)
 
@@ -58,7 +58,16 @@ def test_what_is_missing_or_stale_holds_and_is_never_read_as_zero(rules: Rules, 
 @given(limits, pasts, measurements)
 def test_the_number_is_within_its_limits_and_not_above_the_partitions(rules: Rules, past: Past, seen: Measurement) -> None:
     wanted = decide(rules, past, seen, 1_000.0).wanted
-    assert rules.least <= wanted <= max(rules.least, min(rules.most, len(seen.partitions)))
+    assert min(rules.least, len(seen.partitions)) <= wanted <= min(rules.most, len(seen.partitions))
+
+
+@pytest.mark.parametrize("unknown", [None, Measurement(1_000.0, CAPACITY, ())])
+def test_where_no_partition_is_known_as_many_stay_as_there_are(unknown: Measurement | None) -> None:
+    assert decide(RULES, Past(6), unknown, 1_000.0).wanted == 6
+
+
+def test_more_workers_than_partitions_are_not_kept_whatever_the_least_is() -> None:
+    assert decide(Rules(least=6, most=12), Past(6), measured(0.0, 900.0, partitions=4), 0.0).wanted == 4
 
 
 @given(limits, pasts, measurements, st.lists(amounts, min_size=16, max_size=16))

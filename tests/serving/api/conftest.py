@@ -12,16 +12,17 @@ import pytest
 from cluster.process import wait_until
 from connectors.sockets import listen
 from serving.api.app import application
+from serving.api.routes import Roster, nobody_known
 from serving.api.server import Server
 from tests.serving.test_answers import World, world_of
 from topologies.settings import Settings
 
 
 @contextmanager
-def served(settings: Settings, port: int = 0) -> Iterator[httpx.Client]:
+def served(settings: Settings, port: int = 0, roster: Roster = nobody_known) -> Iterator[httpx.Client]:
     """A client of an API that runs in a thread of this process."""
     opened, address = listen("127.0.0.1", port, "api", "API")
-    server = Server(application(settings), address, None, settings.api.drain_s)
+    server = Server(application(settings, roster=roster), address, None, settings.api.drain_s)
     thread = threading.Thread(target=server.run, args=([opened],))
     thread.start()
     try:

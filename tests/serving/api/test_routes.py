@@ -216,7 +216,7 @@ def test_what_is_not_there_and_what_is_not_taken(api: httpx.Client) -> None:
     assert {"GET", "HEAD"} <= set(refused.headers["allow"].split(", "))
     for accept in ("image/png", "application/json;q=0"):
         assert "text/csv" in problem(api.get("/v1/views/concurrents", headers={"Accept": accept}), 406)
-    for address in ("/v1/views", "/v1/status", "/v1/profiles/a/p/continue-watching"):
+    for address in ("/v1/views", "/v1/status", "/v1/members", "/v1/profiles/a/p/continue-watching"):
         assert "takes no parameter, and 'top' is one" in problem(api.get(f"{address}?top=3"), 400)
 
 
@@ -246,6 +246,8 @@ def test_how_everything_stands_and_an_empty_shelf(api: httpx.Client) -> None:
     assert {server["name"]: server["ok"] for server in status["servers"]} == dict.fromkeys(
         ("kafka", "redis", "cassandra", "memcached"), True
     )
+    members = api.get("/v1/members")
+    assert (members.json()["members"], members.json()["leader"], members.headers["cache-control"]) == ([], None, "no-store")
     shelf = api.get("/v1/profiles/a1/p1/continue-watching")
     assert (shelf.json()["titles"], shelf.headers["cache-control"]) == ([], "private, no-store")
     for written, names in {"a%2Fb/p%2f1": ("a/b", "p/1"), "a%252Fb/%C3%BC%20+": ("a%2Fb", "ü +")}.items():

@@ -12,13 +12,14 @@ export const TITLE = "Pipeline";
 const CLASSES = ["applied", "duplicate", "late", "dead"];
 const SILENT_S = 5; // a living worker is heard of every second
 const STATUS_S = 2;
+const MEMBERS_S = 3;
 const RATE_S = 300;
 const REMEMBERED_MS = 600_000;
 const MOST_NEWS = 20;
 
 /** Puts the page's panels into `main`. */
 export function open(main) {
-  main.append(el("div", { class: "grid" }, equation(), standing()));
+  main.append(el("div", { class: "grid" }, equation(), standing(), members()));
 }
 
 function equation() {
@@ -163,6 +164,47 @@ function refresh(made, { state, since, worker }) {
   const heard = worker.heard_s === null ? "never heard of" : `heard of ${age(worker.heard_s)} ago`;
   const numbers = worker.partitions.map((one) => one.partition).join(", ");
   return say(told, `${worker.partitions.length} partition${worker.partitions.length === 1 ? "" : "s"} (${numbers}), ${heard}`);
+}
+
+/** Who is registered, who leads, and how many workers are wanted. */
+function members() {
+  const registered = membersTable();
+  const told = el("p", {});
+  return panel({
+    title: "Members",
+    lead: "Who has registered with ZooKeeper, or is listed",
+    question: () => "/v1/members",
+    everyS: MEMBERS_S,
+    wide: true,
+    rem: 15,
+    empty: "Nobody says who is up: set zookeeper.hosts, or list discovery.members.",
+    draw(document, body) {
+      if (!told.isConnected) body.append(told, scrolled("Members", registered.element));
+      say(told, membersLine(document));
+      registered.update(document.members);
+    },
+  }).section;
+}
+
+function membersLine({ leader, workers, answers, heard_s }) {
+  const running = `${workers.running} worker${workers.running === 1 ? " runs" : "s run"}`;
+  const wanted = workers.wanted === null ? "" : `, ${workers.wanted} wanted (${workers.why}, ${clock(workers.ordered_ms)})`;
+  const led = leader === null ? "nobody leads" : `${leader.id} leads in epoch ${leader.epoch}, since ${clock(leader.since_ms)}`;
+  const old = answers ? "" : ` ZooKeeper does not answer: these are as of ${heard_s === null ? "never" : `${age(heard_s)} ago`}.`;
+  return `${running}${wanted}; ${led}.${old}`;
+}
+
+function membersTable() {
+  const columns = [
+    { label: "member", heading: true, value: (row) => row.id },
+    { label: "role", value: (row) => row.role },
+    { label: "state", value: (row) => (row.vanished_s === null ? (row.leader ? "leads" : "registered") : `vanished ${age(row.vanished_s)} ago`) },
+    { label: "address", value: (row) => row.address || NONE },
+    { label: "version", value: (row) => row.version || NONE },
+    { label: "cores busy", numeric: true, value: (row) => row.load.toFixed(2) },
+    { label: "since", node: () => el("time", {}), refresh: (made, row) => setTime(made, row.since_ms || null) },
+  ];
+  return table("Members: role, address, version and how busy each is", columns, (row) => `${row.role} ${row.id}`);
 }
 
 function partitionsTable() {

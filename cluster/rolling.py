@@ -1,0 +1,133 @@
+"""A rolling restart: what runs is replaced process by process, by the version that is installed now, and nothing is missing meanwhile.
+
+    a spare worker, a spare door ──► each worker: drains, starts, has partitions ──► each door: drains, starts, takes ──► the spares go
+
+The spares come first: they bear what the one that is away would, and they are the new version's trial. When it does not start, nothing has
+been replaced. One that does not come up later on ends the roll; those that were replaced stay so, and the spare stays in its place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from cluster.forkserver import ForkServer, put_back, set_aside
+from cluster.supervisor import DRAIN_S, READY_S, Workers
+from topologies.errors import MarqueeError
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What is rolled. spare_doors: a group of doors that are started for the time of a roll only."""
+
+    workers: Workers
+    doors: Workers
+    spare_doors: Workers
+    takes: Callable[[str], bool]
+    """Whether requests are sent to the door at this address, `http://host:port`."""
+
+    @property
+    def groups(self) -> tuple[Workers, ...]:
+        return self.workers, self.doors, self.spare_doors
+
+
+class Roll:
+    """One rolling restart. Its caller steps it on the thread that looks after these processes, and leaves to it the one that comes up."""
+
+    def __init__(self, fleet: Fleet, say: Callable[[str], None]) -> None:
+        self._fleet = fleet
+        self._say = say
+        self._coming: tuple[Workers, int] | None = None
+        self._short: Workers | None = None
+        """The group of which one is away."""
+        self._steps = self._rolled()
+
+    def step(self) -> bool:
+        """Goes on as far as it can without waiting. Whether it is over. Raises MarqueeError when it cannot go on; then it is over too."""
+        return next(self._steps, True) is True
+
+    def coming(self, group: Workers, index: int) -> bool:
+        """Whether this process is only now coming up: that it ended, the roll will see."""
+        return self._coming is not None and self._coming[0] is group and self._coming[1] == index
+
+    def _rolled(self) -> Iterator[bool]:
+        fleet = self._fleet
+        workers, doors = fleet.workers.meant(), range(len(fleet.doors))
+        spares: dict[Workers, int] = {}
+        try:
+            yield from self._tried(bool(workers), bool(doors), spares)
+            for index in workers:
+                yield from self._replaced(fleet.workers, index)
+            for index in doors:
+                yield from self._replaced(fleet.doors, index)
+        finally:
+            self._coming = None
+            standing_in = {fleet.workers: fleet.workers, fleet.doors: fleet.spare_doors}.get(self._short) if self._short else None
+            for group, index in spares.items():
+                if group is not standing_in:
+                    group.ask_to_stop(index)
+        for index in range(len(fleet.spare_doors)):  # those that an earlier roll has left in a door's place, too
+            fleet.spare_doors.ask_to_stop(index)
+            yield from self._gone(fleet.spare_doors, index)
+        if fleet.workers in spares:
+            yield from self._gone(fleet.workers, spares[fleet.workers])
+
+    def _tried(self, workers: bool, doors: bool, spares: dict[Workers, int]) -> Iterator[bool]:
+        """Brings the spares up, the new version's trial. When one does not come up, workers are forked from the old version again."""
+        fleet = self._fleet
+        aside: ForkServer | None = set_aside()
+        try:
+            if workers:
+                spares[fleet.workers] = fleet.workers.another()
+                yield from self._up(fleet.workers, spares[fleet.workers])
+                self._say(f"{fleet.workers[spares[fleet.workers]].name}: works meanwhile")
+            if doors:
+                spares[fleet.spare_doors] = fleet.spare_doors.another()
+                yield from self._up(fleet.spare_doors, spares[fleet.spare_doors])
+                self._say(f"{fleet.spare_doors[spares[fleet.spare_doors]].name}: takes requests meanwhile")
+        except BaseException:
+            put_back(aside)
+            raise
+        if aside is not None:
+            aside.close()
+
+    def _replaced(self, group: Workers, index: int) -> Iterator[bool]:
+        self._short = group
+        group.ask_to_stop(index)
+        yield from self._gone(group, index)
+        group.restart(index)
+        yield from self._up(group, index)
+        self._say(f"{group[index].name}: replaced")
+        self._short = None
+
+    def _gone(self, group: Workers, index: int) -> Iterator[bool]:
+        """Until it has ended; one that does not drain is killed."""
+        ends_s = time.monotonic() + DRAIN_S
+        while group[index].process.alive():
+            if time.monotonic() > ends_s:
+                group.kill(index)
+            yield False
+
+    def _up(self, group: Workers, index: int) -> Iterator[bool]:
+        """Until it has its partitions, or requests are sent to it."""
+        name = group[index].name
+        self._coming = group, index
+        ends_s = time.monotonic() + READY_S
+        while True:
+            alive, told = group[index].process.alive(), group.ready(index)
+            if alive and told is not None and (group is self._fleet.workers or self._fleet.takes(told["http"])):
+                break
+            if not alive or time.monotonic() > ends_s:
+                group.kill(index)
+                raise MarqueeError(f"{name} {self._why(group, index, alive, told is not None)}. Who was not replaced runs on as it was")
+            yield False
+        self._coming = None
+
+    @staticmethod
+    def _why(group: Workers, index: int, alive: bool, ready: bool) -> str:
+        if not alive:
+            return f"ended before it was ready; {group[index].log} says why"
+        if ready:
+            return f"is ready, but no request is sent to it after {READY_S:.0f} s: HAProxy or ZooKeeper does not answer"
+        return f"is not ready after {READY_S:.0f} s; {group[index].log} says why"
