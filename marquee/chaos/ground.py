@@ -95,10 +95,12 @@ class Ground:
         return True
 
     def stands(self, lane: str) -> bool:
-        """Whether there is something in this lane that a fault can hit: a worker that has its partitions, a door that answers. Others
-        always do."""
+        """Whether there is something in this lane that a fault can hit: a worker that has its partitions, a door that answers, somebody
+        who leads. Others always do."""
         if is_door(lane):
             return self.front.up(door_of(lane))
+        if lane == "leader":
+            return self.front.leads() is not None
         with self._starting:
             return not is_worker(lane) or self.workers.up(worker_of(lane))
 
