@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).parents[2]
+PACKAGES = {"cluster", "connectors", "loadgen", "marquee", "serving", "streams", "topologies"}
 LOCK = (REPOSITORY / "requirements.lock").read_text()
 
 
@@ -27,6 +31,33 @@ def test_the_lock_fits_what_the_project_asks_for() -> None:
         wanted = Requirement(text)
         assert versions.get(canonicalize_name(wanted.name)), f"{text} is not locked: run make lock"
         assert all(version in wanted.specifier for version in versions[canonicalize_name(wanted.name)]), f"{text}: run make lock"
+
+
+def imported() -> dict[str, list[Path]]:
+    """The top-level modules that the project's packages import, and where; their own and Python's apart."""
+    found: dict[str, list[Path]] = {}
+    for package in PACKAGES:
+        for file in (REPOSITORY / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                named = [one.name for one in node.names] if isinstance(node, ast.Import) else []
+                named += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
+                for name in {one.split(".")[0] for one in named} - sys.stdlib_module_names - PACKAGES:
+                    found.setdefault(name, []).append(file)
+    return found
+
+
+def test_what_is_imported_is_asked_for_by_the_project_itself() -> None:
+    """Not only by its tests, nor by what it asks for."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["kubernetes"]]
+    declared = {canonicalize_name(Requirement(text).name) for text in asked}
+    givers = packages_distributions()
+    missing = {
+        name: [str(file.relative_to(REPOSITORY)) for file in files]
+        for name, files in imported().items()
+        if not declared & {canonicalize_name(giver) for giver in givers.get(name, ())}
+    }
+    assert missing == {}
 
 
 def test_everything_locked_has_a_hash() -> None:
