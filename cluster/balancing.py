@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntFlag
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 from urllib.parse import urlsplit
 
 from cluster.discovery import Registry, Role
 from cluster.haproxy import BACKENDS, Runtime
 from cluster.looking import Looking
+from connectors.closing import Closing
 from topologies.errors import ServerAway
 
 log = logging.getLogger(__name__)
@@ -167,7 +167,7 @@ class Names:
         return found
 
 
-class Balancer:
+class Balancer(Closing):
     """Keeps one HAProxy's members, on a thread of its own, from its making to `close`."""
 
     def __init__(self, registry: Registry, admin: Path) -> None:
@@ -224,9 +224,3 @@ class Balancer:
     def close(self) -> None:
         """Tells nothing any more; HAProxy goes on with the members that it has. Twice does nothing more."""
         self._looking.close(timeout_s=10.0)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()

@@ -11,17 +11,16 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
+from connectors.closing import Closing
+from connectors.sockets import short_path
 from topologies.errors import Conflict, MarqueeError, ServerAway
 
 log = logging.getLogger(__name__)
@@ -54,7 +53,7 @@ class Request:
             self._connection.sendall(json.dumps(message).encode() + b"\n")
 
 
-class Control:
+class Control(Closing):
     """Takes requests from its making to `close`, on a thread of its own; its owner asks for the next when it has time."""
 
     def __init__(self, directory: Path) -> None:
@@ -62,7 +61,7 @@ class Control:
         self._path = directory / SOCKET
         self._path.unlink(missing_ok=True)
         self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with _reachable(self._path) as address:
+        with short_path(self._path) as address:
             self._listening.bind(address)
         self._path.chmod(0o600)
         self._listening.listen()
@@ -107,12 +106,6 @@ class Control:
         while (request := self.next()) is not None:
             request.end("the cluster is being stopped")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
 
 def ask(directory: Path, do: str, on_word: Callable[[str], None]) -> None:
     """Asks the owner of this directory's cluster, and returns when it is done; what is said meanwhile goes to `on_word`.
@@ -124,7 +117,7 @@ def ask(directory: Path, do: str, on_word: Callable[[str], None]) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(PATIENCE_S)
         try:
-            with _reachable(path) as address:
+            with short_path(path) as address:
                 connection.connect(address)
             connection.sendall(json.dumps({"do": do}).encode() + b"\n")
             for line in connection.makefile("rb"):
@@ -135,21 +128,10 @@ def ask(directory: Path, do: str, on_word: Callable[[str], None]) -> None:
                     return
                 else:
                     raise (Conflict if message["conflict"] else MarqueeError)(message["failed"])
+        except FileNotFoundError:
+            raise ServerAway(f"nothing that can be asked runs in {directory}; `marquee up` starts it") from None
         except TimeoutError as error:
             raise ServerAway(f"{do!r} was asked for, and nothing was said of it for {PATIENCE_S:.0f} s") from error
         except OSError as error:
             raise ServerAway(f"nothing in {directory} can be asked ({error.strerror or error}); `marquee up` starts it") from error
     raise ServerAway("the cluster's owner ended before it was done; its own terminal says why")
-
-
-@contextmanager
-def _reachable(path: Path) -> Iterator[str]:
-    """The path by way of its open directory: it may be longer than the 107 bytes that a socket's name can have (unix(7))."""
-    try:
-        directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-    except FileNotFoundError:
-        raise ServerAway(f"nothing runs in {path.parent}; `marquee up` starts it") from None
-    try:
-        yield f"/proc/self/fd/{directory}/{path.name}"
-    finally:
-        os.close(directory)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable
 from enum import StrEnum
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import msgspec
+
+from connectors.closing import Closing
 
 
 class Role(StrEnum):
@@ -67,7 +68,7 @@ SILENT: Final = Known((), None, False)
 """Of a registry that has never answered."""
 
 
-class Registry(abc.ABC):
+class Registry(Closing):
     """The members of this system. Any number of threads; a context manager, which closes it.
 
     Nothing here raises because a registry is away, and nothing but `wait_heard` and `leave` waits for one: what runs goes on with the
@@ -104,9 +105,3 @@ class Registry(abc.ABC):
     @abc.abstractmethod
     def close(self) -> None:
         """Every member that was registered here leaves. Twice does nothing more. `members` tells what was known last."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()

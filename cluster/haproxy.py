@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Final
 
 from cluster.ports import LOOPBACK
 from cluster.server import Server
+from connectors.sockets import short_path
 from topologies.errors import ServerAway, SetupError
 from topologies.settings import Settings
 
@@ -77,17 +77,10 @@ class Runtime:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as spoken:
                 spoken.settimeout(ANSWER_S)
-                self._connect(spoken)
+                with short_path(self._admin) as address:
+                    spoken.connect(address)
                 spoken.sendall(f"{command}\n".encode())
                 parts = iter(lambda: spoken.recv(65_536), b"")
                 return b"".join(parts).decode()
         except OSError as error:
             raise ServerAway(f"HAProxy does not answer at {self._admin} ({error}).") from error
-
-    def _connect(self, spoken: socket.socket) -> None:
-        """By way of its open directory: its path may be longer than the 107 bytes that a socket's name can have (unix(7))."""
-        directory = os.open(self._admin.parent, os.O_PATH | os.O_DIRECTORY)
-        try:
-            spoken.connect(f"/proc/self/fd/{directory}/{self._admin.name}")
-        finally:
-            os.close(directory)

@@ -22,12 +22,12 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import msgspec
 
 from cluster.looking import Looking
+from connectors.closing import Closing
 from connectors.znodes import Check, Write
 from connectors.zookeeper import Session
 from topologies.errors import Conflict, Deposed, MarqueeError, ServerAway, StoreError
@@ -119,7 +119,7 @@ def _standing(session: Session, name: str, watch: Callable[[], None] | None = No
     return sorted((one for one in names if "-" in one), key=lambda one: one.rpartition("-")[2])
 
 
-class Candidate:
+class Candidate(Closing):
     """Stands for election from its making to `close`; any number of threads. It leads whenever it is the first of those who stand."""
 
     def __init__(self, session: Session, name: str, id: str, clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:  # noqa: A002
@@ -217,9 +217,3 @@ class Candidate:
                     self._session.delete(self._session.path("elections", self.name, one))
         except MarqueeError as error:
             log.info("%s stands for %s until its session ends: %s", self.id, self.name, error)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()

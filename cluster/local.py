@@ -208,6 +208,20 @@ class LocalCluster:
             raise UsageError(f"{service} is not among the started servers: {', '.join(self._servers) or 'none'}.")
         return self._servers[service]
 
+    @property
+    def haproxy(self) -> HAProxyServer:
+        """The one door in front of all. Raises UsageError where there is none."""
+        server = self.server("haproxy")
+        assert isinstance(server, HAProxyServer)
+        return server
+
+    @property
+    def prometheus(self) -> PrometheusServer:
+        """Raises UsageError where there is none."""
+        server = self.server("prometheus")
+        assert isinstance(server, PrometheusServer)
+        return server
+
     def alive(self, service: str) -> bool:
         return self.server(service).alive()
 
@@ -227,16 +241,13 @@ class LocalCluster:
 
     def restart(self, service: str, progress: Callable[[str], None] = quietly, patience_s: float = READY_TIMEOUT_S) -> None:
         """Stops the server if it runs, starts it on the same ports and data, returns when it is ready. ServerAway if it is not in time."""
-        server = self.server(service)
         begun = time.monotonic()
-        server.stop()
-        server.start()
-        self._save()
+        self.revive(service)
         self._wait_ready((service,), begun, progress, patience_s)
         self._meant_down.discard(service)
 
     def revive(self, service: str) -> None:
-        """Starts one again that ended, without waiting until it is ready."""
+        """Stops the server if it runs and starts it on the same ports and data, without waiting until it is ready."""
         server = self.server(service)
         server.stop()
         server.start()

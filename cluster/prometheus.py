@@ -7,14 +7,14 @@ import logging
 import shutil
 import urllib.request
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 from urllib.parse import urlsplit
 
 from cluster.discovery import Registry, Role
 from cluster.looking import Looking
 from cluster.ports import LOOPBACK
 from cluster.server import Server
+from connectors.closing import Closing
 from topologies.errors import SetupError
 from topologies.settings import Settings
 
@@ -70,7 +70,7 @@ class PrometheusServer(Server):
             return False
 
 
-class Targets:
+class Targets(Closing):
     """Keeps the lists of what is scraped (file_sd), on a thread of its own, from its making to `close`: a file a role, a list a member.
 
     Who vanished with others stays listed, so that Prometheus says that it does not answer.
@@ -112,9 +112,3 @@ class Targets:
     def close(self) -> None:
         """Writes no more. Twice does nothing more."""
         self._looking.close(timeout_s=10.0)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()

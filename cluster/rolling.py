@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from cluster.forkserver import ForkServer, put_back, set_aside
+from cluster.forkserver import put_back, set_aside
 from cluster.supervisor import DRAIN_S, READY_S, Workers
 from topologies.errors import MarqueeError
 
@@ -54,7 +54,7 @@ class Roll:
     def _rolled(self) -> Iterator[bool]:
         fleet = self._fleet
         workers, doors = fleet.workers.meant(), range(len(fleet.doors))
-        spares: dict[Workers, int] = {}
+        spares: dict[Workers, tuple[Workers, int]] = {}  # by the group that each stands in for
         try:
             yield from self._tried(bool(workers), bool(doors), spares)
             for index in workers:
@@ -63,29 +63,27 @@ class Roll:
                 yield from self._replaced(fleet.doors, index)
         finally:
             self._coming = None
-            standing_in = {fleet.workers: fleet.workers, fleet.doors: fleet.spare_doors}.get(self._short) if self._short else None
-            for group, index in spares.items():
-                if group is not standing_in:
+            for stood_in_for, (group, index) in spares.items():
+                if stood_in_for is not self._short:
                     group.ask_to_stop(index)
         for index in range(len(fleet.spare_doors)):  # those that an earlier roll has left in a door's place, too
             fleet.spare_doors.ask_to_stop(index)
             yield from self._gone(fleet.spare_doors, index)
         if fleet.workers in spares:
-            yield from self._gone(fleet.workers, spares[fleet.workers])
+            yield from self._gone(*spares[fleet.workers])
 
-    def _tried(self, workers: bool, doors: bool, spares: dict[Workers, int]) -> Iterator[bool]:
+    def _tried(self, workers: bool, doors: bool, spares: dict[Workers, tuple[Workers, int]]) -> Iterator[bool]:
         """Brings the spares up, the new version's trial. When one does not come up, workers are forked from the old version again."""
         fleet = self._fleet
-        aside: ForkServer | None = set_aside()
+        wanted = ((workers, fleet.workers, fleet.workers, "works"), (doors, fleet.doors, fleet.spare_doors, "takes requests"))
+        aside = set_aside()
         try:
-            if workers:
-                spares[fleet.workers] = fleet.workers.another()
-                yield from self._up(fleet.workers, spares[fleet.workers])
-                self._say(f"{fleet.workers[spares[fleet.workers]].name}: works meanwhile")
-            if doors:
-                spares[fleet.spare_doors] = fleet.spare_doors.another()
-                yield from self._up(fleet.spare_doors, spares[fleet.spare_doors])
-                self._say(f"{fleet.spare_doors[spares[fleet.spare_doors]].name}: takes requests meanwhile")
+            for any_there, stood_in_for, group, does in wanted:
+                if any_there:
+                    index = group.another()
+                    spares[stood_in_for] = group, index
+                    yield from self._up(group, index)
+                    self._say(f"{group[index].name}: {does} meanwhile")
         except BaseException:
             put_back(aside)
             raise

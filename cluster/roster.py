@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from cluster.discovery import Listed, Registry, Role
 from cluster.scaling.orders import Order
 from cluster.static_registry import StaticRegistry
+from connectors.closing import Closing
 from topologies.errors import MarqueeError, ServerAway
 from topologies.settings import Settings
 
@@ -23,7 +23,7 @@ KEPT_S: Final = 1.0
 """Several pages ask at once."""
 
 
-class Roster:
+class Roster(Closing):
     """Asks ZooKeeper where `zookeeper.hosts` names one, else the list of `discovery.members`. Any number of threads; a context manager.
 
     The document: `members`, each as discovery has it, with `vanished_s` (null while it is registered) and `leader`; `answers` and `heard_s`
@@ -104,12 +104,6 @@ class Roster:
     def close(self) -> None:
         """Asks no more. Twice does nothing more."""
         self._registry.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
 
 
 def _told(listed: Listed, term: Term | None) -> dict[str, Any]:

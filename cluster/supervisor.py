@@ -28,6 +28,11 @@ WORKER: Final = (*MARQUEE, "worker")
 SERVE: Final = (*MARQUEE, "serve")
 
 
+def at_any_port(settings: Settings) -> Settings:
+    """The settings with any free port for each API."""
+    return dataclasses.replace(settings, api=dataclasses.replace(settings.api, http_port=0))
+
+
 @dataclass
 class Worker:
     """One worker process. It writes `ready_file` (JSON) once it has its partitions."""

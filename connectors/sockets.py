@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from topologies.errors import UsageError
@@ -36,6 +37,17 @@ def listen(host: str, port: int, section: str, what: str) -> tuple[socket.socket
         ) from error
     shown = f"[{host}]" if family == socket.AF_INET6 else host
     return opened, f"http://{shown}:{opened.getsockname()[1]}"
+
+
+@contextmanager
+def short_path(path: Path) -> Iterator[str]:
+    """The path of a Unix socket by way of its open directory: it may be longer than the 107 bytes that a socket's name can have (unix(7)).
+    Raises OSError where there is no such directory."""
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)
 
 
 def tell_ready(file: Path, about: Mapping[str, object]) -> None:

@@ -226,8 +226,8 @@ class Shard:
         gone = rows["fault"][picks] == LOST
         lost, picks = rows[picks[gone]], picks[~gone]
         # Partition by partition: the producer fills one batch after the other, which takes a fifth off its CPU.
-        homes = self._homes if self._arrow_wanted or not live else None
-        events = gathered(rows, sending_order(rows, picks, self.lanes, homes, len(self._mine)))
+        by_partition = self._homes if self._arrow_wanted or not live else None
+        events = gathered(rows, sending_order(rows, picks, self.lanes, by_partition, len(self._mine)))
         homes = self._homes_of(events)
         bounds = batches.cut(events, homes) if self._arrow_wanted else np.arange(len(events) + 1)
         due = Due(

@@ -18,7 +18,7 @@ from cluster.local import SERVICES, LocalCluster
 from cluster.scaling.actuator import Supervised
 from cluster.scaling.autoscaler import Autoscaler, Change, autoscaling
 from cluster.scaling.fleet import BOUND_S
-from cluster.supervisor import SERVE, Workers, start_all
+from cluster.supervisor import SERVE, Workers, at_any_port, start_all
 from connectors.kafka import ensure_topics
 from loadgen.audit import audit
 from loadgen.audit_report import AuditResult
@@ -126,8 +126,7 @@ class Demo:
                 with self._step("workers"):
                     ensure_topics(cluster.settings)
                     workers = Workers(cluster.settings, self.options.first_workers, self.directory)
-                    anywhere = replace(cluster.settings, api=replace(cluster.settings.api, http_port=0))
-                    groups += (workers, Workers(anywhere, 1, self.directory, command=SERVE, role="api"))
+                    groups += (workers, Workers(at_any_port(cluster.settings), 1, self.directory, command=SERVE, role="api"))
                     start_all(groups, self.screen.say)
                     self.screen.say(f"the same over HTTP while it lasts: {groups[1].http(0)}")
                 self.run = self._drive(cluster.settings, workers, load)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from cassandra.cluster import Session
 
 from connectors.bookmark_store import BookmarkRows
 from connectors.cassandra import close, connect
 from connectors.cassandra_schema import require_schema
+from connectors.closing import Closing
 from connectors.shelves import CachedShelf, ShelfReader
 from serving.answers import iso
 from topologies import continue_watching
@@ -60,7 +60,7 @@ def whose(by: Mapping[str, str | None]) -> tuple[str, str]:
     return account, profile
 
 
-class Shelves:
+class Shelves(Closing):
     """Both stores, opened when first needed. Use as a context manager; one thread."""
 
     def __init__(self, settings: Settings, lent: Callable[[], Session] | None = None) -> None:
@@ -70,12 +70,6 @@ class Shelves:
         self._redis = ShelfReader(settings.redis)
         self._session: Session | None = None
         self._rows: BookmarkRows | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
 
     def close(self) -> None:
         """Closes what was opened. Twice does nothing more."""

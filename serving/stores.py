@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, TypeVar
 
 from cassandra.cluster import Session
 
@@ -18,6 +17,7 @@ from connectors.cassandra_finals import FinalRows, Mark
 from connectors.cassandra_reader import CellRows
 from connectors.cassandra_schema import require_schema
 from connectors.checkpoints import offsets_of
+from connectors.closing import Closing
 from connectors.memcached import Memcached, key_of
 from connectors.pointers import Pointer, Pointers
 from connectors.read_through import ReadThrough
@@ -117,7 +117,7 @@ class Answering:
     away: str = ""
 
 
-class Stores:
+class Stores(Closing):
     """Redis, Cassandra and Memcached of these settings. Use as a context manager; one thread."""
 
     def __init__(
@@ -144,12 +144,6 @@ class Stores:
         """What is said while no pointer could ever be looked up."""
         self._others: dict[str, tuple[Pointer, Stores]] = {}
         """Of each view that another edition answers for, that edition's."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
 
     def close(self) -> None:
         """Closes what was opened. Twice does nothing more."""

@@ -17,11 +17,11 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from cluster.looking import Looking
 from cluster.scaling.policy import Measurement, Partition, Rules
+from connectors.closing import Closing
 from connectors.kafka import LogEnds
 from connectors.redis_reader import CachedStatus, CellReader
 from topologies.errors import MarqueeError
@@ -139,7 +139,7 @@ def _partition(place: Place, before: Stand | None, now: Stand, seconds: float, s
     return Partition(came * size / seconds, applied / seconds, max(0, now.end - (now.offset or 0)) * size)
 
 
-class Meter:
+class Meter(Closing):
     """Looks at Kafka and Redis every LOOK_EVERY_S, on a thread of its own, from its making to `close`. A context manager.
 
     Where one of them does not answer nothing is measured, and the newest measurement grows old; it says so once each time.
@@ -188,9 +188,3 @@ class Meter:
         """Looks no more. Twice does nothing more."""
         self._looking.close(timeout_s=5.0)
         self._opened.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()

@@ -8,19 +8,18 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from cluster.balancing import Balancer, takes
-from cluster.haproxy import HAProxyServer, Runtime
+from cluster.haproxy import Runtime
 from cluster.local import ALL_SERVICES, LocalCluster
 from cluster.process import wait_until
 from cluster.registries import open_registry
 from cluster.rolling import Fleet, Roll
-from cluster.supervisor import SERVE, Workers, start_all
+from cluster.supervisor import SERVE, Workers, at_any_port, start_all
 from loadgen.audit import audit
 from loadgen.load import LoadOptions, shape_of
 from marquee.applied import AppliedWatch, Course
@@ -85,9 +84,7 @@ def roll(invocation: Invocation, rate: float, reads: float, workers: int, apis: 
 @contextmanager
 def _running(settings: Settings, cluster: LocalCluster, directory: Path, workers: int, apis: int) -> Iterator[tuple[Fleet, int]]:
     """What `marquee up` runs, and HAProxy's port."""
-    proxy = cluster.server("haproxy")
-    assert isinstance(proxy, HAProxyServer)
-    anywhere = replace(settings, api=replace(settings.api, http_port=0))
+    proxy, anywhere = cluster.haproxy, at_any_port(settings)
     spare = Workers(anywhere, 1, directory, command=SERVE, role="spare")
     groups = Workers(settings, workers, directory), Workers(anywhere, apis, directory, command=SERVE, role="api")
     with ExitStack() as opened:

@@ -16,13 +16,12 @@ from typing import Final, Self
 from cluster.balancing import Balancer
 from cluster.control import Control
 from cluster.discovery import Listed, Registry, Role
-from cluster.haproxy import HAProxyServer
 from cluster.leadership import AUTOSCALER, leader
 from cluster.local import LocalCluster
 from cluster.looking import Looking
 from cluster.registries import open_registry
 from cluster.scaling.asked import answered
-from cluster.supervisor import MARQUEE, SERVE, Workers, start_all
+from cluster.supervisor import MARQUEE, SERVE, Workers, at_any_port, start_all
 from connectors.zookeeper import Session
 from marquee.chaos.targets import DOORS
 from marquee.config import LOCAL
@@ -46,8 +45,7 @@ class Front:
     """The epochs in which somebody was seen to lead."""
 
     def __post_init__(self) -> None:
-        anywhere = replace(self.settings, api=replace(self.settings.api, http_port=0))
-        self.doors = Workers(anywhere, DOORS, self.directory, command=SERVE, role="door")
+        self.doors = Workers(at_any_port(self.settings), DOORS, self.directory, command=SERVE, role="door")
         self.elastic = Workers(self.settings, 1, self.directory, role="elastic")
         own = replace(self.settings, local=replace(self.settings.local, directory=str(self.directory)))
         scale = (*MARQUEE, "autoscale", LIMITS, "--local")
@@ -58,9 +56,7 @@ class Front:
     @property
     def url(self) -> str:
         """HAProxy's."""
-        proxy = self.cluster.server("haproxy")
-        assert isinstance(proxy, HAProxyServer)
-        return proxy.url
+        return self.cluster.haproxy.url
 
     def members(self, role: Role) -> tuple[Listed, ...]:
         """Who is known to be up."""
@@ -139,9 +135,7 @@ class Front:
             taking.start()
             start_all([self.elastic, self.doors, self.scalers])
             self._registry: Registry = self._opened.enter_context(open_registry(self.settings))
-            proxy = self.cluster.server("haproxy")
-            assert isinstance(proxy, HAProxyServer)
-            self._opened.enter_context(Balancer(self._registry, proxy.admin))
+            self._opened.enter_context(Balancer(self._registry, self.cluster.haproxy.admin))
             self._session = Session(self.settings.zookeeper)
             self._opened.callback(self._session.close)
         except BaseException:

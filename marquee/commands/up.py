@@ -20,9 +20,7 @@ from topologies.errors import MarqueeError, ServerAway
 
 if TYPE_CHECKING:
     from cluster.control import Control, Request
-    from cluster.haproxy import HAProxyServer
     from cluster.local import LocalCluster
-    from cluster.prometheus import PrometheusServer
     from cluster.rolling import Fleet, Roll
     from cluster.scaling.autoscaler import Autoscaler
     from cluster.supervisor import Workers
@@ -64,7 +62,7 @@ def up(invocation: Invocation, count: int, limits: tuple[int, int] | None, apis:
     from cluster.rolling import Fleet
     from cluster.scaling.actuator import Supervised
     from cluster.scaling.autoscaler import autoscaling
-    from cluster.supervisor import SERVE, Workers, ask_all_to_stop, start_all
+    from cluster.supervisor import SERVE, Workers, ask_all_to_stop, at_any_port, start_all
     from connectors.kafka import ensure_topics
 
     if limits is not None:
@@ -78,22 +76,22 @@ def up(invocation: Invocation, count: int, limits: tuple[int, int] | None, apis:
             opened.callback(cluster.stop)
             cluster.start(say)
             ensure_topics(cluster.settings)
-            answering = _at_free_port(cluster.settings) if apis == 1 else _anywhere(cluster.settings)
+            answering = _at_free_port(cluster.settings) if apis == 1 else at_any_port(cluster.settings)
             workers = Workers(cluster.settings, count, directory)
             doors = Workers(answering, apis, directory, command=SERVE, role="api")
-            spare = Workers(_anywhere(cluster.settings), 1, directory, command=SERVE, role="spare")
+            spare = Workers(at_any_port(cluster.settings), 1, directory, command=SERVE, role="spare")
             for group in (workers, doors, spare):
                 opened.callback(group.stop_all)
             start_all([workers, doors], say)
             registry = opened.enter_context(open_registry(cluster.settings))
-            opened.enter_context(Balancer(registry, door(cluster).admin))
+            opened.enter_context(Balancer(registry, cluster.haproxy.admin))
             if prometheus:
-                opened.enter_context(Targets(registry, scraper(cluster).targets))
+                opened.enter_context(Targets(registry, cluster.prometheus.targets))
             opened.callback(ask_all_to_stop, [workers, doors, spare])  # side by side, for each may take its time
             control = opened.enter_context(Control(directory))
             scaler = opened.enter_context(autoscaling(cluster.settings, limits, Supervised(workers))) if limits else None
             _announce(cluster, count, doors)
-            runtime = Runtime(door(cluster).admin)
+            runtime = Runtime(cluster.haproxy.admin)
             keeper = Keeper(cluster, Fleet(workers, doors, spare, lambda url: takes(runtime, url)), scaler, control)
             while True:
                 keeper.step()
@@ -118,41 +116,18 @@ def _at_free_port(settings: Settings) -> Settings:
     return replace(settings, api=replace(settings.api, http_port=port))
 
 
-def _anywhere(settings: Settings) -> Settings:
-    """The settings with any port for each API."""
-    return replace(settings, api=replace(settings.api, http_port=0))
-
-
-def door(cluster: LocalCluster) -> HAProxyServer:
-    """The cluster's HAProxy."""
-    from cluster.haproxy import HAProxyServer
-
-    server = cluster.server("haproxy")
-    assert isinstance(server, HAProxyServer)
-    return server
-
-
-def scraper(cluster: LocalCluster) -> PrometheusServer:
-    """The cluster's Prometheus."""
-    from cluster.prometheus import PrometheusServer
-
-    server = cluster.server("prometheus")
-    assert isinstance(server, PrometheusServer)
-    return server
-
-
 def _announce(cluster: LocalCluster, count: int, api: Workers) -> None:
     settings = cluster.settings
     say(f"kafka      {settings.kafka.bootstrap}")
     say(f"redis      {settings.redis.url}")
     say(f"cassandra  {','.join(settings.cassandra.hosts)}:{settings.cassandra.port}")
     say(f"zookeeper  {','.join(settings.zookeeper.hosts)}")
-    address = door(cluster).url if len(api) > 1 else api.http(0)
-    say(f"door       {door(cluster).url}, in front of {len(api)} API process{'' if len(api) == 1 else 'es'}")
+    address = cluster.haproxy.url if len(api) > 1 else api.http(0)
+    say(f"door       {cluster.haproxy.url}, in front of {len(api)} API process{'' if len(api) == 1 else 'es'}")
     say(f"dashboard  {address}/")
     say(f"api        {address}/v1/views, described at {address}/docs")
     if "prometheus" in cluster.services:
-        say(f"prometheus {scraper(cluster).url}/alerts")
+        say(f"prometheus {cluster.prometheus.url}/alerts")
     say(f"logs       {cluster.directory / 'logs'}")
     say(f"up with {count} worker{'' if count == 1 else 's'}; Ctrl-C or `marquee down` stops")
 

@@ -205,8 +205,7 @@ class Told(Registry):
 def proxy(bare_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HAProxyServer]:
     directory = tmp_path_factory.mktemp("haproxy") / ("a-longer-path-than-a-socket-can-have" * 3) / "haproxy's own"
     with LocalCluster(directory, bare_settings, services=("haproxy",), preferred={"haproxy": 0}) as cluster:
-        server = cluster.server("haproxy")
-        assert isinstance(server, HAProxyServer)
+        server = cluster.haproxy
         yield server
 
 

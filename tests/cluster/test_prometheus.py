@@ -15,7 +15,7 @@ from typing import Any
 from cluster.discovery import Member, Role
 from cluster.local import LocalCluster
 from cluster.process import wait_until
-from cluster.prometheus import PrometheusServer, Targets
+from cluster.prometheus import Targets
 from cluster.registries import open_registry
 from cluster.zookeeper_registry import ZooKeeperRegistry
 from connectors.zookeeper import Session
@@ -61,8 +61,7 @@ def test_who_registers_is_scraped_and_who_leaves_is_not(tmp_path: Path, bare_set
         exporter() as address,
         open_registry(cluster.settings) as registry,
     ):
-        server = cluster.server("prometheus")
-        assert isinstance(server, PrometheusServer)
+        server = cluster.prometheus
         found = f"/api/v1/query?query={urllib.parse.quote('marquee_up_test')}"
         with Targets(registry, server.targets), ZooKeeperRegistry(Session(cluster.settings.zookeeper), cluster.settings) as own:
             own.register(Member("worker-7", Role.WORKER, address, "1", 0.0, 1), lambda: 0.0)

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from cluster.haproxy import HAProxyServer
 from cluster.local import LocalCluster
 from cluster.process import wait_until
 from tests.cluster.scaling.kubernetes_server import kubernetes
@@ -38,8 +37,7 @@ def test_what_autoscale_cannot_reach_or_scale_is_said(tmp_path: Path) -> None:
 
 def test_balance_tells_a_haproxy_who_is_up(tmp_path: Path, bare_settings: Settings) -> None:
     with LocalCluster(tmp_path / "c", bare_settings, services=("haproxy",), preferred={"haproxy": 0}) as cluster, node() as port:
-        proxy = cluster.server("haproxy")
-        assert isinstance(proxy, HAProxyServer)
+        proxy = cluster.haproxy
         assert not answers(f"{proxy.url}/v1/views")
         words = ("-s", f"discovery.members=api=http://127.0.0.1:{port}", "balance", str(proxy.admin))
         with Foreground(tmp_path, *words) as balancer:

@@ -22,7 +22,8 @@ class Begun:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *failing: str) -> None:
         self.ended: list[str] = []
         self.failing = failing
-        cluster = SimpleNamespace(settings=Settings(), start=lambda _: None, stop=lambda: self.end("cluster"))
+        door = SimpleNamespace(admin=Path("admin.sock"))
+        cluster = SimpleNamespace(settings=Settings(), haproxy=door, start=lambda _: None, stop=lambda: self.end("cluster"))
         monkeypatch.setattr("cluster.local.LocalCluster", lambda *_, **__: cluster)
         monkeypatch.setattr("cluster.supervisor.Workers", self.workers)
         monkeypatch.setattr("cluster.supervisor.start_all", lambda *_: None)
@@ -30,7 +31,6 @@ class Begun:
         monkeypatch.setattr("cluster.registries.open_registry", lambda _: self.opened("registry"))
         monkeypatch.setattr("cluster.balancing.Balancer", lambda *_: self.opened("balancer"))
         monkeypatch.setattr("cluster.scaling.autoscaler.autoscaling", lambda *_: self.opened("autoscaler"))
-        monkeypatch.setattr(up, "door", lambda _: SimpleNamespace(admin=Path("admin.sock")))
         monkeypatch.setattr("cluster.supervisor.ask_all_to_stop", lambda _: None)
         monkeypatch.setattr("cluster.control.Control", lambda _: self.opened("control"))
         monkeypatch.setattr(up, "_announce", lambda *_: None)
