@@ -1,10 +1,11 @@
-"""Cassandra of the local cluster: one node, from its Maven jars."""
+"""Cassandra of the local cluster, from its Maven jars: one node, which may be one of several, each on a loopback address of its own."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -37,17 +38,26 @@ _OPTIONS_REQUEST: Final = bytes([0x04, 0, 0, 0, 0x05, 0, 0, 0, 0])
 _SUPPORTED: Final = 0x06
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a node stands: its address, and those of all nodes of its cluster. Their ports are the same."""
+
+    host: str = LOOPBACK
+    nodes: tuple[str, ...] = (LOOPBACK,)
+
+
 class CassandraServer(Server):
     name = "cassandra"
     port_names = ("cassandra", "cassandra_storage", "cassandra_jmx")
     default_heap_mb = 1024
+    place = Place()
 
     @staticmethod
     def preferred_port(settings: Settings) -> int:
         return settings.cassandra.port
 
     def address(self, settings: Settings) -> Settings:
-        cassandra = dataclasses.replace(settings.cassandra, hosts=(LOOPBACK,), port=self.ports["cassandra"])
+        cassandra = dataclasses.replace(settings.cassandra, hosts=(self.place.host,), port=self.ports["cassandra"])
         return dataclasses.replace(settings, cassandra=cassandra)
 
     def prepare(self) -> list[str]:
@@ -75,15 +85,17 @@ class CassandraServer(Server):
 
     def _write_config(self) -> Path:
         storage = self.ports["cassandra_storage"]
+        # All of them are seeds: so none waits for another to give it data when it first starts.
+        seeds = ",".join(f"{host}:{storage}" for host in self.place.nodes)
         values = {
             "cluster_name": "marquee",
             "partitioner": "org.apache.cassandra.dht.Murmur3Partitioner",
             "endpoint_snitch": "GossipingPropertyFileSnitch",
             "seed_provider": [
-                {"class_name": "org.apache.cassandra.locator.SimpleSeedProvider", "parameters": [{"seeds": f"{LOOPBACK}:{storage}"}]},
+                {"class_name": "org.apache.cassandra.locator.SimpleSeedProvider", "parameters": [{"seeds": seeds}]},
             ],
-            "listen_address": LOOPBACK,
-            "rpc_address": LOOPBACK,
+            "listen_address": self.place.host,
+            "rpc_address": self.place.host,
             "storage_port": storage,
             "native_transport_port": self.ports["cassandra"],
             "commitlog_sync": "periodic",
@@ -99,7 +111,7 @@ class CassandraServer(Server):
 
     def ready(self) -> bool:
         try:
-            with socket.create_connection((LOOPBACK, self.ports["cassandra"]), timeout=1.0) as connection:
+            with socket.create_connection((self.place.host, self.ports["cassandra"]), timeout=1.0) as connection:
                 connection.sendall(_OPTIONS_REQUEST)
                 answer = connection.recv(9)
         except OSError:

@@ -15,7 +15,7 @@ from typing import Final, Self
 
 from cluster import ports, state
 from cluster.attached import AttachedCluster
-from cluster.cassandra import CassandraServer
+from cluster.cassandra import CassandraServer, Place
 from cluster.haproxy import HAProxyServer
 from cluster.kafka import KafkaServer
 from cluster.memcached import MemcachedServer
@@ -68,11 +68,13 @@ class LocalCluster:
         heap_mb: Mapping[str, int] | None = None,
         short_lived: bool = False,
         options: Mapping[str, tuple[str, ...]] | None = None,
+        place: Place | None = None,
     ) -> None:
         """Starts nothing yet. `preferred` ports by service are those of the settings unless given; 0 prefers none.
 
         `heap_mb`: greatest Java heap by service, MiB (kafka 768, cassandra 1024). `short_lived`: for servers that are started often and
-        do little: Java compiles less (cluster/java.py). `options`: more of Java's, by service.
+        do little: Java compiles less (cluster/java.py). `options`: more of Java's, by service. `place`: of Cassandra's node among those of
+        other clusters (cluster/regions.py).
         """
         if unknown := set(services) - set(SERVERS):
             raise UsageError(f"unknown service {', '.join(sorted(unknown))}: there are {', '.join(SERVERS)}.")
@@ -83,6 +85,7 @@ class LocalCluster:
         self._heap_mb = dict(heap_mb or {})
         self._short_lived = short_lived
         self._options = dict(options or {})
+        self._place = place
         self._servers: dict[str, Server] = {}
         self._meant_down: set[str] = set()
         self._saving = threading.Lock()
@@ -130,13 +133,15 @@ class LocalCluster:
             preferred = self._preferred.get(name, kind.preferred_port(self._settings))
             own: dict[str, int] = {}
             for port_name in kind.port_names:
-                wanted = preferred if port_name == name else 0
+                wanted = preferred if port_name == name else self._preferred.get(port_name, 0)
                 own[port_name] = ports.pick(wanted, taken)
                 taken.add(own[port_name])
             if preferred and own[name] != preferred:
                 progress(f"{name}: port {preferred} is taken, using {own[name]}")
             chosen[name] = kind(self.directory, self._settings, own, self._heap_mb.get(name), self._short_lived)
             chosen[name].options = self._options.get(name, ())
+        if isinstance(node := chosen.get("cassandra"), CassandraServer) and self._place is not None:
+            node.place = self._place
         return chosen
 
     def _wait_ready(

@@ -11,6 +11,7 @@ import os
 import random
 import socket
 import tempfile
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,8 @@ LOOPBACK: Final = "127.0.0.1"
 # Below Linux' range for outgoing connections (32768 and up), which could take a port between its choice and its use.
 _RANGE: Final = range(20_000, 32_768)
 _LOCKS: Final = Path(tempfile.gettempdir()) / f"marquee-ports-{os.getuid()}"
+_choosing = threading.Lock()
+"""Two threads that try one port at once would each find it taken, by the other."""
 _random = random.SystemRandom()
 _chosen: dict[int, int] = {}
 """The descriptors that hold this process's locks, by port."""
@@ -60,6 +63,11 @@ def pick(preferred: int = 0, taken: Iterable[int] = ()) -> int:
 
 def _choose(port: int) -> bool:
     """Whether it is free, and no other process's choice."""
+    with _choosing:
+        return _taken(port)
+
+
+def _taken(port: int) -> bool:
     if port in _chosen:
         return is_free(port)
     _LOCKS.mkdir(mode=0o700, exist_ok=True)

@@ -19,6 +19,7 @@ from typing import Any, Final, get_type_hints
 from urllib.parse import urlsplit
 
 from topologies.errors import UsageError
+from topologies.regions import require_consistent
 from topologies.settings import Form, Settings
 
 FILE: Final = "marquee.toml"
@@ -168,6 +169,7 @@ def _consistent(settings: Settings) -> None:
             at_shelves(settings.redis)
     except ValueError as error:
         raise UsageError(f"redis.url is no URL ({error}): write {KNOWN['redis.url'].kind_name}") from None
+    require_consistent(settings)
     kafka = settings.kafka
     for name, topic in (("kafka.dead_topic", kafka.dead_topic), ("kafka.late_topic", kafka.late_topic)):
         if topic in kafka.topics or topic.startswith(kafka.backfill_prefix):

@@ -35,6 +35,7 @@ ADDRESS: Final = Form(rf"(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+):{PORT}", "host:port")
 ZNODE: Final = Form(r"(/[A-Za-z0-9._-]{1,60}){1,5}", "/ and a name of letters, digits, '.', '_' and '-', one to five times")
 MEMBER: Final = Form(rf"(worker|api|collector|autoscaler)=https?://(\[[0-9A-Fa-f:.]+\]|[^\s:,/\[\]]+):{PORT}", "role=http://host:port")
 KEYS: Final = Form(r"[!-~]{1,60}", "1 to 60 characters of ASCII without a space")
+REGION: Final = Form(r"[A-Za-z0-9._-]{1,200}=[^\s=]\S*", "NAME=address, of several addresses separated by ;")
 REDIS_URL: Final = Form(r"rediss?://\S*|unix://\S+", "redis://host:port/database, rediss:// for TLS, or unix:// with a socket's path")
 
 
@@ -167,6 +168,17 @@ class WorkerSettings:
 
 
 @dataclass(frozen=True)
+class RegionsSettings:
+    redis: tuple[str, ...] = setting(
+        (), "each region's Redis, this one's too: NAME=redis://host:port/0; none where there is one region", form=REGION
+    )
+    kafka: tuple[str, ...] = setting((), "each region's brokers: NAME=host:port;host:port", form=REGION)
+    doors: tuple[str, ...] = setting((), "each region's APIs: NAME=http://host:port;http://host:port", form=REGION)
+    timeout_s: float = setting(1.0, "what another region has not answered for so long is taken for away, seconds", least=0.01, most=60)
+    retry_s: float = setting(1.0, "a region that is away is asked again so often, seconds", least=0.05, most=3_600)
+
+
+@dataclass(frozen=True)
 class ApiSettings:
     http_host: str = setting("127.0.0.1", "address that the API listens on", form=GIVEN)
     http_port: int = setting(8080, "port that it listens on; 0 for any free one, which the log and the ready file tell", most=65_535)
@@ -239,6 +251,7 @@ class Settings:
     discovery: DiscoverySettings = field(default_factory=DiscoverySettings)
     scaling: ScalingSettings = field(default_factory=ScalingSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
+    regions: RegionsSettings = field(default_factory=RegionsSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
     collector: CollectorSettings = field(default_factory=CollectorSettings)
     local: LocalSettings = field(default_factory=LocalSettings)
