@@ -9,10 +9,10 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from cassandra.cluster import Session
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
 from cassandra.query import BoundStatement
 
-from connectors.cassandra import cassandra_errors, prepared, unlogged_batch
+from connectors.cassandra import across, cassandra_errors, prepared, unlogged_batch
 from connectors.flight import executed
 from topologies.marks import Mark, MarkBatch
 from topologies.settings import CassandraSettings
@@ -73,8 +73,9 @@ class BookmarkStore:
 class BookmarkRows:
     """Cassandra as queries read bookmarks. Blocks."""
 
-    def __init__(self, session: Session, settings: CassandraSettings) -> None:
-        """Prepares its statement; the schema is there. The session stays the caller's."""
+    def __init__(self, session: Session, settings: CassandraSettings, across_s: float = 0.0) -> None:
+        """Prepares its statement; the schema is there. The session stays the caller's. across_s: as CellRows has it."""
+        self._ways = across(session, across_s) if across_s else EXEC_PROFILE_DEFAULT
         self._session = session
         self._settings = settings
         with cassandra_errors(settings):
@@ -83,11 +84,12 @@ class BookmarkRows:
     def shelf(self, account: str, profile: str) -> dict[str, Mark]:
         """The profile's bookmarks by title, finished ones too; all that are kept. Raises ServerAway or StoreError."""
         with cassandra_errors(self._settings):
-            return {title: Mark.of(mark) for title, mark in self._session.execute(self._shelf, (account, profile))}
+            rows = self._session.execute(self._shelf, (account, profile), execution_profile=self._ways)
+            return {title: Mark.of(mark) for title, mark in rows}
 
     def every(self) -> Iterator[tuple[str, str, str, Mark]]:
         """All bookmarks: account, profile, title, mark. Reads the whole table, for the audit. Raises ServerAway or StoreError."""
         with cassandra_errors(self._settings):
             query = f"SELECT account, profile, title, mark FROM {self._settings.keyspace}.bookmarks"
-            for account, profile, title, mark in self._session.execute(query):
+            for account, profile, title, mark in self._session.execute(query, execution_profile=self._ways):
                 yield account, profile, title, Mark.of(mark)

@@ -223,6 +223,13 @@ def asked(session: Session, settings: CassandraSettings, statement: Any, *values
     return rows
 
 
+def across(session: Session, timeout_s: float) -> ExecutionProfile:
+    """The session's ways, but for EACH_QUORUM: what is read so has all that was written at LOCAL_QUORUM in whichever data centre, and what
+    is written so is seen at LOCAL_QUORUM from all. ServerAway when one of them has not answered after timeout_s."""
+    changed = {"consistency_level": ConsistencyLevel.EACH_QUORUM, "request_timeout": timeout_s}
+    return session.execution_profile_clone_update(EXEC_PROFILE_DEFAULT, **changed)
+
+
 def prepared(session: Session, text: str) -> Any:
     """The statement, which may be tried again: all of ours are idempotent. Raises the driver's errors."""
     statement = session.prepare(text)

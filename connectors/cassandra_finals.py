@@ -20,10 +20,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cassandra.cluster import Session
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
 from cassandra.concurrent import execute_concurrent
 
-from connectors.cassandra import BASE_US, cassandra_errors, prepared
+from connectors.cassandra import BASE_US, across, cassandra_errors, prepared
 from topologies.packs import BUCKETS
 from topologies.settings import CassandraSettings
 from topologies.view import View
@@ -108,8 +108,10 @@ class FinalStore:
     """Final rows as a historian writes them: `write`, then `mark`. Methods block and raise ServerAway or StoreError; called again, or by
     somebody who knew less, they change nothing."""
 
-    def __init__(self, session: Session, settings: CassandraSettings, views: Sequence[View]) -> None:
-        """Prepares its statements; the schema is there (ensure_schema). The session stays the caller's."""
+    def __init__(self, session: Session, settings: CassandraSettings, views: Sequence[View], across_s: float = 0.0) -> None:
+        """Prepares its statements; the schema is there (ensure_schema). The session stays the caller's. across_s: packs are written in all
+        data centres before their mark is in any, and holders are read in all, each of which has so long; 0: there is one."""
+        self._ways = across(session, across_s) if across_s else EXEC_PROFILE_DEFAULT
         self._session = session
         self._settings = settings
         keyspace = settings.keyspace
@@ -124,8 +126,9 @@ class FinalStore:
     def holders(self, view: View, window: str, pack_ms: int) -> dict[int, set[str]]:
         """By bucket, the sources that have a pack in the span, emptied ones too."""
         found: dict[int, set[str]] = {}
+        asked = window, pack_ms, list(range(BUCKETS))
         with cassandra_errors(self._settings):
-            for bucket, source in self._session.execute(self._held[view.name], (window, pack_ms, list(range(BUCKETS)))):
+            for bucket, source in self._session.execute(self._held[view.name], asked, execution_profile=self._ways):
                 found.setdefault(bucket, set()).add(source)
         return found
 
@@ -134,7 +137,8 @@ class FinalStore:
         rows = [(window, pack_ms, bucket, version, blob, BASE_US + version) for bucket, blob in packs.items()]
         with cassandra_errors(self._settings):
             queries = [(self._pack[view.name], row) for row in rows]
-            for _ in execute_concurrent(self._session, queries, concurrency=_IN_FLIGHT, raise_on_first_error=True):
+            ways = {"concurrency": _IN_FLIGHT, "raise_on_first_error": True, "execution_profile": self._ways}
+            for _ in execute_concurrent(self._session, queries, **ways):
                 pass
 
     def mark(self, view: View, window: str, pack_ms: int, mark: Mark) -> None:

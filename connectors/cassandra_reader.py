@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cassandra.cluster import Session
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Session
 from cassandra.concurrent import execute_concurrent
 
-from connectors.cassandra import asked, cassandra_errors, prepared
+from connectors.cassandra import across, asked, cassandra_errors, prepared
 from connectors.cassandra_store import SCOPE, STATUS_COLUMNS
 from connectors.cell_id import CellId
 from topologies.errors import StoreError
@@ -64,9 +64,13 @@ class SourceLook:
 class CellRows:
     """Cassandra as queries and the audit read it. Methods block and raise ServerAway or StoreError; none answers empty for an error."""
 
-    def __init__(self, session: Session, settings: CassandraSettings, views: Sequence[View]) -> None:
+    def __init__(self, session: Session, settings: CassandraSettings, views: Sequence[View], across_s: float = 0.0) -> None:
         """Prepares its statements; the schema is there (ensure_schema), of a view's tables not before the view is asked for: a keyspace
-        has those that its workers compute. The session stays the caller's."""
+        has those that its workers compute. The session stays the caller's.
+
+        across_s: packs are read in all data centres, which have so long to answer, seconds; 0: in this one, as is right where no other
+        writes."""
+        self._ways = across(session, across_s) if across_s else EXEC_PROFILE_DEFAULT
         self._session = session
         self._settings = settings
         self._views = tuple(views)
@@ -190,14 +194,16 @@ class CellRows:
         known = {(window, pack_ms) for window, starts in spans.items() for pack_ms in starts}
         columns = "window, pack_ms, bucket, source, upto, pack"
         with cassandra_errors(self._settings):
-            rows = self._session.execute(self._prepare(f"SELECT {columns} FROM {self._settings.keyspace}.{view.table}"))
+            walk = self._prepare(f"SELECT {columns} FROM {self._settings.keyspace}.{view.table}")
+            rows = self._session.execute(walk, execution_profile=self._ways)
             for window, pack_ms, *rest in rows:
                 if (window, pack_ms) in known:
                     yield StoredPack(view.name, view.logic_version, window, pack_ms, *rest)
 
     def _stored(self, view: View, queries: list[tuple[Any, tuple[Any, ...]]], window: str) -> Iterator[StoredPack]:
         with cassandra_errors(self._settings):
-            for _, rows in execute_concurrent(self._session, queries, concurrency=16, raise_on_first_error=True):
+            found = execute_concurrent(self._session, queries, concurrency=16, raise_on_first_error=True, execution_profile=self._ways)
+            for _, rows in found:
                 for pack_ms, bucket, source, upto, blob in rows:
                     yield StoredPack(view.name, view.logic_version, window, pack_ms, bucket, source, upto, blob)
 

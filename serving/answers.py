@@ -8,21 +8,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, tzinfo
 from typing import Any
-
-import numpy as np
 
 from serving.cells import Row, ordered
 from serving.columns import Columns, columns_of, joined
+from serving.instants import iso, isos
+from serving.known import Known
 from serving.questions import Plan, Question, plan, span_name, starts
 from serving.reading import Reading, is_settled, read
-from serving.stores import Answering, Known, Stores
+from serving.regions import RegionAway
+from serving.standing import Standing, by_region
+from serving.stores import Answering, Stores
 from serving.trends import Past, from_cache, read_trend
 from topologies import accounting
 from topologies.errors import ServerAway, StoreError
+from topologies.regions import others_of
 from topologies.sources import SourceStatus
-from topologies.view import Trend
+from topologies.view import LIVE, Trend
 
 Clock = Callable[[], int]
 """The time now, epoch milliseconds."""
@@ -31,44 +34,6 @@ Clock = Callable[[], int]
 def wall_clock_ms() -> int:
     """This machine's clock."""
     return time.time_ns() // 1_000_000
-
-
-@dataclass(frozen=True)
-class Standing:
-    """As of when, and from how many of the sources.
-
-    as_of_ms: the oldest clock of the sources of live topics (of all sources, when there is none of those), −1 when none has a
-    clock. lag_s: now − as_of, None without a clock. heard: sources whose status the answering store has; known: to any store. Sources that
-    have ended are in none of them.
-    """
-
-    as_of_ms: int
-    lag_s: float | None
-    heard: int
-    known: int
-
-    @classmethod
-    def of(cls, known: Known, answering: Iterable[SourceStatus], now_ms: int) -> Standing:
-        statuses = known.going(answering)
-        as_of_ms = min((status.clock_ms for status in known.live(statuses)), default=-1)
-        lag_s = round(max(0, now_ms - as_of_ms) / 1000, 3) if as_of_ms >= 0 else None
-        return cls(as_of_ms, lag_s, len(statuses), len(known.names - known.ended))
-
-    @property
-    def complete(self) -> float:
-        """Sources heard of ÷ sources known; 0 when none is known."""
-        return self.heard / self.known if self.known else 0.0
-
-    def document(self, zone: tzinfo = UTC) -> dict[str, Any]:
-        """It as JSON has it."""
-        clocked = self.as_of_ms >= 0
-        return {
-            "as_of": iso(self.as_of_ms, zone) if clocked else None,
-            "as_of_ms": self.as_of_ms if clocked else None,
-            "lag_s": self.lag_s,
-            "complete": round(self.complete, 4),
-            "sources": {"heard": self.heard, "known": self.known},
-        }
 
 
 @dataclass(frozen=True)
@@ -129,7 +94,8 @@ class Answer:
         if standing.lag_s is not None:
             as_of = f"as of {iso(standing.as_of_ms, zone)}, {standing.lag_s + later_s:,.1f} s ago"
         state = "final" if self.final else "provisional"
-        return "; ".join([as_of, f"{standing.heard} of {standing.known} sources", state, *self.notes])
+        lacked = [f"{name}: {share.why}" for name, share in standing.regions.items() if share.why]
+        return "; ".join([as_of, f"{standing.heard} of {standing.known} sources", state, *lacked, *self.notes])
 
 
 def ask(stores: Stores, question: Question, clock: Clock = wall_clock_ms) -> Answer:
@@ -140,7 +106,15 @@ def ask(stores: Stores, question: Question, clock: Clock = wall_clock_ms) -> Ans
     except (ServerAway, StoreError):
         plan(question)  # what cannot be asked by this version's declarations needs no store to be refused
         raise
-    answer = _ask(answering, plan(question, answering.view), question, clock)
+    planned = plan(question, answering.view)
+    for _ in others_of(stores.settings):  # each may go once while it is asked
+        try:
+            answer = _ask(answering, planned, question, clock)
+            break
+        except RegionAway:
+            continue
+    else:
+        answer = _ask(answering, planned, question, clock)
     return replace(answer, notes=(answering.note, *answer.notes)) if answering.note else answer
 
 
@@ -158,6 +132,9 @@ def _ask(answering: Answering, planned: Plan, question: Question, clock: Clock) 
     partial = {start_ms for reading in readings for start_ms in set(reading.stored) - reading.final}
     asked = {start_ms for reading in readings for start_ms in set(reading.stored) - reading.remembered}
     statuses = known.cached if cached and not cached & stored else known.stored
+    standing = Standing.of(known, statuses.values(), clock())
+    if known.regions:
+        standing = by_region(known, readings, window, clock())
     timed = bool(window.length_ms)
     return Answer(
         view=planned.view.name,
@@ -165,9 +142,10 @@ def _ask(answering: Answering, planned: Plan, question: Question, clock: Clock) 
         dimensions=planned.dimensions,
         measures=tuple(names),
         rows=tuple(ordered(rows, _ranked(planned, names), planned.top)),
-        standing=Standing.of(known, statuses.values(), clock()),
+        standing=standing,
         timed=timed and planned.top is None,
-        final=is_settled(planned.view, window, wanted[-1], known),  # then those before it are so too
+        final=is_settled(planned.view, window, wanted[-1], known)  # then those before it are so too
+        and not any(reading.near for reading in readings),
         span_ms=(wanted[0], wanted[-1] + window.length_ms) if timed else None,
         read={"redis": len(cached), "final": len(stored - partial), "cassandra": len(partial)},
         memcached=len(stored - asked),
@@ -184,7 +162,9 @@ def _ask_trend(stores: Stores, known: Known, planned: Plan, trend: Trend, clock:
     cached = from_cache(planned, known, clock())
     standing = Standing.of(known, (known.cached if cached else known.stored).values(), clock())
     past = Past.of(planned, trend, standing.as_of_ms)
-    rows, reading = read_trend(stores, known if cached else replace(known, cached={}), planned, past, clock())
+    rows, reading = read_trend(stores, known if cached else replace(known, cached={}, regions={}), planned, past, clock())
+    if known.regions:
+        standing = replace(by_region(known, [reading], planned.stored, clock()), as_of_ms=standing.as_of_ms, lag_s=standing.lag_s)
     reckoned = f"score = {trend.count} ÷ max({trend.floor:g}, expected)"
     doubts = _notes(replace(planned, top=None), known, sorted((*reading.cached, *reading.stored)), reading)
     return Answer(
@@ -221,7 +201,7 @@ def ask_accounting(stores: Stores, clock: Clock = wall_clock_ms) -> Answer:
         dimensions=("topic", "partition", "source"),
         measures=accounting.MEASURES,
         rows=tuple(Row(0, _place(status), _classes(status)) for status in statuses),
-        standing=Standing.of(known, statuses, clock()),
+        standing=by_region(known, [], LIVE, clock()) if known.regions else Standing.of(known, statuses, clock()),
         read={"redis": len(known.cached), "cassandra": len(known.stored)},
         notes=(f"received = applied + duplicate + late + dead, {equation}", *filter(None, doubts)),
     )
@@ -239,6 +219,8 @@ def _notes(planned: Plan, known: Known, wanted: Sequence[int], reading: Reading[
     notes = list(planned.notes)
     if planned.top is not None and len(wanted) > 1:
         notes.append(f"ranked over {len(wanted)} windows of a {planned.stored.name}")
+    if known.regions:
+        return (*notes, *([known.away] if known.away else []))  # each region says what is to be said of it
     # there is doubt of a window if there is of a later one
     if planned.stored.cached and wanted and (doubt := known.doubt(planned.stored, wanted[0])):
         notes.append(f"{doubt}, so this is Cassandra's, up to a flush older" if reading.stored else doubt)
@@ -252,18 +234,3 @@ def _older(columns: Sequence[Columns[Any]], readings: Sequence[Reading[Any]]) ->
     cached = set(readings[0].cached)
     older = [name for one, reading in zip(columns, readings, strict=True) if cached & set(reading.stored) for name in one.names]
     return (f"{', '.join(older)}: Cassandra's, up to a flush older",) if older else ()
-
-
-def iso(epoch_ms: int, zone: tzinfo = UTC) -> str:
-    """An instant in ISO 8601, milliseconds, as clocks of `zone` show it."""
-    at = datetime.fromtimestamp(epoch_ms // 1000, zone).replace(microsecond=epoch_ms % 1000 * 1000)
-    text = at.isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z") if zone is UTC else text
-
-
-def isos(epochs_ms: Sequence[int], zone: tzinfo = UTC) -> list[str]:
-    """Those of many instants: of UTC, which most ask for, in a twentieth of the time."""
-    if zone is not UTC:
-        return [iso(epoch_ms, zone) for epoch_ms in epochs_ms]
-    found: list[str] = np.datetime_as_string(np.array(epochs_ms, dtype="datetime64[ms]"), unit="ms", timezone="UTC").tolist()
-    return found

@@ -22,8 +22,9 @@ from connectors.read_through import Found as Got
 from connectors.read_through import Store
 from serving.cells import Cell, Place, Sums
 from serving.columns import Columns
+from serving.known import Known
 from serving.questions import Plan
-from serving.stores import Known, Stores
+from serving.stores import Stores
 from serving.volumes import take_volumes
 from topologies import volumes
 from topologies.finals import BEST, Bases

@@ -17,7 +17,7 @@ from connectors.kafka import matching_topics, partition_offsets, topic_ids
 from connectors.pointers import Pointer, Pointers
 from connectors.redis_reader import CachedStatus, CellReader
 from connectors.source_notes import SourceNotes
-from serving.answers import iso
+from serving.instants import iso
 from topologies import accounting
 from topologies.errors import MarqueeError
 from topologies.settings import Settings

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from connectors.cassandra_reader import StoredPack
 from connectors.read_through import Store
+from serving.known import Known
 from serving.questions import Plan
-from serving.stores import Known, Stores
+from serving.regions import RegionAway
+from serving.stores import Stores
 from topologies.errors import StoreError
 
 MOST_KEYS: Final = 64
@@ -31,44 +33,62 @@ class Partials:
 
     packs: Sequence[bytes]
     remembered: frozenset[int]
+    near: bool = False
+    """Whether they are what has come to this data centre, because another one did not answer."""
 
 
-def read_partials(stores: Stores, known: Known, plan: Plan, starts_ms: Collection[int]) -> Partials:
-    """The packs that hold cells of these windows: of all sources, but not of those that have ended when the window is the live one. Raises
-    ServerAway or StoreError."""
+def read_partials(stores: Stores, known: Known, plan: Plan, starts_ms: Collection[int], regions: Collection[str] | None = None) -> Partials:
+    """The packs that hold cells of these windows: of all sources, or of those of these regions, but not of those that have ended when the
+    window is the live one. Raises ServerAway or StoreError."""
+    if known.regions:
+        try:
+            return _partials(stores, known, plan, starts_ms, regions, near=False)
+        except RegionAway:
+            return replace(_partials(stores, known, plan, starts_ms, regions, near=True), near=True)
+    return _partials(stores, known, plan, starts_ms, regions, near=False)
+
+
+def _partials(
+    stores: Stores, known: Known, plan: Plan, starts_ms: Collection[int], regions: Collection[str] | None, *, near: bool
+) -> Partials:
     without = frozenset() if plan.stored.length_ms else known.ended
     spans_ms = sorted({plan.stored.pack_of(start_ms) for start_ms in starts_ms})
     buckets = plan.buckets
     if len(spans_ms) * len(buckets) > MOST_KEYS:
-        found = (pack for pack_ms in spans_ms for pack in _read(stores, plan, pack_ms, buckets))
-        return Partials([pack.blob for pack in found if pack.source not in without], frozenset())
+        found = (pack for pack_ms in spans_ms for pack in _read(stores, plan, pack_ms, buckets, near=near))
+        return Partials([pack.blob for pack in found if _counts(pack.source, without, regions)], frozenset())
     view, window = plan.view.table, plan.stored.name
-    places = {stores.key_of(view, window, pack_ms, bucket, known.digest): (pack_ms, bucket) for pack_ms in spans_ms for bucket in buckets}
+    told = (known.digest, "near") if near else (known.digest,)
+    places = {stores.key_of(view, window, pack_ms, bucket, *told): (pack_ms, bucket) for pack_ms in spans_ms for bucket in buckets}
 
     def load(keys: Sequence[str]) -> dict[str, Held]:
-        return _loaded(stores, plan, {key: places[key] for key in keys})
+        return _loaded(stores, plan, {key: places[key] for key in keys}, near=near)
 
     kept = Store(load, packed, unpacked, stores.settings.memcached.provisional_ttl_s)
     got = stores.through.read(list(places), kept)
     read_anew = {places[key][0] for key, (_, remembered) in got.items() if not remembered}
-    packs = [blob for held, _ in got.values() for source, blob in held if source not in without]
+    packs = [blob for held, _ in got.values() for source, blob in held if _counts(source, without, regions)]
     return Partials(packs, frozenset(spans_ms) - read_anew)
 
 
-def _loaded(stores: Stores, plan: Plan, places: Mapping[str, tuple[int, int]]) -> dict[str, Held]:
+def _counts(source: str, without: Collection[str], regions: Collection[str] | None) -> bool:
+    return source not in without and (regions is None or source.partition(":")[0] in regions)
+
+
+def _loaded(stores: Stores, plan: Plan, places: Mapping[str, tuple[int, int]], *, near: bool) -> dict[str, Held]:
     asked: dict[int, list[int]] = {}
     for pack_ms, bucket in places.values():
         asked.setdefault(pack_ms, []).append(bucket)
     found: dict[tuple[int, int], list[tuple[str, bytes]]] = {}
     for pack_ms, buckets in asked.items():
-        for pack in _read(stores, plan, pack_ms, buckets):
+        for pack in _read(stores, plan, pack_ms, buckets, near=near):
             found.setdefault((pack_ms, pack.bucket), []).append((pack.source, pack.blob))
     return {key: found.get(place, []) for key, place in places.items()}
 
 
-def _read(stores: Stores, plan: Plan, pack_ms: int, buckets: Sequence[int]) -> Iterable[StoredPack]:
+def _read(stores: Stores, plan: Plan, pack_ms: int, buckets: Sequence[int], *, near: bool) -> Iterable[StoredPack]:
     """The packs of these buckets of a span, at least."""
-    return stores.rows.packs(plan.view, plan.stored.name, pack_ms, buckets[0] if len(buckets) == 1 else None)
+    return stores.packs(plan.view, plan.stored.name, pack_ms, buckets[0] if len(buckets) == 1 else None, near=near)
 
 
 def packed(held: Held) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from cassandra.cluster import Session
@@ -14,11 +15,13 @@ from connectors.cassandra import close, connect
 from connectors.cassandra_schema import require_schema
 from connectors.closing import Closing
 from connectors.shelves import CachedShelf, ShelfReader
-from serving.answers import iso
+from serving.instants import iso
+from serving.regions import Links, patient
 from topologies import continue_watching
 from topologies.continue_watching import MOST_TITLES
 from topologies.errors import ServerAway, StoreError, UsageError
 from topologies.marks import Mark
+from topologies.regions import others_of
 from topologies.settings import Settings
 
 
@@ -63,8 +66,13 @@ def whose(by: Mapping[str, str | None]) -> tuple[str, str]:
 class Shelves(Closing):
     """Both stores, opened when first needed. Use as a context manager; one thread."""
 
-    def __init__(self, settings: Settings, lent: Callable[[], Session] | None = None) -> None:
-        """lent: gives a session with Cassandra that stays its owner's; one of its own when None."""
+    def __init__(self, settings: Settings, lent: Callable[[], Session] | None = None, links: Links | None = None) -> None:
+        """lent: gives a session with Cassandra that stays its owner's; one of its own when None. links: to other regions, of the process;
+        its own when None."""
+        self._links = links or Links(settings)
+        self._owns_links = links is None
+        self._others = {region: ShelfReader(patient(settings, region)) for region in others_of(settings)}
+        self._rows_across: BookmarkRows | None = None
         self._settings = settings
         self._lent = lent
         self._redis = ShelfReader(settings.redis)
@@ -73,8 +81,11 @@ class Shelves(Closing):
 
     def close(self) -> None:
         """Closes what was opened. Twice does nothing more."""
-        self._redis.close()
-        self._rows = None
+        for reader in (self._redis, *self._others.values()):
+            reader.close()
+        if self._owns_links:
+            self._links.close()
+        self._rows = self._rows_across = None
         session, self._session = self._session, None
         if session is not None:
             close(session)
@@ -86,6 +97,8 @@ class Shelves(Closing):
             cached = self._redis.shelf(account, profile)
         except ServerAway as error:
             cached, away = CachedShelf({}, whole=False), str(error)
+        if self._others:
+            return self._of_all(account, profile, cached, away)
         if cached.whole:
             return Shelf(account, profile, shown(cached.marks), "redis")
         try:
@@ -99,6 +112,37 @@ class Shelves(Closing):
             with contextlib.suppress(ServerAway, StoreError):  # without it the next who asks does this again
                 self._redis.renew(account, profile, marks, cached)
         return Shelf(account, profile, shown(marks), "cassandra", (away,) if away else ())
+
+    def _of_all(self, account: str, profile: str, cached: CachedShelf, away: str) -> Shelf:
+        """Of several regions: what each one's Redis has, and Cassandra, for none of the first has what others were told."""
+        marks, notes = dict(cached.marks), [away] if away else []
+        for region, reader in self._others.items():
+            try:
+                with self._links.redis[region].guarded(partial(reader.shelf, account, profile)):
+                    marks = merged(marks, reader.shelf(account, profile).marks)
+            except ServerAway as error:
+                notes.append(f"{region}: {error}; what it was told last may be missing")
+        try:
+            return Shelf(account, profile, shown(merged(self._stored_anywhere(account, profile), marks)), "cassandra", tuple(notes))
+        except ServerAway as error:
+            if len(notes) > len(self._others):
+                raise ServerAway(f"no store answers: {away}; {error}") from error
+            return Shelf(account, profile, shown(marks), "redis", (*notes, f"{error}; Redis may not have all of it"))
+
+    def _stored_anywhere(self, account: str, profile: str) -> dict[str, Mark]:
+        """As all data centres have it, or this one if another does not answer."""
+        near = self._stored(account, profile)
+        try:
+            with self._links.cassandra.guarded(partial(self._across, account, profile)):
+                return self._across(account, profile)
+        except ServerAway:
+            return near
+
+    def _across(self, account: str, profile: str) -> dict[str, Mark]:
+        if self._rows_across is None:
+            session = self._lent() if self._lent is not None else self._opened()
+            self._rows_across = BookmarkRows(session, self._settings.cassandra, self._settings.regions.timeout_s)
+        return self._rows_across.shelf(account, profile)
 
     def _stored(self, account: str, profile: str) -> dict[str, Mark]:
         if self._rows is None:

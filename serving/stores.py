@@ -3,7 +3,6 @@ which edition's answer."""
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from cassandra.cluster import Session
 
 from connectors.cassandra import close, connect
 from connectors.cassandra_finals import FinalRows, Mark
-from connectors.cassandra_reader import CellRows
+from connectors.cassandra_reader import CellRows, StoredPack
 from connectors.cassandra_schema import require_schema
 from connectors.checkpoints import offsets_of
 from connectors.closing import Closing
@@ -25,85 +24,19 @@ from connectors.redis_reader import CellReader, Totals
 from connectors.source_notes import SourceNotes
 from serving.cells import Key
 from serving.histories import Histories, History
+from serving.known import Known, known_of
+from serving.regions import Links, RegionalCells, RegionAway
 from topologies.editions import in_edition
 from topologies.errors import ServerAway
+from topologies.regions import others_of
 from topologies.settings import Settings
-from topologies.sources import ALL_COUNTED, SKEW_MS, Counted, SourceStatus, finished
-from topologies.view import View, Window, parts_of
+from topologies.sources import ALL_COUNTED, Counted, SourceStatus, finished
+from topologies.view import View, parts_of
 from topologies.views import VIEWS, view_named
 
 T = TypeVar("T")
 POINTERS_S: Final = 3.0
 """A view that is switched is read where it was for so long at the most."""
-
-
-@dataclass(frozen=True)
-class Known:
-    """The sources by their text, as each store has them.
-
-    lacking: those of which Redis has not all. redis_away: that Redis did not answer, away: that Cassandra did not; empty when they did.
-    ended: those whose topic is no more (deleted, or made anew under its name). What they counted in windows stays; now they are nobody.
-    finished: those of backfills whose log has ended, as they stand in Cassandra: nothing more of them is awaited.
-    counted: which views have all that those in `stored` say.
-    """
-
-    cached: Mapping[str, SourceStatus]
-    stored: Mapping[str, SourceStatus]
-    live_topics: tuple[str, ...]
-    lacking: frozenset[str] = frozenset()
-    redis_away: str = ""
-    away: str = ""
-    ended: frozenset[str] = frozenset()
-    finished: frozenset[str] = frozenset()
-    counted: Counted = ALL_COUNTED
-
-    @property
-    def over(self) -> frozenset[str]:
-        """Those that hold no window back."""
-        return self.ended | self.finished
-
-    @cached_property
-    def digest(self) -> str:
-        """Equal where Cassandra's statuses are: of every source, up to which offset it has it."""
-        told = sorted((name, status.offset) for name, status in self.stored.items())
-        return hashlib.blake2b(repr(told).encode(), digest_size=16).hexdigest()
-
-    @property
-    def names(self) -> frozenset[str]:
-        """Every source that either store has heard of."""
-        return frozenset(self.cached) | frozenset(self.stored)
-
-    def going(self, statuses: Iterable[SourceStatus]) -> list[SourceStatus]:
-        """Those that have not ended."""
-        return [status for status in statuses if str(status.source) not in self.ended]
-
-    def doubt(self, window: Window | None = None, start_ms: int = 0) -> str:
-        """Why Redis' totals of this window (None: of any) cannot be used; empty when they can. A source that has ended has no cell in
-        the live window, nor in one that starts after its last event."""
-        if self.redis_away:
-            return self.redis_away
-        lacking = {
-            name
-            for name in self.lacking
-            if name not in self.ended or (window is not None and window.length_ms and start_ms <= self.reached_ms(name))
-        }
-        return f"Redis has not all of {len(lacking)} of the {len(self.names | self.lacking)} sources" if lacking else ""
-
-    def reached_ms(self, name: str) -> int:
-        """The last start of a window in which the source can have a cell."""
-        clocks = [found[name].clock_ms for found in (self.cached, self.stored) if name in found]
-        return max(clocks, default=-1) + SKEW_MS
-
-    @cached_property
-    def best(self) -> tuple[SourceStatus, ...]:
-        """Of each source the status that is further."""
-        both = [[found[name] for found in (self.cached, self.stored) if name in found] for name in sorted(self.names)]
-        return tuple(max(found, key=lambda status: status.offset) for found in both)
-
-    def live(self, statuses: Iterable[SourceStatus]) -> list[SourceStatus]:
-        """Those of live topics that have a clock; of all topics, when there are none: an ended backfill's clock stands for ever."""
-        clocked = [status for status in statuses if status.clock_ms >= 0]
-        return [status for status in clocked if status.source.topic in self.live_topics] or clocked
 
 
 @dataclass(frozen=True)
@@ -128,14 +61,17 @@ class Stores(Closing):
         clock: Callable[[], float] = time.monotonic,
         histories: Histories | None = None,
         through: ReadThrough | None = None,
+        links: Links | None = None,
     ) -> None:
         """views: as who wrote the stores declares them; this version's when None. lent: gives a session with Cassandra that stays its
         owner's; one of its own when None. clock: seconds. histories: what Cassandra knows of the sources, read for many of these;
-        each question reads it when None. through: one for many of these, which stays the caller's; its own when None."""
+        each question reads it when None. through: one for many of these, which stays the caller's; its own when None. links: to other
+        regions; the same."""
         self.settings = settings
         self._parts = parts_of(VIEWS.values() if views is None else views)
         self._lent = lent
         self._given = through
+        self._lent_links = links
         self._clock = clock
         self._histories = histories
         self._pointers: Mapping[str, Pointer] = {}
@@ -149,12 +85,11 @@ class Stores(Closing):
         """Closes what was opened. Twice does nothing more."""
         while self._others:
             self._others.popitem()[1][1].close()
-        reader = self.__dict__.pop("_redis", None)
-        if reader is not None:
-            reader.close()
-        own = self.__dict__.pop("_memcached", None)
-        if own is not None:
-            own.close()
+        for name in ("regional", "_redis", "_memcached", "_own_links"):
+            opened = self.__dict__.pop(name, None)
+            if opened is not None:
+                opened.close()
+        self.__dict__.pop("_rows_across", None)
         self.__dict__.pop("through", None)
         self.__dict__.pop("rows", None)
         self.__dict__.pop("_notes", None)
@@ -167,6 +102,20 @@ class Stores(Closing):
     @cached_property
     def _redis(self) -> CellReader:
         return CellReader(self.settings.redis, self._parts)
+
+    @cached_property
+    def _own_links(self) -> Links:
+        return Links(self.settings)
+
+    @property
+    def links(self) -> Links:
+        """The ways to other regions."""
+        return self._lent_links or self._own_links
+
+    @cached_property
+    def regional(self) -> RegionalCells:
+        """Every region's Redis."""
+        return RegionalCells(self.settings, self._parts, self.links, self._redis)
 
     @cached_property
     def _session(self) -> Session:
@@ -192,6 +141,25 @@ class Stores(Closing):
         return CellRows(self._session, self.settings.cassandra, self._parts)
 
     @cached_property
+    def _rows_across(self) -> CellRows:
+        require_schema(self._session, self.settings.cassandra)
+        return CellRows(self._session, self.settings.cassandra, self._parts, self.settings.regions.timeout_s)
+
+    def packs(self, view: View, window: str, pack_ms: int, bucket: int | None, *, near: bool) -> list[StoredPack]:
+        """As CellRows.packs; of several regions from all data centres, or, near, from this one's alone. Raises RegionAway when another one
+        does not answer."""
+        if near or not others_of(self.settings):
+            return self.rows.packs(view, window, pack_ms, bucket)
+        try:
+            with self.links.cassandra.guarded(self._look_across):
+                return self._rows_across.packs(view, window, pack_ms, bucket)
+        except ServerAway as error:
+            raise RegionAway(str(error)) from error
+
+    def _look_across(self) -> None:
+        self._rows_across.packs(self._parts[0], "hour", 0, 0)
+
+    @cached_property
     def _pointer_rows(self) -> Pointers:
         require_schema(self._session, self.settings.cassandra)
         return Pointers(self._session, self.settings.cassandra)
@@ -210,7 +178,10 @@ class Stores(Closing):
             return Answering(self, view_named(name), self._untold, away)
         if opened is None:
             edition = in_edition(self.settings, pointer.edition)
-            opened = pointer, Stores(edition, (pointer.view,), lambda: self._session, self._clock, self._histories, self.through)
+            opened = (
+                pointer,
+                Stores(edition, (pointer.view,), lambda: self._session, self._clock, self._histories, self.through, self._lent_links),
+            )
             self._others[name] = opened
         return Answering(opened[1], pointer.view, pointer.note, away)
 
@@ -233,6 +204,8 @@ class Stores(Closing):
 
         away: that Cassandra did not answer just now: it is not asked again, which would take its time-out once more.
         """
+        if others_of(self.settings):
+            return self._known_of_regions(away)
         redis_away = ""
         cached: dict[str, SourceStatus] = {}
         history = History()
@@ -247,7 +220,7 @@ class Stores(Closing):
             redis_away = str(error)
         try:
             if not away:
-                history = self._asked_history()
+                history = self.history()
         except ServerAway as error:
             away = str(error)
         if redis_away and away:
@@ -267,7 +240,20 @@ class Stores(Closing):
             counted=Counted(stored, history.counted, ended) if history.counted is not None else ALL_COUNTED,
         )
 
-    def _asked_history(self) -> History:
+    def _known_of_regions(self, away: str) -> Known:
+        found, history = self.regional.statuses(), History()
+        try:
+            if not away:
+                history = self.history()
+        except ServerAway as error:
+            away = str(error)
+        silent = [str(one) for one in found.values() if isinstance(one, ServerAway)]
+        if len(silent) == len(found) and away:
+            raise ServerAway(f"neither store answers: {silent[0]}; {away}")
+        return known_of(found, history, self.settings.kafka.topics, away and f"{away}; history was not looked at")
+
+    def history(self) -> History:
+        """What Cassandra knows of the sources. Raises ServerAway or StoreError."""
         if self._histories is None:
             return self._read_history()
         return self._histories.of(self.settings.cassandra.keyspace, self._read_history)
@@ -306,10 +292,16 @@ class Stores(Closing):
         """Cassandra's final rows."""
         return FinalRows(self._session, self.settings.cassandra)
 
-    def totals(self, view: View, window: str, start_ms: int, grouping: int, keys: Sequence[Key] | None) -> Totals:
-        """Redis' sums over sources; of these keys, or of all."""
+    def totals(
+        self, view: View, window: str, start_ms: int, grouping: int, keys: Sequence[Key] | None, regions: Sequence[str] = ()
+    ) -> Totals:
+        """Redis' sums over sources; of these keys, or of all. regions: over those of their Redis, where there are several."""
+        if regions:
+            return self.regional.totals(regions, view, window, start_ms, grouping, keys)
         return self._redis.totals(view, window, start_ms, grouping, keys)
 
-    def best(self, view: View, window: str, start_ms: int, grouping: int, count: int) -> list[Key]:
-        """The first keys of Redis' leaderboard."""
+    def best(self, view: View, window: str, start_ms: int, grouping: int, count: int, regions: Sequence[str] = ()) -> list[Key]:
+        """The first keys of Redis' leaderboard, or of those of these regions together."""
+        if regions:
+            return self.regional.best(regions, view, window, start_ms, grouping, count)
         return [key for key, _ in self._redis.top(view, window, start_ms, grouping, count)]

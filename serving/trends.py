@@ -19,9 +19,10 @@ from typing import Final
 
 from serving.cells import Key, Place, Row, Values
 from serving.columns import Integers
+from serving.known import Known
 from serving.questions import Plan
 from serving.reading import Reading, is_cached, read
-from serving.stores import Known, Stores
+from serving.stores import Stores
 from topologies.decay import ONE
 from topologies.sources import SKEW_MS
 from topologies.view import DAY, MINUTE, Trend

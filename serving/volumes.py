@@ -16,7 +16,8 @@ from typing import Final
 
 from serving.cells import Cell, Sums
 from serving.columns import Columns
-from serving.stores import Known, Stores
+from serving.known import Known
+from serving.stores import Stores
 from topologies import volumes
 from topologies.finals import Bases
 from topologies.view import Window

@@ -56,13 +56,15 @@ class History:
     store: FinalStore
 
     @classmethod
-    def opened(cls, session: Session, settings: CassandraSettings, views: Sequence[View]) -> Self:
-        """Blocks while statements are prepared. Raises ServerAway or StoreError."""
+    def opened(cls, session: Session, settings: CassandraSettings, views: Sequence[View], *, regions: int = 1) -> Self:
+        """Blocks while statements are prepared. Raises ServerAway or StoreError. Of several regions no history is made while one is away:
+        what it wrote last may not be here (docs/decisions/0078)."""
+        across_s = settings.timeout_s if regions > 1 else 0.0
         return cls(
-            CellRows(session, settings, views),
+            CellRows(session, settings, views, across_s),
             SourceNotes(session, settings),
             FinalRows(session, settings),
-            FinalStore(session, settings, views),
+            FinalStore(session, settings, views, across_s),
         )
 
     def bases(self) -> Bases:

@@ -40,6 +40,7 @@ from streams.room import Room
 from streams.stores import Stores, open_stores
 from streams.watchdog import Watchdog
 from topologies.errors import MarqueeError, ServerAway
+from topologies.regions import regions_of
 from topologies.settings import Settings
 from topologies.view import View, parts_of
 from topologies.views import keeps_bookmarks, selected
@@ -175,7 +176,8 @@ class Worker:
         unobserve = observe(self._health, self.running, {"redis": caching, "cassandra": storing, "checkpoints": checkpointing})
         looks = (partial(live_ids, self._settings), partial(require_partitions, self._settings))
         caretaker = Caretaker(self._settings.worker.region, owners.all, stores.cache, stores.notes, *looks, caught_up=caught_up)
-        historian = Historian(self._views, partial(History.opened, stores.session, self._settings.cassandra, self._views), worker)
+        opened = partial(History.opened, stores.session, self._settings.cassandra, self._views, regions=len(regions_of(self._settings)))
+        historian = Historian(self._views, opened, worker)
         tasks: list[asyncio.Task[Any]] = []
         try:
             await unless(stop, self._begun(app))

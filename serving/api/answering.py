@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from litestar import HttpMethod, Request, Response
 from litestar.response import Stream
 
-from serving.answers import Answer, iso
+from serving.answers import Answer
 from serving.api.access import reach
 from serving.api.asking import Asker
 from serving.api.forms import FORMS, Form, form_of, headers_of
@@ -20,6 +20,7 @@ from serving.api.parameters import Asked, asked, with_pinned
 from serving.api.push import Event, Hub
 from serving.api.ranges import Rendered, Renderings, span_of
 from serving.api.tags import cache_control, matches, tag_of
+from serving.instants import iso
 from serving.problems import problem
 from topologies.errors import UsageError
 

@@ -25,6 +25,7 @@ from serving.metrics import HISTORY, READINGS
 from serving.overview import Overview, look
 from serving.questions import Question
 from serving.refusals import Busy
+from serving.regions import Links
 from serving.shelves import Shelf, Shelves
 from serving.stores import Stores
 from topologies import accounting
@@ -56,6 +57,7 @@ class Asker:
         self._session = session
         self._memcached = Memcached(self._settings.memcached)
         self._through = ReadThrough(self._memcached)
+        self._links = Links(settings)
         self._pool = ThreadPoolExecutor(api.threads, thread_name_prefix="asking")
         self._histories = Histories(clock)
         self._own = threading.local()
@@ -99,6 +101,7 @@ class Asker:
         await asyncio.to_thread(self._histories.close)
         while self._opened:
             self._opened.pop().close()
+        self._links.close()
         self._memcached.close()
 
     async def _once(self, key: object, fresh_s: float, read: Callable[[], _T]) -> _T:
@@ -143,14 +146,16 @@ class Asker:
     def _stores(self) -> Stores:
         found: Stores | None = getattr(self._own, "stores", None)
         if found is None:
-            found = self._own.stores = Stores(self._settings, lent=self._session, histories=self._histories, through=self._through)
+            found = self._own.stores = Stores(
+                self._settings, lent=self._session, histories=self._histories, through=self._through, links=self._links
+            )
             self._opened.append(found)
         return found
 
     def _shelves(self) -> Shelves:
         found: Shelves | None = getattr(self._own, "shelves", None)
         if found is None:
-            found = self._own.shelves = Shelves(self._settings, self._session)
+            found = self._own.shelves = Shelves(self._settings, self._session, self._links)
             self._opened.append(found)
         return found
 

@@ -56,6 +56,11 @@ ANSWER: Final = Schema(
             type=OpenAPIType.OBJECT,
             properties={"heard": Schema(type=OpenAPIType.INTEGER), "known": Schema(type=OpenAPIType.INTEGER)},
         ),
+        "regions": Schema(
+            type=OpenAPIType.OBJECT,
+            additional_properties=Schema(type=OpenAPIType.OBJECT),
+            description="of several regions, each one's as_of, lag_s, complete and sources; the store that it was read in, and why",
+        ),
         "final": Schema(type=OpenAPIType.BOOLEAN, description="whether no event can change it any more"),
         "read": Schema(
             type=OpenAPIType.OBJECT,

@@ -12,8 +12,9 @@ from typing import Any, Final
 import orjson
 import pyarrow as pa
 
-from serving.answers import Answer, iso, isos
+from serving.answers import Answer
 from serving.api.negotiation import best_type
+from serving.instants import iso, isos
 from serving.refusals import NotAcceptable
 from topologies.errors import UsageError
 

@@ -21,8 +21,9 @@ from connectors.cell_id import join_key
 from connectors.redis import RedisKeys
 from connectors.redis_cache import CellCache
 from connectors.source_notes import SourceNotes
-from serving.answers import Answer, ask, ask_accounting, iso
+from serving.answers import Answer, ask, ask_accounting
 from serving.cells import Shown
+from serving.instants import iso
 from serving.questions import Question
 from serving.stores import Stores
 from tests.topologies.packed import encode_pack

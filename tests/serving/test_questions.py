@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.answers import iso, isos
 from serving.cells import Found, Row, Values, ordered
 from serving.columns import columns_of
+from serving.instants import iso, isos
 from serving.questions import MOST_MS, Question, parse_instant, parse_zone, plan, starts
 from topologies.errors import UsageError
 

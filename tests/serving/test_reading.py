@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from serving import stores as stores_module
 from serving.columns import columns_of
+from serving.known import Known
 from serving.questions import Question, plan
 from serving.reading import cached_from, is_cached, is_settled, read
-from serving.stores import Known, Stores
+from serving.stores import Stores
 from tests.topologies.logs import examples
 from topologies.errors import ServerAway
 from topologies.settings import Settings

@@ -12,8 +12,9 @@ from connectors.memcached import Memcached
 from connectors.read_through import ReadThrough
 from serving.answers import ask
 from serving.cells import Key, Place, Row, Values
+from serving.known import Known
 from serving.questions import Question, plan
-from serving.stores import Answering, Known, Stores
+from serving.stores import Answering, Stores
 from serving.trends import Past, ranked
 from topologies.decay import decay
 from topologies.settings import Settings

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from connectors.cassandra_finals import FinalPack, Mark
 from serving.columns import Integers
 from serving.finals import runs_of
+from serving.known import Known
 from serving.questions import Question, plan
-from serving.stores import Known, Stores
+from serving.stores import Stores
 from serving.volumes import FEWEST, take_volumes
 from tests.topologies.logs import examples
 from tests.topologies.packed import encode_pack

@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 
 from cluster.process import wait_until
-from serving.answers import iso
+from serving.instants import iso
 from tests.serving.api.conftest import served
 from tests.serving.test_answers import HOUR_MS, NOON, World, live, watched, without_cassandra, without_redis
 

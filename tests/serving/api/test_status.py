@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 
-from serving.answers import iso
+from serving.instants import iso
 from serving.overview import look
 from tests.serving.test_answers import NOW, World, live, without_redis
 
