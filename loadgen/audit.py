@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,8 +62,9 @@ from loadgen.audit_stores import ServedStores
 from loadgen.ledger import open_run
 from loadgen.recovery import recovered
 from topologies import accounting
+from topologies.regions import in_region, regions_of
 from topologies.settings import Settings
-from topologies.sources import SourceStatus
+from topologies.sources import Source, SourceStatus
 from topologies.view import View, parts_of
 from topologies.views import keeps_bookmarks, selected
 
@@ -86,6 +87,8 @@ class _Audit:
     run: RunTally
     on_progress: Progress
     tallies: dict[str, ViewTally]
+    regions: tuple[Settings, ...]
+    """In each region; one where there is one."""
     cached: Statuses = field(default_factory=dict)
     stored: Statuses = field(default_factory=dict)
     checkpoints: dict[str, int] = field(default_factory=dict)
@@ -115,7 +118,8 @@ def audit(settings: Settings, run_name: str | None, on_progress: Progress) -> Au
     is gone is no error: it is said (SourceAudit.trouble), and the result is not exact.
     """
     started = time.monotonic()
-    run = RunTally(None if run_name is None else recovered(settings, open_run(settings, run_name)))
+    regions = tuple(in_region(settings, region) for region in regions_of(settings))
+    run = RunTally(None if run_name is None else recovered(settings, open_run(settings, run_name)), len(regions))
     views = parts_of(selected(settings.worker.views))
     tallies = {name: ViewTally() for name in (*(view.family for view in views), accounting.NAME)}
     for view in views:
@@ -123,8 +127,9 @@ def audit(settings: Settings, run_name: str | None, on_progress: Progress) -> Au
     if keeps_bookmarks(settings.worker.views):
         tallies[audit_bookmarks.NAME] = ViewTally()
     with tempfile.TemporaryDirectory(prefix="marquee-audit-") as directory, _database(Path(directory)) as database:
-        going = _Audit(settings, views, database, Path(directory), run, on_progress, tallies)
+        going = _Audit(settings, views, database, Path(directory), run, on_progress, tallies, regions)
         _carry_out(going)
+        run.tell_crossed(database)
         ledger, found = audit_ledger.compare(database, run, Path(directory))
         going.differences.extend(found)
         return _result(going, ledger, time.monotonic() - started)
@@ -153,8 +158,8 @@ def _carry_out(going: _Audit) -> None:
         else:
             wanted[end.source] = _read_to(going, end)
     going.on_progress("reading the letters")
-    audit_letters.load_letters(going.settings, going.database, wanted)
-    with closing(copy_log(going.settings, wanted, going.scratch, going.on_progress)) as files:
+    audit_letters.load_letters(going.regions, going.database, wanted)
+    with closing(_copied(going, wanted)) as files:
         for number, (source, copied) in enumerate(files, 1):
             going.on_progress(f"recounting source {number} of {len(wanted)}: {wanted[source]:,} records")
             _recount(going, ends[str(source)], copied, wanted[source])
@@ -166,13 +171,30 @@ def _carry_out(going: _Audit) -> None:
         going.differences += audit_bookmarks.compare(going.database, tally, now_ms, wanted, growing=growing)
 
 
+def _copied(going: _Audit, wanted: dict[Source, int]) -> Generator[tuple[Source, CopiedLog]]:
+    """Each source's log, one behind the other, from its region's Kafka."""
+    for settings in going.regions:
+        own = {source: offset for source, offset in wanted.items() if source.region == settings.worker.region}
+        yield from copy_log(settings, own, going.scratch, going.on_progress)
+
+
+def _ends(going: _Audit, topics: Iterable[str]) -> list[LogEnd]:
+    """The sources of these topics in every region, with their offsets now."""
+    return [end for settings in going.regions for end in log_ends(settings, topics)]
+
+
+def _topics(going: _Audit) -> set[str]:
+    """The topics that workers consume, in whatever region."""
+    return {topic for settings in going.regions for topic in matching_topics(settings)}
+
+
 def _read_stores(going: _Audit) -> list[LogEnd]:
     """Bring in what the stores serve. Returns the log's ends as they were before: what is applied beyond them has come since."""
     with ServedStores(going.settings, going.views, going.database) as stores:
-        topics = {*matching_topics(going.settings), *stores.known_topics()}
+        topics = {*_topics(going), *stores.known_topics()}
         if going.run.run is not None:
             topics.add(going.run.run.topic)
-        ends = log_ends(going.settings, topics)
+        ends = _ends(going, topics)
         going.on_progress("reading what Redis serves")
         going.cached = stores.load_redis()
         counts, wrong = stores.wrong_totals()
@@ -191,8 +213,8 @@ def _read_stores(going: _Audit) -> list[LogEnd]:
         if audit_bookmarks.NAME in going.tallies:
             going.on_progress("reading the bookmarks")
             stores.load_bookmarks()
-            topics.update(matching_topics(going.settings))
-            going.later_ends = {str(end.source): end.end for end in log_ends(going.settings, topics)}
+            topics.update(_topics(going))
+            going.later_ends = {str(end.source): end.end for end in _ends(going, topics)}
     return ends
 
 
@@ -204,7 +226,7 @@ def _trouble(going: _Audit, end: LogEnd) -> str:
         return f"{told}; {lost}" if lost else told
     furthest = going.applied(end.source)[1]
     if furthest > end.end:
-        now = {now.source: now.end for now in log_ends(going.settings, [end.source.topic])}
+        now = {now.source: now.end for now in _ends(going, [end.source.topic])}
         if furthest > now.get(end.source, 0):
             return f"a store has applied it up to offset {furthest}, but the log ends at {now.get(end.source, 0)}: it has been cut"
     return ""
@@ -304,7 +326,7 @@ def _result(going: _Audit, ledger: str, seconds: float) -> AuditResult:
         run="" if tally.run is None else tally.run.name,
         generated=received if tally.run is None else tally.run.generated,
         received=received,
-        crossed=0,
+        crossed=tally.crossed,
         unaccounted=tally.unaccounted,
         views=going.tallies,
         ledger=ledger,

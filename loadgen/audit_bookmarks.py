@@ -12,7 +12,7 @@ both.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, TypeVar
 
@@ -112,15 +112,21 @@ ORDER BY ALL
 Row = tuple[object, ...]
 
 
-def load(database: duckdb.DuckDBPyConnection, rows: BookmarkRows, reader: ShelfReader) -> None:
-    """Bring in every bookmark that stands in a store. The stores' statuses were read before. Raises ServerAway or StoreError."""
+def load(database: duckdb.DuckDBPyConnection, rows: BookmarkRows, readers: Sequence[ShelfReader]) -> None:
+    """Bring in every bookmark that stands in a store; readers: of each region's Redis, whose shelves are read as one. The stores' statuses
+    were read before. Raises ServerAway or StoreError."""
     database.execute(TABLES)
     every = (("cassandra", account, profile, title, mark.packed().hex()) for account, profile, title, mark in rows.every())
     _insert(database, "stood", every)
-    for shelves in _chunks(reader.every()):
+    for shelves in _chunks(shelf for reader in readers for shelf in reader.every()):
         _insert(database, "shelves", ((account, profile, shelf.whole, len(shelf.marks)) for account, profile, shelf in shelves))
         marks = ((account, profile, title, mark) for account, profile, shelf in shelves for title, mark in shelf.marks.items())
         _insert(database, "stood", (("redis", account, profile, title, mark.packed().hex()) for account, profile, title, mark in marks))
+    if len(readers) > 1:  # of each title the greatest; whole is what is so everywhere
+        greatest = "SELECT store, account, profile, title, max(mark) AS mark FROM stood GROUP BY ALL"
+        database.execute(f"CREATE OR REPLACE TABLE stood AS {greatest}")
+        whole = f"bool_and(whole) AND count(*) = {len(readers)} AS whole, max(titles) AS titles"
+        database.execute(f"CREATE OR REPLACE TABLE shelves AS SELECT account, profile, {whole} FROM shelves GROUP BY ALL")
 
 
 def recount(database: duckdb.DuckDBPyConnection, source: str, offsets: Mapping[str, int]) -> None:

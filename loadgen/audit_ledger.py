@@ -18,12 +18,16 @@ from loadgen import audit_faults, audit_sql
 from loadgen.audit_report import CLASSES, Difference, Origin
 from loadgen.faults import CLASSES as FAULT_CLASSES
 from loadgen.ledger import Run
+from loadgen.moves import read_moves, stays_of
 from loadgen.truth import can_be_made_again, tell
 from topologies.sources import Source
 
 STORE: Final = "ledger"
 _SESSIONS: Final = """CREATE TABLE IF NOT EXISTS run_sessions
 (account VARCHAR, session VARCHAR, events BIGINT, watched_ms HUGEINT, part INTEGER, first_n BIGINT, last_n BIGINT)"""
+
+_REGIONS: Final = "CREATE TABLE IF NOT EXISTS run_events (region VARCHAR, event UBIGINT)"
+"""What was counted where: 64 bits of account, session and number, of which two are equal by chance once in 2^64 ÷ events² audits."""
 
 
 @dataclass
@@ -36,6 +40,7 @@ class RunTally:
     """
 
     run: Run | None
+    regions: int = 1
     classes: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
@@ -44,6 +49,8 @@ class RunTally:
     reached: dict[Source, tuple[int, int]] = field(default_factory=dict)
     records: dict[int, int] = field(default_factory=dict)
     """Of each partition of the run's topic: how many of the run's records are within the audited offsets."""
+    crossed: int = 0
+    """Events that more than one region's log has, and counts; each beyond the first. Told by `tell_crossed`."""
 
     @property
     def tag(self) -> bytes | None:
@@ -65,30 +72,45 @@ class RunTally:
         [(unclassed,)] = database.execute(f"SELECT count(*) FROM others ANTI JOIN classes USING (n) WHERE {mine}").fetchall()
         self.unclassed += unclassed
         self.reached[source] = (offset, read_to)
-        if self.run is not None and source.topic_id == self.run.topic_id:
+        if self.regions > 1:
+            database.execute(_REGIONS)
+            events = f"SELECT $region, hash(account, session, seq) FROM counted WHERE {mine} AND n < $offset"
+            database.execute(f"INSERT INTO run_events {events}", {"region": source.region, "offset": audit_sql.position_of(offset)})
+        if self.run is not None and (place := self.place(source)) is not None:
             whole = f"mine AND class <> 'tick' AND n % {audit_sql.ROWS_A_RECORD} = 0"  # a record counts with its first row
             before = {"offset": audit_sql.position_of(offset)}
             [(records,)] = database.execute(f"SELECT count(*) FROM timeline WHERE {whole} AND n < $offset", before).fetchall()
-            self.records[source.partition] = records
+            self.records[place] = records
             audit_faults.count_found(database, self.run, offset, self.faults)
             database.execute(_SESSIONS)
             database.execute(
                 """INSERT INTO run_sessions SELECT account, session, count(*), coalesce(sum(watched_ms), 0), $part, min(n), max(n)
                 FROM counted WHERE mine AND n < $offset GROUP BY account, session""",
-                {"offset": audit_sql.position_of(offset), "part": source.partition},
+                {"offset": audit_sql.position_of(offset), "part": place},
             )
+
+    def place(self, source: Source) -> int | None:
+        """Which of the run's partitions the source is; None for none."""
+        return None if self.run is None else self.run.place_of(source.region, source.topic_id, source.partition)
 
     def covers(self, *, classes: bool) -> bool:
         """Whether the classes of all the run's records (else: the log of all of them) are within what was recounted."""
         if self.run is None or self.run.state in ("running", "failed"):  # a failed run does not know where its records end
             return False
-        reached = {source.partition: ends for source, ends in self.reached.items() if source.topic_id == self.run.topic_id}
+        reached = {place: ends for source, ends in self.reached.items() if (place := self.place(source)) is not None}
         return all(span.last < reached.get(span.partition, (0, 0))[0 if classes else 1] for span in self.run.partitions)
+
+    def tell_crossed(self, database: duckdb.DuckDBPyConnection) -> None:
+        """Once all sources are counted."""
+        if self.regions > 1:
+            database.execute(_REGIONS)
+            within = "SELECT event, count(DISTINCT region) - 1 AS more FROM run_events GROUP BY event HAVING more > 0"
+            [(self.crossed,)] = database.execute(f"SELECT coalesce(sum(more), 0)::BIGINT FROM ({within})").fetchall()
 
     @property
     def unaccounted(self) -> int:
         """Acknowledged by Kafka but not in the log (once all of it has been read), plus records without a class."""
-        lost = self.run.acknowledged - self.in_log if self.run is not None and self.covers(classes=False) else 0
+        lost = self.run.acknowledged + self.crossed - self.in_log if self.run is not None and self.covers(classes=False) else 0
         return max(0, lost) + self.unclassed
 
 
@@ -113,6 +135,8 @@ def compare(database: duckdb.DuckDBPyConnection, tally: RunTally, scratch: Path)
 
 
 def _made_again(database: duckdb.DuckDBPyConnection, tally: RunTally, run: Run, scratch: Path) -> tuple[str, list[Difference]]:
+    if run.logs and len(read_moves(run)):
+        return _moved(database, tally, run, scratch)
     told = tell(run, tally.records, scratch)
     if not tally.covers(classes=True):
         found = _counts(told, tally) + _sessions(database, told, tally.reached)
@@ -120,6 +144,19 @@ def _made_again(database: duckdb.DuckDBPyConnection, tally: RunTally, run: Run, 
     # what a run that went through says of itself is held against the log too
     said = run if run.state == "finished" and len(run.stretches) == 1 else told
     found = _counts(said, tally) + _faults(run, tally) + _sessions(database, told, tally.reached)
+    return ("different" if found else "equal"), found
+
+
+def _moved(database: duckdb.DuckDBPyConnection, tally: RunTally, run: Run, scratch: Path) -> tuple[str, list[Difference]]:
+    """Of a run some of whose records went elsewhere while a region was lost: where they are is only told by whole logs."""
+    if run.state != "finished" or not tally.covers(classes=True):
+        return "not compared: records went to another region, which is told when the run and the workers are through", []
+    of_log = {(log.region, at): at_log * run.log_partitions + at for at_log, log in enumerate(run.logs) for at in range(run.log_partitions)}
+    stays = stays_of(run, {log: tally.records.get(place, 0) for log, place in of_log.items()})
+    told = tell(run, tally.records, scratch, stays)
+    found = _counts(told, tally) + _sessions(database, told, tally.reached)
+    if (crossed := told.generated - run.generated) != tally.crossed:
+        found.append(_difference("crossed", (crossed,), (tally.crossed,)))
     return ("different" if found else "equal"), found
 
 
@@ -154,7 +191,8 @@ def _sessions(database: duckdb.DuckDBPyConnection, run: Run, reached: Iterable[S
         WHERE (s.events, s.watched_ms) IS DISTINCT FROM (r.events, r.watched_ms::BIGINT) LIMIT 100""",
         {"sent": str(run.sent)},
     ).fetchall()
-    sources = {source.partition: source for source in reached if source.topic_id == run.topic_id}
+    places = {source: run.place_of(source.region, source.topic_id, source.partition) for source in reached}
+    sources = {place: source for source, place in places.items() if place is not None}
     return [
         _difference(
             f"{account}/{session}",

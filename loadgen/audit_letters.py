@@ -12,7 +12,7 @@ a record of a JSON log to find the bytes of 0.2 to 4 % of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import duckdb
@@ -72,7 +72,8 @@ CREATE OR REPLACE TABLE judged_events AS
   SELECT r.*, CASE WHEN faults IS NOT NULL THEN CASE WHEN faults > 0 THEN 'wrong' ELSE 'right' END
                    WHEN "offset" >= $durable THEN 'undue'
                    WHEN gone_ms < 0 OR ($live AND rts > gone_ms) THEN 'missing' ELSE 'deleted' END AS verdict
-  FROM refused r JOIN letter_topics USING (topic) LEFT JOIN found USING ("offset", "row")
+  FROM refused r JOIN (SELECT topic, gone_ms FROM letter_topics WHERE region = $region) USING (topic)
+    LEFT JOIN found USING ("offset", "row")
 """
 
 _FAULTY: Final = """
@@ -82,19 +83,20 @@ ORDER BY ALL LIMIT $most
 """
 
 
-def load_letters(settings: Settings, database: duckdb.DuckDBPyConnection, wanted: dict[Source, int]) -> None:
-    """Make tables `letters` of these sources' letters below these offsets, and `letter_topics` (topic, gone_ms: see gone_before_ms).
+def load_letters(regions: Sequence[Settings], database: duckdb.DuckDBPyConnection, wanted: dict[Source, int]) -> None:
+    """Make tables `letters` of these sources' letters below these offsets, and `letter_topics` (region, topic, gone_ms: see
+    gone_before_ms). regions: the settings in each region.
 
     A topic that is not there has none. What the stores say must have been read before: what they have, has its letters. Raises ServerAway,
     and StoreError for what is no letter.
     """
     sources = {str(source): source for source in wanted}
     upto = {str(source): offset for source, offset in wanted.items()}
-    database.execute("CREATE OR REPLACE TABLE letter_topics (topic VARCHAR, gone_ms BIGINT)")
+    database.execute("CREATE OR REPLACE TABLE letter_topics (region VARCHAR, topic VARCHAR, gone_ms BIGINT)")
     database.register("arrived", _SCHEMA.empty_table())
     database.execute(f"CREATE OR REPLACE TABLE letters AS SELECT {_HASHED} FROM arrived")
     database.unregister("arrived")
-    for topic in sorted({settings.kafka.dead_topic, settings.kafka.late_topic}):
+    for settings, topic in ((one, topic) for one in regions for topic in sorted({one.kafka.dead_topic, one.kafka.late_topic})):
         gone_ms = -1
         try:
             for batch in _batches(settings, topic, sources, upto):
@@ -104,7 +106,7 @@ def load_letters(settings: Settings, database: duckdb.DuckDBPyConnection, wanted
             gone_ms = gone_before_ms(settings, topic)  # behind the letters: what is deleted meanwhile is in it
         except NoTopic:
             pass
-        database.execute("INSERT INTO letter_topics VALUES (?, ?)", [topic, gone_ms])
+        database.execute("INSERT INTO letter_topics VALUES (?, ?, ?)", [settings.worker.region, topic, gone_ms])
 
 
 def _batches(settings: Settings, topic: str, sources: dict[str, Source], upto: dict[str, int]) -> Iterator[pa.Table]:
@@ -174,7 +176,7 @@ def compare(
         return []
     _find_originals(database, copied)
     database.execute(_LETTERS)
-    database.execute(_EVENTS, {"durable": durable, "live": source.topic in kafka.topics})
+    database.execute(_EVENTS, {"durable": durable, "live": source.topic in kafka.topics, "region": source.region})
     for kind, verdict, count in database.execute("SELECT kind, verdict, count(*) FROM judged_events GROUP BY ALL").fetchall():
         tally = tallies[kind]
         if verdict in ("right", "wrong", "missing"):

@@ -6,6 +6,7 @@ Table `served`: store, source, "view", "window", key VARCHAR; start_ms BIGINT; g
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from types import TracebackType
 from typing import Final, Self
 
@@ -26,6 +27,7 @@ from loadgen import audit_bookmarks, audit_finals, audit_volumes
 from loadgen.audit_report import TOTAL, Difference
 from topologies import volumes
 from topologies.errors import StoreError
+from topologies.regions import in_region, regions_of
 from topologies.settings import Settings
 from topologies.sketch_packs import decode_cells
 from topologies.sources import Finish, Source, SourceStatus
@@ -58,10 +60,13 @@ class ServedStores:
     def __init__(self, settings: Settings, views: tuple[View, ...], database: duckdb.DuckDBPyConnection) -> None:
         self._views = {view.name: view for view in views}
         self._database = database
-        self._redis = CellReader(settings.redis, views)
+        self._regions = [in_region(settings, region) for region in regions_of(settings)]
+        self._redis = [CellReader(one.redis, views) for one in self._regions]
+        across_s = settings.cassandra.timeout_s if len(self._regions) > 1 else 0.0
         self._session = connect(settings.cassandra)
         ensure_schema(self._session, settings.cassandra, views)
-        self._cassandra = CellRows(self._session, settings.cassandra, views)
+        self._cassandra = CellRows(self._session, settings.cassandra, views, across_s)
+        self._bookmarks = BookmarkRows(self._session, settings.cassandra, across_s)
         self._finals = FinalRows(self._session, settings.cassandra)
         self._settings = settings
         self._notes = SourceNotes(self._session, settings.cassandra)
@@ -74,12 +79,13 @@ class ServedStores:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._redis.close()
+        for reader in self._redis:
+            reader.close()
         close(self._session)
 
     def known_topics(self) -> set[str]:
         """The topics of every source that either store has heard of."""
-        cached = {status.source.topic for status in self._redis.statuses().values()}
+        cached = {status.source.topic for reader in self._redis for status in reader.statuses().values()}
         return cached.union(status.source.topic for status in self._cassandra.statuses().values()) - {""}
 
     def losses(self) -> dict[str, str]:
@@ -109,8 +115,8 @@ class ServedStores:
     def load_redis(self) -> dict[str, SourceStatus]:
         """Bring every source's cells from Redis; returns the statuses that they are as of."""
         statuses = {}
-        for text in self._redis.statuses():
-            found, cells = self._redis.source_cells(text)
+        for reader, text in [(each, text) for each in self._redis for text in each.statuses()]:
+            found, cells = reader.source_cells(text)
             assert found.status is not None
             statuses[text] = found.status
             mine = ((cell, values) for cell, values in cells.items() if self._is_read(cell.view, cell.logic, cell.window))
@@ -158,26 +164,33 @@ class ServedStores:
 
     def load_bookmarks(self) -> None:
         """Bring every bookmark that stands in either store."""
-        reader = ShelfReader(self._settings.redis)
-        try:
-            audit_bookmarks.load(self._database, BookmarkRows(self._session, self._settings.cassandra), reader)
-        finally:
-            reader.close()
+        with ExitStack() as opened:
+            readers = [opened.enter_context(closing(ShelfReader(one.redis))) for one in self._regions]
+            audit_bookmarks.load(self._database, self._bookmarks, readers)
 
     def wrong_totals(self) -> tuple[dict[str, tuple[int, int]], list[Difference]]:
         """By view: how many totals and ranks of Redis were compared with the sums of its sources' cells, and how many differ; and which."""
+        counts, wrong = dict.fromkeys(self._views, (0, 0)), list[Difference]()
+        for reader in self._redis:
+            found, of_reader = self._wrong_totals(reader)
+            counts = {name: (counts[name][0] + found[name][0], counts[name][1] + found[name][1]) for name in counts}
+            wrong += of_reader
+        return counts, wrong
+
+    def _wrong_totals(self, reader: CellReader) -> tuple[dict[str, tuple[int, int]], list[Difference]]:
+        """The same of one region's Redis."""
         for _ in range(_LOOKS):
-            known = {text: status.source for text, status in self._redis.statuses().items()}
-            counts, wrong = self._compare_totals(list(known.values()))
+            known = {text: status.source for text, status in reader.statuses().items()}
+            counts, wrong = self._compare_totals(reader, list(known.values()))
             # A source that came meanwhile is in the totals but not among the summed ones: look again.
-            if not wrong or set(self._redis.statuses()) == set(known):
+            if not wrong or set(reader.statuses()) == set(known):
                 return counts, wrong
         raise StoreError("new sources keep coming into Redis; audit again when the workers have settled")
 
-    def _compare_totals(self, sources: list[Source]) -> tuple[dict[str, tuple[int, int]], list[Difference]]:
+    def _compare_totals(self, reader: CellReader, sources: list[Source]) -> tuple[dict[str, tuple[int, int]], list[Difference]]:
         counts = dict.fromkeys(self._views, (0, 0))
         wrong: list[Difference] = []
-        for look in self._redis.snapshot(sources):
+        for look in reader.snapshot(sources):
             if self._is_read(look.view, look.logic, look.window):
                 found = _wrong_sums(self._views[look.view], look)
                 cells, so_far = counts[look.view]

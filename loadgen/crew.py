@@ -23,6 +23,7 @@ from loadgen.measuring import Outside, greatest_rss_mb, measured
 from loadgen.process import NEVER_MS, Assignment, work
 from loadgen.produce import COUNTERS, DONE, FAILED, FIRST_MS, LATE_SENDS, MAX_LATENESS_MS, READY, SENT, WAITING
 from topologies.errors import MarqueeError
+from topologies.regions import in_region
 from topologies.settings import Settings
 
 LEAD_MS: Final = 1_000
@@ -67,20 +68,25 @@ def stop_signals(on_stop: Callable[[], None]) -> Iterator[None]:
 def finish_run(settings: Settings, run: Run) -> Run:
     """Merges the run's parts, notes where its records end in the log, and writes run.json for the last time."""
     merge_parts(run.path)
-    ends = partition_offsets(settings, run.topic)
+    ends = ends_of(settings, run)
     records = records_of(run)
     faults, malformed = counts_of(pl.scan_parquet(run.broken))
     finished = replace(
         run,
         ended_ms=time.time_ns() // 1_000_000,
-        partitions=tuple(
-            replace(span, last=ends[span.partition][1] - 1, records=records.get(span.partition, 0)) for span in run.partitions
-        ),
+        partitions=tuple(replace(span, last=ends[span.partition] - 1, records=records.get(span.partition, 0)) for span in run.partitions),
         faults=faults,
         malformed=malformed,
     )
     save_run(finished)
     return finished
+
+
+def ends_of(settings: Settings, run: Run) -> dict[int, int]:
+    """The next offset of each of the run's partitions. Raises as partition_offsets does."""
+    logs = [in_region(settings, log.region) for log in run.logs] or [settings]
+    found = [partition_offsets(log, run.topic) for log in logs]
+    return {at * run.log_partitions + partition: end for at, one in enumerate(found) for partition, (_, end) in one.items()}
 
 
 @dataclass(frozen=True)

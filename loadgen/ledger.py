@@ -17,6 +17,7 @@
                       duplicates late malformed out_of_order    records of the session broken so; late: by a clock that is behind
                              too; malformed: of another version, or by a clock that is ahead, too
                       first_ts last_ts       of the valid events, epoch ms (0, 0 when there is none)
+    moves.parquet   of a load into several regions: which records went elsewhere while a region was lost (loadgen.moves)
     scenario.toml   of a load: the scenario, as its file was
     parts/          what each process has written of the tables while the run goes on; merged and removed at its end
     *.lock          held while the run goes on (loadgen.holding)
@@ -68,6 +69,14 @@ FAULT_SCHEMA: Final[dict[str, pl.DataType]] = {
     "seq": pl.Int64(),
     "times": pl.Int64(),
 }
+
+
+@dataclass(frozen=True)
+class RegionLog:
+    """A region's log that a run writes to, and Kafka's id of its topic there."""
+
+    region: str
+    topic_id: str
 
 
 @dataclass(frozen=True)
@@ -132,6 +141,20 @@ class Run:
     stretches: tuple[Stretch, ...] = ()
     """Of a load; more than one when it was resumed."""
     measured: Measured | None = None
+    logs: tuple[RegionLog, ...] = ()
+    """Of a load into the logs of several regions, which; their `partitions` are numbered one log behind the other (loadgen.homes)."""
+
+    @property
+    def log_partitions(self) -> int:
+        """How many partitions each log has."""
+        return len(self.partitions) // max(1, len(self.logs))
+
+    def place_of(self, region: str, topic_id: str, partition: int) -> int | None:
+        """The number among `partitions` of that partition, if the run writes there."""
+        if not self.logs:
+            return partition if topic_id == self.topic_id else None
+        found = [at for at, log in enumerate(self.logs) if (log.region, log.topic_id) == (region, topic_id)]
+        return found[0] * self.log_partitions + partition if found else None
 
     @property
     def sends(self) -> Path:
@@ -261,6 +284,8 @@ def merge_parts(run_path: Path) -> None:
         "sends": _table(run_path, "sends", SEND_SCHEMA),
         "sent": whole_sessions(_table(run_path, "sent", SENT_SCHEMA)),
     }
+    if moves := sorted((run_path / "parts").glob("moves-*.parquet")):
+        write_table(run_path, "moves", pl.scan_parquet(moves))
     for name, rows in tables.items():
         if name == "faults" or list((run_path / "parts").glob(f"{name}-*.parquet")):
             write_table(run_path, name, rows)

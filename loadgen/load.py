@@ -21,7 +21,7 @@ import msgspec
 from loadgen import catalogue
 from loadgen.audience import Plan, make_plan, make_world
 from loadgen.crew import Crew, Job, LoadProgress
-from loadgen.destination import open_destination
+from loadgen.destination import open_destination, open_everywhere
 from loadgen.faults import Faults, parse_faults
 from loadgen.holding import owned
 from loadgen.ledger import NAME, Run, Stretch, create_run, refuse_taken, runs_directory
@@ -29,6 +29,7 @@ from loadgen.process import Assignment, warm_up
 from loadgen.scenario import course_of, scenario_of, text_of
 from loadgen.shard import chunk_ms_of
 from topologies.errors import MarqueeError, UsageError
+from topologies.regions import in_region
 from topologies.settings import Settings
 
 DEFAULT_RATE: Final = 20_000.0
@@ -70,6 +71,8 @@ class LoadOptions:
     vanish: float = 0.02
     """Share of sessions that never send a stop."""
     span_start_ms: int | None = None
+    everywhere: bool = False
+    """Into the logs of all regions, each viewer's into that of the home; live only (loadgen.homes)."""
     tag: str | None = None
     """What every account starts with; made of the run's name and its time when None."""
 
@@ -135,6 +138,8 @@ def _check(options: LoadOptions) -> None:
         raise UsageError("--vanish must be between 0 and 1")
     if not 0 <= options.seed < 2**63:
         raise UsageError("--seed must be between 0 and 2^63 − 1")
+    if options.everywhere and options.backfill_s is not None:
+        raise UsageError("a backfill goes into one region's log: leave --backfill out, or load into one region")
     parse_faults(options.faults)
     if options.tag is not None and not re.fullmatch(r"[a-z0-9]{1,16}", options.tag):
         raise UsageError("a tag has 1 to 16 lower-case letters and digits")
@@ -191,7 +196,7 @@ def _new_run(settings: Settings, options: LoadOptions) -> Run:
     if span_start + shape.span_ms > started_ms and not shape.live:
         raise UsageError("the backfill would end in the future, whose times Kafka refuses: begin earlier, or leave --start out")
     course_of(scenario_of(options.scenario), shape.span_ms, 0, catalogue.regions_of(options.regions))  # refuses what does not fit
-    target = open_destination(settings, name, shape.live)
+    target = open_everywhere(settings, name) if options.everywhere else open_destination(settings, name, shape.live)
     return Run(
         name=name,
         path=runs_directory(settings) / name,
@@ -211,6 +216,7 @@ def _new_run(settings: Settings, options: LoadOptions) -> Run:
         processes=max(1, min(options.processes, len(target.partitions))),
         chunk_ms=chunk_ms_of(shape.records, shape.span_ms, shape.live, len(target.partitions)),
         stretches=(Stretch(started_ms, span_start, (0,) * len(target.partitions)),),
+        logs=target.logs,
     )
 
 
@@ -244,10 +250,12 @@ def send(
 ) -> Run:
     """Sends the run's last stretch; the caller owns the run (loadgen.holding). As run_load."""
     options, shape = options_of(run), planned.shape
+    brokers = {log.region: in_region(settings, log.region).kafka for log in run.logs}
     assignments = [
         Assignment(
             settings=settings.kafka, plan=planned.plan, run=run, regions=options.regions, partitions=len(run.partitions),
             mine=tuple(range(index, len(run.partitions), run.processes)), process=index, encoding=options.format,
+            brokers=brokers,
         )
         for index in range(run.processes)
     ]  # fmt: skip

@@ -6,7 +6,7 @@ import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import parent_process
 from typing import Any
 
@@ -21,6 +21,7 @@ from loadgen.holding import sending
 from loadgen.ledger import Run
 from loadgen.order import Numbers
 from loadgen.produce import CPU_MS, DONE, FINAL_TICK_MS, FIRST_MS, READY, RSS_KB, SENDING_MS, STARTUP_CPU_MS, Pace, Records, Sender
+from loadgen.regional import RegionalSender
 from loadgen.shard import Due, Shard
 from topologies.errors import MarqueeError
 from topologies.settings import KafkaSettings
@@ -41,6 +42,8 @@ class Assignment:
     mine: tuple[int, ...]
     process: int
     encoding: str = "json"
+    brokers: dict[str, KafkaSettings] = field(default_factory=dict)
+    """Of each region whose log the run writes to; none of a run of one log."""
 
 
 def warm_up(encoding: str = "json") -> None:
@@ -89,10 +92,16 @@ class _Work:
         self._cut_short = False
         self._shard = Shard(
             assignment.plan, run.tag, assignment.regions, run.stretches[-1].base_ms, assignment.partitions, frozenset(assignment.mine),
-            assignment.encoding,
+            assignment.encoding, [log.region for log in run.logs],
         )  # fmt: skip
-        self._sender = Sender(assignment.settings, run.topic, run.live, counters, batches=assignment.encoding == "arrow")
+        self._sender = self._opened()
         self._counters[STARTUP_CPU_MS] = _cpu_ms()
+
+    def _opened(self) -> Sender | RegionalSender:
+        given, batches = self._assignment, self._assignment.encoding == "arrow"
+        if given.brokers:
+            return RegionalSender(given.brokers, self._run, given.mine, given.process, self._counters, batches=batches)
+        return Sender(given.settings, self._run.topic, self._run.live, self._counters, batches=batches)
 
     def carry_out(self, start_ms: Any) -> None:
         """Makes what is due first, waits for the others, and sends all, or until it is stopped."""
@@ -115,7 +124,7 @@ class _Work:
             whole = self._send(book, pace, *due)
             self._note(began)
         self._sender.flush()
-        if whole and not self._cut_short and not self._run.live:
+        if whole and not self._cut_short and isinstance(self._sender, Sender) and not self._run.live:
             self._sender.end_with_ticks(self._assignment.mine, self._run.span_end_ms + FINAL_TICK_MS)
         book.close()
         self._note(began)

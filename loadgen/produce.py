@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from confluent_kafka import KafkaException, Producer
@@ -33,7 +33,7 @@ LATE_SEND_MS: Final = 100
 """A record handed over later than this after its intended time counts as a late send."""
 PATIENCE_S: Final = 300.0
 """A record that the broker has not confirmed after so long has failed. The queue holds what is due meanwhile, up to 300,000 records."""
-_ARROW_HEADERS: Final[list[tuple[str, str | bytes | None]]] = [("content-type", ARROW_TYPE.encode())]
+ARROW_HEADERS: Final[list[tuple[str, str | bytes | None]]] = [("content-type", ARROW_TYPE.encode())]
 SLICE: Final = 5_000
 """Records between two looks at the counters."""
 (
@@ -193,7 +193,7 @@ class Sender:
             try:
                 self._producer.produce(
                     self.topic, records.values[at], records.keys[at], records.partitions[at],
-                    on_delivery=partial(self._reported, size, records.timestamps_ms[at]), timestamp=stamp, headers=_ARROW_HEADERS,
+                    on_delivery=partial(self._reported, size, records.timestamps_ms[at]), timestamp=stamp, headers=ARROW_HEADERS,
                 )  # fmt: skip
             except BufferError:
                 return at
@@ -240,10 +240,18 @@ class Sender:
         self.flush()
 
 
+class Outlet(Protocol):
+    """What a Pace hands records to: Sender, or loadgen.regional's for several logs."""
+
+    counters: Any
+
+    def send(self, records: Records, first: int, end: int, stopped: Callable[[], bool]) -> int: ...
+
+
 class Pace:
     """The open loop: what is due by the clock is sent, whatever became of what was sent before."""
 
-    def __init__(self, sender: Sender, stopped: Callable[[], bool]) -> None:
+    def __init__(self, sender: Outlet, stopped: Callable[[], bool]) -> None:
         self._sender = sender
         self._stopped = stopped
         self._handed_over = np.frombuffer(sender.counters, np.int64)[HANDED_OVER : HANDED_OVER + BINS]

@@ -32,7 +32,7 @@ def recovered(settings: Settings, run: Run) -> Run:
     What the broker acknowledged is what the log has: `generated`, `acknowledged`, `partitions`, faults and tables are of that.
     Raises ServerAway, StoreError, and SourceError when its topic is gone. A second call changes nothing.
     """
-    if run.state in ("finished", "stopped") or not can_be_made_again(run) or goes_on(run.path):
+    if run.state in ("finished", "stopped") or run.logs or not can_be_made_again(run) or goes_on(run.path):
         return run
     with owned(run.path):
         return _found_again(settings, open_run(settings, run.name))
@@ -80,6 +80,8 @@ def resume_load(
     going on, is no load, is too old or has nothing left; otherwise as run_load.
     """
     run = open_run(settings, name)
+    if run.logs:
+        raise UsageError(f"the run {name!r} went into the logs of several regions: it cannot be resumed; start another")
     if not can_be_made_again(run):
         why = "was begun by an earlier version, which cut its records otherwise" if run.kind == "load" else "is no load"
         raise UsageError(f"the run {name!r} {why}: it cannot be resumed; start another")

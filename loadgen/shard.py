@@ -8,7 +8,7 @@ and ends depends on its partition's events and on the chunk's length alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from loadgen.draws import partitions_of
 from loadgen.encode import ROW_BYTES, encode, make_fragments
 from loadgen.encode_arrow import ArrowEncoder
 from loadgen.faults import mangle, misversion
+from loadgen.homes import homes_of_regions
 from loadgen.keys import homes_of, keys_of, other_key, prefix_of
 from loadgen.order import sending_order
 from loadgen.reaching import bytes_of, gathered
@@ -112,8 +113,17 @@ class Shard:
     """
 
     def __init__(
-        self, plan: Plan, tag: str, regions: int, base_ms: int, partitions: int, mine: frozenset[int], encoding: str = "json"
+        self,
+        plan: Plan,
+        tag: str,
+        regions: int,
+        base_ms: int,
+        partitions: int,
+        mine: frozenset[int],
+        encoding: str = "json",
+        logs: Sequence[str] = (),
     ) -> None:
+        """logs: the regions that have a log each, whose partitions are numbered through (loadgen.homes); one log when empty."""
         self.plan = plan
         self.prefix = prefix_of(tag)
         self._arrow_wanted = encoding == "arrow"
@@ -122,23 +132,27 @@ class Shard:
         self.begin_at(base_ms)
         self._some_move = bool(plan.world.faults[1, MOVED] > 0)
         self._mine = np.isin(np.arange(partitions), list(mine))
-        numbers, self._homes = self._seats(partitions)
+        self._logs = homes_of_regions(regions, logs) if logs else None
+        self._log_partitions = partitions // max(1, len(logs))
+        numbers, self._homes = self._seats()
         self.lanes = self._seated(numbers)
         self._next_ms = _next_ms(self.lanes["phase"], self.lanes["at"])
         self._soon, self._soon_until = np.empty(0, np.int64), 0
         self._scratch = np.empty(_LEAST_ROOM, EVENT)
         self._out = np.empty(0, np.uint8)
 
-    def _seats(self, partitions: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    def _seats(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """The numbers of this shard's lanes, and i4[2, n] the partition of each under its own key, and under the other."""
         numbers, homes = [np.empty(0, np.int64)], [np.empty((2, 0), np.int32)]
         for first in range(0, self.plan.lanes, _BLOCK):
             block = np.arange(first, min(first + _BLOCK, self.plan.lanes))
-            home = np.stack([homes_of(self.prefix, account_of(block), partitions)] * 2)
+            home = np.stack([homes_of(self.prefix, account_of(block), self._log_partitions)] * 2)
             if self._some_move:
                 movers = np.flatnonzero(self._seated(block)["moves"])
                 moved = [other_key(key) for key in keys_of(self.prefix, account_of(block[movers]))]
-                home[1, movers] = partitions_of(moved, partitions) if moved else 0
+                home[1, movers] = partitions_of(moved, self._log_partitions) if moved else 0
+            if self._logs is not None:
+                home += self._log_partitions * self._logs[self._seated(block)["region"]]
             own = np.flatnonzero(self._mine[home].any(axis=0))
             numbers.append(block[own])
             homes.append(home[:, own])

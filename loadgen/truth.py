@@ -7,7 +7,7 @@ One partition after the other, so that memory is bounded by what one partition's
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +23,7 @@ from loadgen.audience import Plan
 from loadgen.book import faults_of
 from loadgen.ledger import FAULT_SCHEMA, SENT_SCHEMA, Run, Stretch, counts_of, read_sent, whole_sessions, write_table
 from loadgen.load import options_of, plan_again
+from loadgen.moves import Stay
 from loadgen.order import Numbers
 from loadgen.rows import MOVED
 from loadgen.shard import Chunk, Shard
@@ -37,16 +38,19 @@ def can_be_made_again(run: Run) -> bool:
     return run.kind == "load" and bool(run.stretches) and run.chunk_ms > 0
 
 
-def tell(run: Run, records: Mapping[int, int], directory: Path) -> Run:
+def tell(run: Run, records: Mapping[int, int], directory: Path, stays: Mapping[int, Sequence[Stay]] | None = None) -> Run:
     """The run as if it had ended when each partition had so many of its records: `generated`, `faults`, `malformed` and the tables
-    sent.parquet and faults.parquet in `directory`, which is the answer's `path`.
+    sent.parquet and faults.parquet in `directory`, which is the answer's `path`. stays: of each partition where its records are, of a run
+    whose records went elsewhere while a region was lost; what is in two stays counts twice.
 
     MarqueeError when the log has more records of the run than its seed makes.
     """
     plan = plan_again(run, lambda _: None).plan
     teller = _Teller(run, directory)
     for span in run.partitions:
-        teller.tell(plan, span.partition, records.get(span.partition, 0))
+        partition = span.partition
+        parts = [(stay.first, stay.upto) for stay in stays[partition] if stay.upto is not None] if stays is not None else None
+        teller.tell(plan, partition, records.get(partition, 0), parts)
     teller.close()
     faults, malformed = counts_of(pl.scan_parquet(directory / FAULTS))
     return replace(run, path=directory, generated=teller.events, faults=faults, malformed=malformed)
@@ -74,15 +78,18 @@ class _Teller:
             for name, schema in ((SENT, SENT_SCHEMA), (FAULTS, FAULT_SCHEMA))
         }
 
-    def tell(self, plan: Plan, partition: int, records: int) -> None:
-        """The partition's first records."""
+    def tell(self, plan: Plan, partition: int, records: int, parts: Sequence[tuple[int, int]] | None = None) -> None:
+        """The partition's first records; or its records from each first to below each end of `parts`, all of one stretch."""
         rows: list[pl.DataFrame] = []
         told, regions = 0, options_of(self.run).regions
-        for stretch, end in _ends(self.run.stretches, partition, records):
+        begun = [(stretch, stretch.first[partition], end) for stretch, end in _ends(self.run.stretches, partition, records)]
+        if parts is not None:
+            begun, records = [(self.run.stretches[0], *part) for part in parts], sum(end - first for first, end in parts)
+        for stretch, first, end in begun:
             shard = self._shard(plan, stretch, partition)
             tallies = np.zeros((len(shard.lanes), tally.COLUMNS), np.int64)
             done: list[NDArray[np.int64]] = []
-            for chunk in self._chunks(shard, stretch.first[partition], end):
+            for chunk in self._chunks(shard, first, end):
                 told += len(chunk.values)
                 self.events += len(chunk.rows)
                 self._write(FAULTS, faults_of(chunk, shard, len(chunk.values)))
@@ -99,7 +106,8 @@ class _Teller:
     def _shard(self, plan: Plan, stretch: Stretch, partition: int) -> Shard:
         run, options = self.run, options_of(self.run)
         mine = frozenset({partition})
-        return Shard(plan, run.tag, options.regions, stretch.base_ms, len(run.partitions), mine, options.format)
+        logs = [log.region for log in run.logs]
+        return Shard(plan, run.tag, options.regions, stretch.base_ms, len(run.partitions), mine, options.format, logs)
 
     def _chunks(self, shard: Shard, first: int, end: int) -> Iterator[Chunk]:
         """The shard's records from the number `first` to below `end`."""
