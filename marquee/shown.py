@@ -10,9 +10,10 @@ from datetime import UTC, tzinfo
 
 from marquee.output import Sheet, instant
 from marquee.sparklines import behind_sheet, series_sheet, told
-from serving.answers import Answer, ask, ask_accounting, iso
+from serving.answers import Answer, ask, ask_accounting
 from serving.api.paging import is_ranked, page
 from serving.courses import behind, over_time
+from serving.instants import iso
 from serving.questions import Question
 from serving.shelves import Shelf, Shelves, whose
 from serving.stores import Stores

@@ -7,8 +7,8 @@ from datetime import UTC, tzinfo
 from typing import Final
 
 from marquee.output import Sheet, text
-from serving.answers import iso
 from serving.courses import MOST_ROWS, Course, Courses
+from serving.instants import iso
 
 MARKS: Final = "▁▂▃▄▅▆▇█"
 LEVEL: Final = "▄"

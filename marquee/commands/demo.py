@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
@@ -12,6 +13,10 @@ from marquee.formats import format_option
 from marquee.invocation import Invocation, pass_invocation
 from marquee.numbers import FiniteRange, Span
 from marquee.output import emit, json_option, number, progress_option, report_option, say
+from topologies.errors import UsageError
+
+if TYPE_CHECKING:
+    from marquee.regions_demo import RegionsOptions
 
 
 @click.command()
@@ -26,6 +31,8 @@ from marquee.output import emit, json_option, number, progress_option, report_op
 @faults_option
 @scenario_option
 @click.option("--autoscale", type=Span(), help="From A to B workers, by need, instead of --workers; a premiere unless --scenario is given.")
+@click.option("--regions", type=click.IntRange(1, 4), default=1, show_default=True, help="Regions, each with its servers and workers.")
+@click.option("--lose", metavar="REGION", default="", help="This region is lost under load, and comes back; with --regions.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="The same seed makes the same audience.")
 @click.option("--keep", is_flag=True, help="Keep the servers' data and the run's ledger.")
 @report_option
@@ -41,6 +48,8 @@ def demo(
     faults: str,
     scenario: str,
     autoscale: tuple[int, int] | None,
+    regions: int,
+    lose: str,
     seed: int,
     keep: bool,
     report: Path | None,
@@ -57,11 +66,22 @@ def demo(
       marquee demo --events 2000000 --workers 2 --faults duplicates,late,malformed --json
       marquee demo --scenario flash-crowd
       marquee demo --autoscale 1..4 --scenario premiere --json
+      marquee demo --regions 2 --lose eu-west-1 --json
     """
     from marquee.audit_table import show
     from marquee.demonstration import Demo, DemoOptions, natural_rate
+    from marquee.regions_demo import RegionsOptions
     from marquee.screen import Screen
 
+    if lose and regions < 2:
+        raise UsageError("--lose needs --regions 2 or more: with one region nobody is left to answer")
+    if regions > 1:
+        given = click.get_current_context().get_parameter_source
+        if faults or autoscale is not None or report is not None:
+            raise UsageError("--regions takes no --faults, --autoscale and --report")
+        each = workers if given("workers") != ParameterSource.DEFAULT else 1
+        asked = RegionsOptions(events, regions, each, rate, lose, seed, keep, encoding, scenario)
+        return _regions(invocation, asked, progress, as_json=as_json)
     with Screen("marquee demo", progress) as screen:
         scaled = autoscale is not None
         chosen = click.get_current_context().get_parameter_source("scenario") != ParameterSource.DEFAULT
@@ -78,6 +98,22 @@ def demo(
         say("steps: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in played.steps.items()))
         said = "for events that came in their own time; `marquee bench drain` measures how fast they can"
         say(f"workers: {number(played.cpu_s)} s of CPU, {said}")
+    return 0 if result.proven else 1
+
+
+def _regions(invocation: Invocation, options: RegionsOptions, progress: str, *, as_json: bool) -> int:
+    from marquee.audit_table import show
+    from marquee.regions_demo import RegionsDemo
+    from marquee.screen import Screen
+
+    with Screen("marquee demo", progress) as screen:
+        played = RegionsDemo(invocation.settings, options, screen)
+        result = played.play()
+    if as_json:
+        emit(played.document())
+    else:
+        show(result)
+        say("steps: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in played.steps.items()))
     return 0 if result.proven else 1
 
 
