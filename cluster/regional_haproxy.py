@@ -4,8 +4,8 @@
     backend elsewhere   the others'
     own                 while one of it answers, and one of those has room; else elsewhere, while that answers
 
-Who answers is what HAProxy's own checks say. A GET that was under way when its door went is asked again, of another door of the same region;
-one that finds none is asked again by its client, and goes elsewhere: within a second of a region's loss all do.
+Who answers is what HAProxy's own checks say. A GET that was under way when its door went is asked again, of another door of the same
+region; one that finds none is asked again by its client, and goes elsewhere: within a second of a region's loss all do.
 """
 
 from __future__ import annotations

@@ -101,6 +101,11 @@ class CellRows:
             rows = list(self._session.execute(self._statuses, (SCOPE,)))
         return {text: SourceStatus(Source(*name), upto, *counts) for text, *rest in rows for name, upto, counts in [_split(rest)]}
 
+    def reach(self) -> None:
+        """Returns when the data centres that packs are read in have answered. Raises as the rest."""
+        with cassandra_errors(self._settings):
+            list(self._session.execute(self._statuses, (SCOPE,), execution_profile=self._ways))
+
     def counted(self) -> dict[str, dict[str, int]]:
         """By source and table, below which offset its cells are there. To be read after the statuses that it is compared with."""
         return self.count()()

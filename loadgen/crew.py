@@ -22,12 +22,13 @@ from loadgen.ledger import Run, counts_of, merge_parts, records_of, save_run
 from loadgen.measuring import Outside, greatest_rss_mb, measured
 from loadgen.process import NEVER_MS, Assignment, work
 from loadgen.produce import COUNTERS, DONE, FAILED, FIRST_MS, LATE_SENDS, MAX_LATENESS_MS, READY, SENT, WAITING
-from topologies.errors import MarqueeError
+from topologies.errors import MarqueeError, ServerAway
 from topologies.regions import in_region
 from topologies.settings import Settings
 
 LEAD_MS: Final = 1_000
 """A live run starts so long after its processes are ready: their first chunk is made meanwhile."""
+BACK_S: Final = 120.0
 READY_S: Final = 300.0
 """A process that ends before is noticed at once."""
 
@@ -83,9 +84,16 @@ def finish_run(settings: Settings, run: Run) -> Run:
 
 
 def ends_of(settings: Settings, run: Run) -> dict[int, int]:
-    """The next offset of each of the run's partitions. Raises as partition_offsets does."""
-    logs = [in_region(settings, log.region) for log in run.logs] or [settings]
-    found = [partition_offsets(log, run.topic) for log in logs]
+    """The next offset of each of the run's partitions. Raises as partition_offsets does; of several regions, one that is lost is waited for
+    BACK_S, for the run is not over before its log can be told."""
+    logs, until_s = [in_region(settings, log.region) for log in run.logs] or [settings], time.monotonic() + BACK_S
+    while True:
+        try:
+            found = [partition_offsets(log, run.topic) for log in logs]
+            break
+        except ServerAway:
+            if not run.logs or time.monotonic() > until_s:
+                raise
     return {at * run.log_partitions + partition: end for at, one in enumerate(found) for partition, (_, end) in one.items()}
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from connectors.kafka import partition_offsets, topic_ids
 from serving.stores import Stores
 from topologies.errors import MarqueeError, ServerAway
+from topologies.regions import in_region, regions_of
 from topologies.settings import Settings
 from topologies.sources import Source
 
@@ -19,9 +20,9 @@ LOOK_EVERY_S: Final = 0.25
 
 
 def catch_up(settings: Settings, topic: str, on_wait: Callable[[str], None], stuck_s: float = STUCK_S) -> None:
-    """Returns when both stores have every partition of the topic up to its end as of the call, and so have checkpoints: from then on
-    every letter has to be there, and an audit misses none. `on_wait` is told what is still to come, four times a second. Raises
-    MarqueeError when nothing has moved for `stuck_s` seconds, ServerAway for a server that is away."""
+    """Returns when both stores have every partition of the topic, in every region, up to its end as of the call, and so have checkpoints:
+    from then on every letter has to be there, and an audit misses none. `on_wait` is told what is still to come, four times a second.
+    Raises MarqueeError when nothing has moved for `stuck_s` seconds, ServerAway for a server that is away."""
     ends = _ends(settings, topic)
     with Stores(settings) as stores:
         _until_none(lambda: _not_stored(stores, ends), on_wait, stuck_s)
@@ -60,9 +61,13 @@ def _not_checkpointed(stores: Stores, ends: Mapping[str, int]) -> tuple[int, str
 
 def _ends(settings: Settings, topic: str) -> dict[str, int]:
     """The next offset of each source of the topic."""
-    identity = topic_ids(settings, [topic])[topic]
-    offsets = partition_offsets(settings, topic)
-    return {str(Source(settings.worker.region, topic, identity, partition)): end for partition, (_, end) in offsets.items()}
+    found: dict[str, int] = {}
+    for region in regions_of(settings):
+        there = in_region(settings, region)
+        identity = topic_ids(there, [topic])[topic]
+        offsets = partition_offsets(there, topic)
+        found |= {str(Source(region, topic, identity, partition)): end for partition, (_, end) in offsets.items()}
+    return found
 
 
 def _left(reached: Mapping[str, int], ends: Mapping[str, int]) -> int:

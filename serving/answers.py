@@ -162,7 +162,7 @@ def _ask_trend(stores: Stores, known: Known, planned: Plan, trend: Trend, clock:
     cached = from_cache(planned, known, clock())
     standing = Standing.of(known, (known.cached if cached else known.stored).values(), clock())
     past = Past.of(planned, trend, standing.as_of_ms)
-    rows, reading = read_trend(stores, known if cached else replace(known, cached={}, regions={}), planned, past, clock())
+    rows, reading = read_trend(stores, known if cached else known.stored_alone(), planned, past, clock())
     if known.regions:
         standing = replace(by_region(known, [reading], planned.stored, clock()), as_of_ms=standing.as_of_ms, lag_s=standing.lag_s)
     reckoned = f"score = {trend.count} ÷ max({trend.floor:g}, expected)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from connectors.redis_reader import CachedStatus
@@ -35,6 +35,10 @@ class Known:
     finished: frozenset[str] = frozenset()
     counted: Counted = ALL_COUNTED
     regions: Mapping[str, Known] = field(default_factory=dict)
+
+    def stored_alone(self) -> Known:
+        """As if no Redis had anything."""
+        return replace(self, cached={}, regions={region: one.stored_alone() for region, one in self.regions.items()})
 
     @property
     def over(self) -> frozenset[str]:

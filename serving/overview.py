@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 from cassandra.cluster import Session
@@ -18,8 +18,10 @@ from connectors.pointers import Pointer, Pointers
 from connectors.redis_reader import CachedStatus, CellReader
 from connectors.source_notes import SourceNotes
 from serving.instants import iso
+from serving.regions import patient
 from topologies import accounting
 from topologies.errors import MarqueeError
+from topologies.regions import in_region, others_of
 from topologies.settings import Settings
 from topologies.sources import Source, SourceStatus
 from topologies.views import every_part
@@ -72,13 +74,14 @@ class SourceStanding:
 @dataclass(frozen=True)
 class Overview:
     """Everything, at one moment (epoch ms). `troubles`: what could not be read, in sentences. `pointers`: the views that another edition
-    answers for, by name."""
+    answers for, by name. `regions`: of several, why each other one cannot be asked, or nothing."""
 
     at_ms: int
     servers: tuple[Health, ...]
     sources: tuple[SourceStanding, ...]
     troubles: tuple[str, ...]
     pointers: tuple[Pointer, ...] = ()
+    regions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -130,7 +133,21 @@ class Overview:
                 for pointer in self.pointers
             ],
             "troubles": list(self.troubles),
+            **({"regions": self._regions()} if self.regions else {}),
         }  # fmt: skip
+
+    def _regions(self) -> dict[str, Any]:
+        """Of each region: as of when its sources are, how far behind, and why it could not be asked."""
+        found: dict[str, Any] = {}
+        for region in sorted({one.source.region for one in self.sources} | set(self.regions)):
+            own = [one for one in self.sources if one.source.region == region and not one.ended]
+            as_of_ms = min((one.clock_ms for one in own if one.clock_ms >= 0), default=-1)
+            lags = [one.lag for one in own if one.lag is not None]
+            found[region] = {
+                "sources": len(own), "as_of": iso(as_of_ms) if as_of_ms >= 0 else None, "as_of_ms": as_of_ms if as_of_ms >= 0 else None,
+                "lag": sum(lags) if lags else None, "trouble": self.regions.get(region) or None,
+            }  # fmt: skip
+        return found
 
 
 @dataclass(frozen=True)
@@ -139,6 +156,15 @@ class Stored:
 
     sources: Mapping[str, tuple[SourceStatus, bool]]
     pointers: Mapping[str, Pointer]
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """What another region says of its sources; trouble: why it does not say all of it."""
+
+    cached: Mapping[str, CachedStatus]
+    ends: Mapping[str, tuple[Source, int]]
+    trouble: str = ""
 
 
 def look(settings: Settings, lent: Callable[[], Session] | None = None) -> Overview:
@@ -156,17 +182,24 @@ def look(settings: Settings, lent: Callable[[], Session] | None = None) -> Overv
             troubles.append(str(error))
             return nothing
 
-    with ThreadPoolExecutor(2) as pool:
+    others = others_of(settings)
+    with ThreadPoolExecutor(2 + len(others)) as pool:
+        elsewhere = {region: pool.submit(_elsewhere, settings, region) for region in others}
         asked = pool.submit(read, "redis", lambda: _redis(settings), dict[str, CachedStatus]())
         asked_store = pool.submit(read, "cassandra", lambda: _cassandra(settings, lent), Stored({}, {}))
         ends = read("kafka", lambda: _kafka(settings), dict[str, tuple[Source, int]]())
         cached, stored = asked.result(), asked_store.result()
+        there = {region: found.result() for region, found in elsewhere.items()}
+    for found in there.values():
+        cached, ends = {**cached, **found.cached}, {**ends, **found.ends}
+    regions = {region: found.trouble for region, found in there.items()}
+    troubles += [f"region {region}: {trouble}" for region, trouble in regions.items() if trouble]
     at_ms = time.time_ns() // 1_000_000
     names = {*cached, *stored.sources, *ends}
     standings = [_standing(cached.get(name), stored.sources.get(name), ends.get(name), at_ms) for name in names]
     standings.sort(key=lambda one: (one.source.topic, one.source.partition, str(one.source)))
     pointers = tuple(pointer for _, pointer in sorted(stored.pointers.items()))
-    return Overview(at_ms, tuple(servers), tuple(standings), tuple(troubles), pointers)
+    return Overview(at_ms, tuple(servers), tuple(standings), tuple(troubles), pointers, regions)
 
 
 def _standing(
@@ -195,6 +228,16 @@ def _redis(settings: Settings) -> dict[str, CachedStatus]:
         return reader.statuses()
     finally:
         reader.close()
+
+
+def _elsewhere(settings: Settings, region: str) -> Elsewhere:
+    """What the region's own Redis and Kafka say; takes a few seconds at the most."""
+    there, cached = in_region(settings, region), dict[str, CachedStatus]()
+    try:
+        cached = _redis(replace(there, redis=patient(settings, region)))
+        return Elsewhere(cached, _kafka(there))  # a Kafka whose Redis is gone too is not waited for
+    except MarqueeError as error:
+        return Elsewhere(cached, {}, str(error))
 
 
 def _cassandra(settings: Settings, lent: Callable[[], Session] | None) -> Stored:

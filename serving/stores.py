@@ -157,7 +157,7 @@ class Stores(Closing):
             raise RegionAway(str(error)) from error
 
     def _look_across(self) -> None:
-        self._rows_across.packs(self._parts[0], "hour", 0, 0)
+        self._rows_across.reach()
 
     @cached_property
     def _pointer_rows(self) -> Pointers:

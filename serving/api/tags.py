@@ -32,6 +32,7 @@ def tag_of(answer: Answer, form: str, following: str | None) -> str:
     ]
     if not answer.final:
         about += [answer.standing.as_of_ms, answer.standing.heard, answer.standing.known, answer.notes]
+        about += [(name, share.standing.as_of_ms, share.why) for name, share in answer.standing.regions.items()]
     digest = hashlib.blake2b(orjson.dumps(about), digest_size=12).hexdigest()
     return f'W/"{digest}"'
 
