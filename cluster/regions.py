@@ -43,24 +43,34 @@ MEET_S: Final = 60.0
 class RegionalCluster:
     """The servers of all regions; they live as long as this process at the most. All methods are for the thread that owns it."""
 
-    def __init__(self, directory: Path, settings: Settings, names: Sequence[str]) -> None:
-        """Starts nothing yet. Raises UsageError for less than two different names."""
+    def __init__(
+        self,
+        directory: Path,
+        settings: Settings,
+        names: Sequence[str],
+        *,
+        services: tuple[str, ...] = SERVICES,
+        options: tuple[str, ...] = OPTIONS,
+    ) -> None:
+        """Starts nothing yet. services: of each region, Cassandra among them; options: of its node, for Java. Raises UsageError for less
+        than two different names."""
         if len(names) < 2 or len(set(names)) < len(names):
             raise UsageError(f"regions need names of their own, and there are two at least: not {', '.join(names) or 'none'}")
         self.names = tuple(names)
         nodes = tuple(f"127.0.0.{FIRST_NODE + at}" for at in range(len(names)))
         shared = {"cassandra": ports.pick()}
         shared["cassandra_storage"] = ports.pick(taken=shared.values())
-        preferred = {**dict.fromkeys(SERVICES, 0), **shared}
+        preferred = {**dict.fromkeys(services, 0), **shared}
         self._doors = {name: ports.pick(taken=shared.values()) for name in self.names}
         self._clusters = {
             name: LocalCluster(
                 directory / name,
                 _of_region(settings, name),
+                services=services,
                 preferred=preferred,
                 heap_mb=HEAP_MB,
                 short_lived=True,
-                options={"cassandra": OPTIONS},
+                options={"cassandra": options},
                 place=Place(node, nodes),
             )
             for name, node in zip(self.names, nodes, strict=True)

@@ -70,13 +70,13 @@ def at_minute(minute: int, viewers: int) -> Cell:
 class World:
     """Writes as workers do: one source's cells to Redis, to Cassandra, or both."""
 
-    def __init__(self, settings: Settings, session: Session) -> None:
+    def __init__(self, settings: Settings, session: Session, views: Sequence[View] | None = None) -> None:
         self.settings = settings
         self._session = session
-        self._store = CellStore(session, settings.cassandra, every_part())
+        self._store = CellStore(session, settings.cassandra, every_part() if views is None else views)
 
     def status(self, partition: int, offset: int = 100, clock_ms: int = NOW, dead: int = 3) -> SourceStatus:
-        source = Source("local", self.settings.kafka.topics[0], "AAAAAAAAAAAAAAAAAAAAAA", partition)
+        source = Source(self.settings.worker.region, self.settings.kafka.topics[0], "AAAAAAAAAAAAAAAAAAAAAA", partition)
         return SourceStatus(source, offset, clock_ms, clock_ms - 60_000, 10, 4, 2, 1, dead)
 
     async def cache(self, status: SourceStatus, cells: Sequence[Cell]) -> None:
