@@ -1,7 +1,13 @@
-"""A region is lost under load and comes back: SIGKILL to its servers, workers and doors at once; started again on what was left."""
+"""A region is lost under load and comes back.
+
+hangs       its Kafka answers nobody, until those who send have gone elsewhere; then what was on the way arrives after all: it crosses
+is dead     SIGKILL to its servers, workers and door, all at once
+is back     started again on what was left
+"""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,11 +17,14 @@ from typing import Any, Final, Self
 
 from cluster.regions import RegionalCluster
 from cluster.supervisor import Workers
+from loadgen.way import LOST_S
 from topologies.settings import Settings
 
 LOST_AT: Final = 0.2
 BACK_AT: Final = 0.45
 """Shares of the load that have been sent when the region is lost, and when it is started again."""
+HANGS_S: Final = LOST_S + 2.0
+ARRIVES_S: Final = 1.0
 
 
 @dataclass
@@ -43,10 +52,12 @@ class Losing:
         self._begun_s = time.monotonic()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="losing")
         self._strokes: list[Future[None]] = []
+        self._over = threading.Event()
         self.lost_s: float | None = None
+        self.dead_s: float | None = None
         self.started_s: float | None = None
         self.back_s: float | None = None
-        """When it was lost, was started again, and had all its partitions and answered again; seconds since the drive began."""
+        """When it hung, was dead, was started again, and had all its partitions and answered again; seconds since the drive began."""
 
     def look(self, share: float) -> None:
         """So much of the load has been sent. Raises what a stroke raised."""
@@ -67,7 +78,14 @@ class Losing:
 
     def _lose(self) -> None:
         self.lost_s = self._now_s()
-        self._say(f"{self._region.name} is lost: SIGKILL to its Kafka, Cassandra, Redis, Memcached, workers and door")
+        self._say(f"{self._region.name} is lost: its Kafka hangs")
+        servers = self._cluster.cluster(self._region.name)
+        servers.pause("kafka")
+        self._over.wait(HANGS_S)
+        servers.resume("kafka")
+        self._over.wait(ARRIVES_S)
+        self.dead_s = self._now_s()
+        self._say(f"{self._region.name} is dead: SIGKILL to its Kafka, Cassandra, Redis, Memcached, workers and door")
         for group in self._region.groups:
             for index in group.alive():
                 group.kill(index)
@@ -89,10 +107,12 @@ class Losing:
 
     def document(self) -> dict[str, Any]:
         """It as JSON has it."""
-        return {"region": self._region.name, "lost_s": self.lost_s, "started_s": self.started_s, "back_s": self.back_s}
+        times = {"lost_s": self.lost_s, "dead_s": self.dead_s, "started_s": self.started_s, "back_s": self.back_s}
+        return {"region": self._region.name, **times}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._over.set()
         self._pool.shutdown()

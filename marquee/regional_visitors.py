@@ -28,23 +28,30 @@ PATIENCE_S: Final = 15.0
 
 @dataclass
 class Told:
-    """What the visitors of one home region were told. by: whose doors answered, how often. lacking: answers that said so, and the first."""
+    """What the visitors of one home region were told. by: whose doors answered, how often. took_ms: whole answers, each time, and lacking
+    ones, which said that they lack a region; the first of those."""
 
     home: str
     answered: int = 0
     failed: list[str] = field(default_factory=list)
     by: dict[str, int] = field(default_factory=dict)
-    took_ms: list[float] = field(default_factory=list)
-    lacking: int = 0
+    took_ms: dict[str, list[float]] = field(default_factory=lambda: {"whole": [], "lacking": []})
     first_lacking: dict[str, Any] | None = None
 
     def document(self) -> dict[str, Any]:
-        """It as JSON has it. took_ms: of the doors that answered, each time."""
-        p50, p99, most = (round(float(np.percentile(self.took_ms, share)), 1) if self.took_ms else None for share in (50, 99, 100))
+        """It as JSON has it; how long the door that answered took, of whole answers and of lacking ones."""
         return {
-            "answered": self.answered, "failed": self.failed, "by": dict(sorted(self.by.items())), "p50_ms": p50, "p99_ms": p99,
-            "max_ms": most, "lacking": self.lacking, "first_lacking": self.first_lacking,
+            "answered": self.answered, "failed": self.failed, "by": dict(sorted(self.by.items())),
+            **{kind: _spread(took_ms) for kind, took_ms in self.took_ms.items()}, "first_lacking": self.first_lacking,
         }  # fmt: skip
+
+    def line(self) -> str:
+        """It in a line."""
+        by = ", ".join(f"{count} by {region}" for region, count in sorted(self.by.items()))
+        lacking = _spread(self.took_ms["lacking"])
+        told = f"; {lacking['answers']} said what they lack, median {lacking['p50_ms']} ms" if lacking["answers"] else ""
+        whole = f"median {_spread(self.took_ms['whole'])['p50_ms']} ms"
+        return f"asked at home in {self.home}: {self.answered} answered ({by}), {whole}{told}; {len(self.failed)} failed"
 
 
 class Visitors:
@@ -105,10 +112,14 @@ class Visitors:
 def _note(told: Told, region: str, answer: dict[str, Any], took_ms: float) -> None:
     told.answered += 1
     told.by[region] = told.by.get(region, 0) + 1
-    told.took_ms.append(took_ms)
     whys = {name: share["why"] for name, share in answer["regions"].items() if "why" in share}
-    if whys and answer["complete"] < 1:
-        told.lacking += 1
-        if told.first_lacking is None:
-            kept = ("view", "as_of", "complete", "sources", "regions", "final", "notes")
-            told.first_lacking = {"asked_in": region, **{name: answer[name] for name in kept}}
+    lacks = bool(whys) and answer["complete"] < 1
+    told.took_ms["lacking" if lacks else "whole"].append(took_ms)
+    if lacks and told.first_lacking is None:
+        kept = ("view", "as_of", "complete", "sources", "regions", "final", "notes")
+        told.first_lacking = {"asked_in": region, **{name: answer[name] for name in kept}}
+
+
+def _spread(took_ms: list[float]) -> dict[str, float | None]:
+    found = [round(float(np.percentile(took_ms, share)), 1) if took_ms else None for share in (50, 99, 100)]
+    return {"answers": len(took_ms), **dict(zip(("p50_ms", "p99_ms", "max_ms"), found, strict=True))}

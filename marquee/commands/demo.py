@@ -113,8 +113,12 @@ def _regions(invocation: Invocation, options: RegionsOptions, progress: str, *, 
         emit(played.document())
     else:
         show(result)
+        say(f"crossed: {number(result.crossed)} events are in the logs of two regions")
+        for told in played.visitors.told.values() if played.visitors else ():
+            say(told.line())
         say("steps: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in played.steps.items()))
-    return 0 if result.proven else 1
+    failed = any(told.failed for told in played.visitors.told.values()) if played.visitors else False
+    return 0 if result.proven and not failed else 1
 
 
 COMMAND = demo
