@@ -102,7 +102,14 @@ class Resolved:
         value = self.value(name)
         if KNOWN[name].secret:
             return MASK if value else ""
-        return without_password(value) if isinstance(value, str) else value
+        return _unlocked(value)
+
+
+def _unlocked(value: object) -> object:
+    """The value without the passwords of its URLs."""
+    if isinstance(value, tuple | list):
+        return type(value)(_unlocked(each) for each in value)
+    return without_password(value) if isinstance(value, str) else value
 
 
 def without_password(text: str) -> str:
@@ -275,5 +282,5 @@ def _checked(known: Known, value: object, place: str) -> object:
 
 
 def _wrong(known: Known, value: object, place: str) -> UsageError:
-    shown = MASK if known.secret else repr(without_password(value) if isinstance(value, str) else value)
+    shown = MASK if known.secret else repr(_unlocked(value))
     return UsageError(f"{place}: {known.name} is {known.kind_name} ({known.doc}), not {shown}")

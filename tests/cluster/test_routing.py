@@ -40,6 +40,12 @@ def test_a_door_that_does_not_answer_rests_and_is_tried_again() -> None:
     assert asked.in_turn()[0] == ("eu", "e1")
 
 
+def test_one_that_rests_comes_behind_all_others_of_whatever_region() -> None:
+    asked = router([door("e1", 0.0), door("e2", 0.5)], [door("u1")])
+    asked.missed("e1")
+    assert [address for _, address in asked.in_turn()] == ["e2", "u1", "e1"]
+
+
 def test_with_all_resting_the_order_is_as_ever() -> None:
     asked = router([door("e1")], [door("u1")])
     asked.missed("e1")

@@ -33,7 +33,7 @@ def test_viewers_are_at_home_in_the_region_that_is_named_after_theirs_or_near() 
 
 def shard(logs: tuple[str, ...], partitions: int) -> Shard:
     world = make_world(
-        seed=3, span_ms=20_000, live=True, titles=20, regions=6, vanish=0.1, faults=parse_faults("moved=0.1").limits(), first_hour=0
+        seed=3, span_ms=20_000, live=True, titles=20, regions=6, vanish=0.1, faults=parse_faults("key-changes=0.1").limits(), first_hour=0
     )
     return Shard(make_plan(world, 4_000), "tag", 6, 0, partitions, frozenset(range(partitions)), logs=logs)
 

@@ -102,6 +102,8 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_secrets_are_masked(tmp_path: Path) -> None:
     found = resolved(tmp_path, "redis.password=hunter2", "redis.url=redis://me:hunter3@h:1/0")
     assert found.shown("redis.password") == "********"
+    several = resolved(tmp_path, "worker.region=eu", "regions.redis=eu=redis://u:hunter4@h:1/0", "regions.kafka=eu=h:2")
+    assert several.shown("regions.redis") == ("eu=redis://u:********@h:1/0",)
     assert found.shown("redis.url") == "redis://me:********@h:1/0"
     assert found.shown("cassandra.password") == ""
 
