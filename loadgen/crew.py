@@ -87,10 +87,10 @@ def ends_of(settings: Settings, run: Run) -> dict[int, int]:
     """The next offset of each of the run's partitions. Raises as partition_offsets does; of several regions, one that is lost is waited for
     BACK_S, for the run is not over before its log can be told."""
     logs, until_s = [in_region(settings, log.region) for log in run.logs] or [settings], time.monotonic() + BACK_S
-    while True:
+    found: list[dict[int, tuple[int, int]]] = []
+    while not found:
         try:
             found = [partition_offsets(log, run.topic) for log in logs]
-            break
         except ServerAway:
             if not run.logs or time.monotonic() > until_s:
                 raise

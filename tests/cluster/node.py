@@ -1,4 +1,4 @@
-"""An HTTP server that is ready and answers its port: python node.py FILE, where the port is written."""
+"""An HTTP server that is ready and answers its port: python node.py FILE PORT, where the port is written; 0 for any free one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2])), Handler)
     fresh = Path(f"{sys.argv[1]}.new")
     fresh.write_text(str(server.server_port))
     fresh.replace(sys.argv[1])

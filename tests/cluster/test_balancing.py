@@ -216,10 +216,10 @@ class Nodes:
         self._directory = directory
         self.running: list[Guarded] = []
 
-    def add(self) -> int:
-        """One more; its port."""
+    def add(self, port: int = 0) -> int:
+        """One more, at that port; its port."""
         ready = self._directory / f"{len(self.running)}.port"
-        self.running.append(Guarded([sys.executable, str(NODE), str(ready)], self._directory / f"{len(self.running)}.log"))
+        self.running.append(Guarded([sys.executable, str(NODE), str(ready), str(port)], self._directory / f"{len(self.running)}.log"))
         assert wait_until(ready.exists, PATIENCE_S)
         return int(ready.read_text())
 

@@ -93,7 +93,7 @@ def test_what_a_lost_region_has_not_acknowledged_is_sent_elsewhere_in_its_order(
     for number, one in enumerate(sent[:40]):
         assert way.send(number % 2, one)
     way.poll()
-    assert (way.lost, way.waiting) == (False, 40)
+    assert [way.lost, way.waiting] == [False, 40]
     clock.now_s += LOST_S + 0.1
     assert way.lost
     assert way.move("us") == [Moved(0, "us", 0, clean=False), Moved(1, "us", 0, clean=False)]

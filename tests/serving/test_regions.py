@@ -49,11 +49,14 @@ async def filled(settings: Settings, seed: int) -> dict[tuple[str, ...], int]:
     """Both regions with viewers of their own, many of titles that are in both; the sums."""
     drawn, sums = random.Random(seed), dict[tuple[str, ...], int]()
     for number, url in enumerate((settings.redis.url, settings.regions.redis[1].partition("=")[2])):
-        cells = {(f"t{title}",): (drawn.choice((1, 2, 3, 50 - title % 50)),) for title in range(TITLES) if drawn.random() < 0.6}
+        cells: dict[tuple[str, ...], tuple[int, ...]] = {}
+        for title in range(TITLES):
+            if drawn.random() < 0.6:
+                cells[f"t{title}",] = (drawn.choice((1, 2, 3, 50 - title % 50)),)
         async with open_cache(replace(settings, redis=replace(settings.redis, url=url, shelves_db=5))) as cache:
             await cache.flush(status(number, 10), [viewers(cells)], last_applied=None, worker="w", at_ms=1)
-        for key, (count,) in cells.items():
-            sums[key] = sums.get(key, 0) + count
+        for key, values in cells.items():
+            sums[key] = sums.get(key, 0) + values[0]
     return sums
 
 
