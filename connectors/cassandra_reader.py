@@ -125,7 +125,8 @@ class CellRows:
     def pack_spans(self, view: View, window: str) -> list[int]:
         """Starts of the pack spans that have packs, ascending, epoch milliseconds (live: [0])."""
         with cassandra_errors(self._settings):
-            return [row[0] for row in self._session.execute(self._spans, (view.name, view.logic_version, window))]
+            asked = view.name, view.logic_version, window
+            return [row[0] for row in self._session.execute(self._spans, asked, execution_profile=self._ways)]
 
     def packs(self, view: View, window: str, pack_ms: int, bucket: int | None = None) -> list[StoredPack]:
         """The packs of all sources in one span: of one bucket, or of all. Each is as of its own `upto`."""

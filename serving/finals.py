@@ -24,6 +24,7 @@ from serving.cells import Cell, Place, Sums
 from serving.columns import Columns
 from serving.known import Known
 from serving.questions import Plan
+from serving.regions import RegionAway
 from serving.stores import Stores
 from serving.volumes import take_volumes
 from topologies import volumes
@@ -142,14 +143,25 @@ class _Rows(Generic[Cell]):
         packs = list(finals.packs(plan.view, plan.stored.name, sorted(there), self._buckets))
         renewed = {pack.pack_ms for pack in packs if pack.upto > there[pack.pack_ms]}
         unmarked = set(asked) - marks.keys()
-        # Nobody makes final rows of nothing.
-        empty = unmarked - self._stores.spans(plan.view, plan.stored.name, self._known) if unmarked else unmarked
+        empty = self._empty(unmarked)
         whole = (there.keys() - renewed) | empty
         for pack in packs:
             if pack.pack_ms in whole:
                 found = self._columns.decoded(pack.blob) if self._listed else self._columns.decoded_final(pack.blob)
                 sums.take(found, range(pack.pack_ms, pack.pack_ms + plan.stored.pack_ms))
         return frozenset(whole)
+
+    def _empty(self, unmarked: Collection[int]) -> set[int]:
+        """Those of these spans without final rows in which nobody has a cell: nobody makes final rows of nothing. None while another
+        region does not say what it has."""
+        try:
+            return (
+                set(unmarked) - self._stores.spans(self._columns.plan.view, self._columns.plan.stored.name, self._known)
+                if unmarked
+                else set()
+            )
+        except RegionAway:
+            return set()
 
     def _marks(self, asked: Sequence[int]) -> dict[int, Mark]:
         """The marks of these spans (ascending), and maybe others'. Volumes leave the spans of a first and a last day, far apart."""

@@ -148,11 +148,17 @@ class Stores(Closing):
     def packs(self, view: View, window: str, pack_ms: int, bucket: int | None, *, near: bool) -> list[StoredPack]:
         """As CellRows.packs; of several regions from all data centres, or, near, from this one's alone. Raises RegionAway when another one
         does not answer."""
-        if near or not others_of(self.settings):
+        if near:
             return self.rows.packs(view, window, pack_ms, bucket)
+        return self._anywhere(lambda rows: rows.packs(view, window, pack_ms, bucket))
+
+    def _anywhere(self, read: Callable[[CellRows], T]) -> T:
+        """What all data centres know."""
+        if not others_of(self.settings):
+            return read(self.rows)
         try:
             with self.links.cassandra.guarded(self._look_across):
-                return self._rows_across.packs(view, window, pack_ms, bucket)
+                return read(self._rows_across)
         except ServerAway as error:
             raise RegionAway(str(error)) from error
 
@@ -273,8 +279,9 @@ class Stores(Closing):
         return SourceNotes(self._session, self.settings.cassandra)
 
     def spans(self, view: View, window: str, known: Known) -> set[int]:
-        """Starts of the pack spans in which any source has a cell, as of what is known or newer. Raises ServerAway or StoreError."""
-        return self._shared("spans", view, window, (), known, lambda: set(self.rows.pack_spans(view, window)))
+        """Starts of the pack spans in which any source has a cell, as of what is known or newer. Raises ServerAway or StoreError; the
+        former's RegionAway when there may be more than is known here."""
+        return self._shared("spans", view, window, (), known, lambda: set(self._anywhere(lambda rows: rows.pack_spans(view, window))))
 
     def marks(self, view: View, window: str, first_ms: int, last_ms: int, known: Known) -> Mapping[int, Mark]:
         """The spans of a part that have final packs and start from `first_ms` to `last_ms`, by their start. Raises as `spans`."""

@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from connectors.cassandra_finals import Mark
+from connectors.cassandra_reader import StoredPack
 from connectors.memcached import Memcached
 from connectors.read_through import ReadThrough
 from serving.answers import ask
@@ -162,7 +163,6 @@ class CatchingUp:
         self.from_redis: list[tuple[str, int]] = []
         self.settings = Settings()
         self.finals = SimpleNamespace(packs=lambda *_: ())
-        self.rows = SimpleNamespace(packs=lambda *_: ())
         self.through = ReadThrough(Memcached(self.settings.memcached))
 
     def answering(self, _name: str) -> Answering:
@@ -185,6 +185,9 @@ class CatchingUp:
 
     def marks(self, *_: object) -> dict[int, Mark]:
         return {}
+
+    def packs(self, *_: object, near: bool) -> tuple[StoredPack, ...]:  # noqa: ARG002  # as Stores has it
+        return ()
 
 
 def test_days_are_read_from_the_store_of_the_minutes_that_are_taken_off_them() -> None:
