@@ -33,6 +33,9 @@ OPTIONS: Final = (
     # A node that comes back has what it missed within seconds, not at a megabyte a second.
     "-Dcassandra.settings.hinted_handoff_throttle=16MiB",
     "-Dcassandra.settings.hints_flush_period=1s",
+    # Of nodes that start at the same time one may be heard of before it has its token: without a delay it is forgotten at once, as a
+    # client that has gone, and with it that it was a seed.
+    "-Dcassandra.ring_delay_ms=3000",
     # On loopback nobody is slow to answer but who is gone: it is known within seconds, and what it misses is kept for it from then on.
     "-Dcassandra.settings.phi_convict_threshold=5",
 )

@@ -100,8 +100,7 @@ def test_what_a_lost_region_has_not_acknowledged_is_sent_elsewhere_in_its_order(
     for number, one in enumerate(sent[40:]):
         assert way.send(number % 2, one)
     assert wait_until(lambda: way.poll() is None and not way.waiting, PATIENCE_S)
-    assert not way.lost
-    assert way.acknowledged == {0: 30, 1: 30}
+    assert (way.lost, way.acknowledged) == (False, {0: 30, 1: 30})
     arrived = [record for record in log_of(settings, topic) if record.key == b"key"]
     for partition in (0, 1):
         assert [record.value for record in arrived if record.partition == partition] == [one.value for one in sent[partition::2]]
