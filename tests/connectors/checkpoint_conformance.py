@@ -1,5 +1,5 @@
-"""What every CheckpointStore owes (connectors/checkpoints.py), as tests: subclass it and give it a `store`, a `damage`, and with
-`reopened` the store as another process finds it."""
+"""What every CheckpointStore owes (connectors/checkpoints.py), as tests: subclass it and give it a `store` of pieces of PIECE_BYTES, a
+`damage`, and with `reopened` the store as another process finds it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from collections.abc import Callable
 
 import pytest
 
-from connectors.checkpoints import PIECE_BYTES, CheckpointStore
+from connectors.checkpoints import CheckpointStore
 from topologies.errors import CheckpointError
 from topologies.sources import Source
 
 Damage = Callable[[Source, int, str, str], None]
 """damage(source, offset, writer, how) spoils what is stored of a checkpoint, behind the store's back: a bit of a piece is "flipped", a
 piece is "cut" short, or a piece is "lost"."""
+PIECE_BYTES = 512 * 1024
 HOWS = ("flipped", "cut", "lost")
 
 HERE = Source("local", "viewing-events", "AAAAAAAAAAAAAAAAAAAA-_", 0)

@@ -15,7 +15,23 @@ from tests.marquee.running import ENVIRONMENT, marquee, sentence
 from topologies.views import OTHERS, VIEWS
 
 COMMANDS = {
-    *("audit", "autoscale", "balance", "bench", "capacity", "chaos", "config", "dead", "demo", "doctor", "down", "hash", "late"),
+    *(
+        "audit",
+        "autoscale",
+        "balance",
+        "bench",
+        "capacity",
+        "chaos",
+        "checkpoints",
+        "config",
+        "dead",
+        "demo",
+        "doctor",
+        "down",
+        "hash",
+        "history",
+        "late",
+    ),
     *("load", "query", "replay", "simulate", "status", "up", "views", "worker"),
 }
 AWAY = {
