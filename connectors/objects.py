@@ -127,6 +127,8 @@ class Objects:
 
     def _translated(self, error: Exception) -> MarqueeError:
         where, said = self.url.shown, _line(error)
+        if self.url.scheme == "file" and (type(error).__name__ in _REFUSED or isinstance(error, PermissionError)):
+            return StoreError(f"{where} may not be used ({said}); let this process' user list, read, write and delete there")
         if type(error).__name__ in _REFUSED:
             return StoreError(f"{where} refused the credentials ({said}); set them in the URL's options or in the environment")
         if isinstance(error, FileNotFoundError) or "does not exist" in said or "Unable to canonicalize" in said:
@@ -154,6 +156,7 @@ async def bounded(works: Iterable[Coroutine[Any, Any, object]], in_flight: int =
 
 
 def _opened(url: ObjectUrl, timeout_s: float) -> ObjectStore:
+    from obstore.exceptions import BaseError
     from obstore.store import AzureStore, LocalStore, S3Store
 
     if url.scheme == "file":
@@ -170,7 +173,7 @@ def _opened(url: ObjectUrl, timeout_s: float) -> ObjectStore:
     try:
         store = {"s3": S3Store, "az": AzureStore}[url.scheme]
         opened: ObjectStore = store(url.bucket, prefix=url.prefix or None, config=options, **patience)
-    except ValueError as error:
+    except (BaseError, ValueError) as error:
         raise UsageError(f"{url.shown}: its options cannot be used ({_line(error)})") from None
     return opened
 

@@ -1,9 +1,9 @@
 """Finished history among objects, as Parquet: a file a day of each window of each part of a view, for DuckDB, Spark, Athena and the like.
 
-    {prefix}/history/view={part}/logic={version}/window={window}/day={YYYY-MM-DD}/part-0.parquet   the day's final rows (parquet.py)
-    {prefix}/history/_receipts/{part}/{version}/{window}/{YYYY-MM-DD}/{digest}.json                what the file is made of: spans, rows,
-                                                                                                  bytes. digest: of the final rows, and
-                                                                                                  of the file as it is there (e_tag)
+    {prefix}/history/view={part}/logic={version}/window_name={window}/day={YYYY-MM-DD}/part-0.parquet    the day's final rows (parquet.py)
+    {prefix}/history/_receipts/{part}/{version}/{window}/{YYYY-MM-DD}/{digest}.json      what the file is made of: spans, rows, bytes.
+                                                                                         digest: of the final rows, and of the file as it
+                                                                                         is there (e_tag)
 
 A part is a view's integers, or one of its histograms, extremes or distinct counts, as `quality.startup`. A day is UTC's, of the windows'
 starts. Only what is final stands there: spans whose final rows are of every source that is known. What begins with _ is passed over by who
@@ -87,7 +87,7 @@ class _Day:
 
 def folder_of(part: View, window: Window) -> str:
     """Below which the days of a part's window stand."""
-    return f"history/view={part.name}/logic={part.logic_version}/window={window.name}"
+    return f"history/view={part.name}/logic={part.logic_version}/window_name={window.name}"
 
 
 def receipts_of(part: View, window: Window) -> str:

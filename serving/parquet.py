@@ -1,11 +1,11 @@
 """Final cells as columns of Parquet: which a part of a view has, and what stands in them. Pure.
 
     window_start   timestamp, ms, UTC: when the window starts
-    grouping       text: the dimensions that the row is by, joined by commas; empty: the total over all
+    grouped_by     text: the dimensions that the row is by, joined by commas; empty: the total over all
     a dimension    text; null in a row that is not by it
     a measure      integer of 64 bits, as cells have it: what decays is 2^16 a count (docs/architecture.md)
 
-A part beside a view's integers has, behind window_start, grouping and dimensions:
+A part beside a view's integers has, behind window_start, grouped_by and dimensions:
 
     a histogram    bin integer, middle: the value that stands for the bin, and {name}_count: how many values are in it
     an extreme     its value; of a last one ts (timestamp, ms, UTC) and seq of its event before it
@@ -38,7 +38,7 @@ def dimensions_of(part: View) -> tuple[str, ...]:
 
 def schema_of(part: View) -> pa.Schema:
     """The columns of a part."""
-    fields = [pa.field("window_start", INSTANT, nullable=False), pa.field("grouping", pa.string(), nullable=False)]
+    fields = [pa.field("window_start", INSTANT, nullable=False), pa.field("grouped_by", pa.string(), nullable=False)]
     fields += [pa.field(dimension, pa.string()) for dimension in dimensions_of(part)]
     fields += [pa.field(name, kind, nullable=False) for name, kind in _measured(part)]
     return pa.schema(fields, metadata={"marquee.view": part.name, "marquee.logic": str(part.logic_version)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from connectors.checkpoints import stamp_of
 from connectors.object_checkpoints import PIECE_BYTES as WHOLE_PIECE_BYTES
-from connectors.object_checkpoints import ObjectCheckpoints
+from connectors.object_checkpoints import ObjectCheckpoints, RuntimeCpu
 from connectors.object_url import segment
 from connectors.objects import Objects
 from tests.connectors.checkpoint_conformance import HERE, PIECE_BYTES, CheckpointConformance, Damage, payload
@@ -122,6 +123,14 @@ class TestCheckpointsInADirectory(ObjectConformance):
     def url(self, tmp_path: Path) -> str:
         return f"file://{tmp_path}"
 
+    async def test_the_cpu_of_the_threads_that_write_is_counted(self, store: ObjectCheckpoints) -> None:
+        """Of the checkpoints' share; it only ever grows, though such threads end when there is nothing to do."""
+        spent_s, before_s = RuntimeCpu(), time.process_time()
+        begun_s = spent_s()
+        for offset in range(3):
+            await store.write(HERE, offset, "w", payload(offset, 20 * PIECE_BYTES))
+        assert 0 < spent_s() - begun_s < time.process_time() - before_s
+
     async def test_what_a_killed_writer_had_begun_goes_with_what_is_forgotten(self, store: ObjectCheckpoints, tmp_path: Path) -> None:
         """A file that is not renamed yet is listed by nobody."""
         begun = tmp_path / "checkpoints" / "marquee" / segment(str(HERE)) / f"{15:020d}" / "killed" / "0011223344556677" / "00000#1"
@@ -132,4 +141,4 @@ class TestCheckpointsInADirectory(ObjectConformance):
         assert begun.exists()
         await store.write(HERE, 40, "w", payload(40, 100))
         assert not begun.exists()
-        assert sorted(each.name for each in begun.parents[2].iterdir()) == [f"{offset:020d}" for offset in (20, 30, 40)]
+        assert sorted(each.name for each in begun.parents[3].iterdir()) == [f"{offset:020d}" for offset in (20, 30, 40)]

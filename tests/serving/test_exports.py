@@ -98,7 +98,7 @@ def test_watch_time_in_the_files_is_what_the_query_says(shared: Kept, exported: 
             (row["start_ms"], *row["key"]): (row["watched_ms"], row["plays"], row["attempts"])
             for row in ask_days(shared, "watch_time", window)
         }
-        chosen = f"WHERE \"window\" = '{window}' AND logic = 1 AND {ASKED}"
+        chosen = f"WHERE window_name = '{window}' AND logic = 1 AND {ASKED}"
         found = read(exported, "watch_time", f"SELECT start_ms, title, region, watched_ms, plays, attempts FROM found {chosen}")
         assert {row[:3]: row[3:] for row in found} == told
         assert len(told) > 10
@@ -135,7 +135,7 @@ def test_integers_bins_and_lengths_are_those_of_the_answer(shared: Kept, exporte
 
 def test_sketches_in_the_files_unite_to_the_answers_estimate(shared: Kept, exported: Path) -> None:
     for row in ask_days(shared, "audience", "hour", {"title": "t1"}):
-        chosen = f"WHERE \"window\" = 'hour' AND title = 't1' AND start_ms = {row['start_ms']}"
+        chosen = f"WHERE window_name = 'hour' AND title = 't1' AND start_ms = {row['start_ms']}"
         found = read(exported, "audience.viewers", f"SELECT viewers, sketch FROM found {chosen}")
         sketches = [np.frombuffer(sketch, dtype="<u4") for _, sketch in found]
         assert [viewers for viewers, _ in found] == [round(estimate(sketch)) for sketch in sketches]
@@ -144,7 +144,7 @@ def test_sketches_in_the_files_unite_to_the_answers_estimate(shared: Kept, expor
 
 def test_columns_have_types_and_groupings_their_names(exported: Path) -> None:
     types = {name: kind for name, kind, *_ in read(exported, "concurrents", "SELECT * FROM (DESCRIBE SELECT * FROM found)")}
-    wanted = {"window_start": "TIMESTAMP WITH TIME ZONE", "grouping": "VARCHAR", "title": "VARCHAR", "viewers": "BIGINT", "day": "DATE"}
+    wanted = {"window_start": "TIMESTAMP WITH TIME ZONE", "grouped_by": "VARCHAR", "title": "VARCHAR", "viewers": "BIGINT", "day": "DATE"}
     assert {name: types[name] for name in wanted} == wanted
     counts = 'SELECT "grouping", count(title), count(region), count(device), count(*) FROM found GROUP BY ALL'
     of = {name: tuple(count == rows for count in counted) for name, *counted, rows in read(exported, "concurrents", counts)}
@@ -156,7 +156,7 @@ def test_done_again_nothing_is_written_and_a_file_that_is_gone_or_another_is_wri
     before = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in exported.rglob("*.parquet")}
     assert {day.state for day in exports(settings, url, *VIEWS)} == {"kept"}
     assert {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in exported.rglob("*.parquet")} == before
-    gone, other = sorted(exported.glob("history/view=watch_time/logic=1/window=hour/*/part-0.parquet"))[:2]
+    gone, other = sorted(exported.glob("history/view=watch_time/logic=1/window_name=hour/*/part-0.parquet"))[:2]
     gone.unlink()
     other.write_bytes(b"PAR1")
     states = [day.state for day in exports(settings, url, "watch_time") if day.window == "hour"]
