@@ -28,10 +28,14 @@ RETRIES: Final = 2
 """Of a request, by obstore; then whoever waits is told, and asks again or not."""
 IN_FLIGHT: Final = 4
 """Objects that are put or got at the same time."""
-_AWAY: Final = re.compile(r"HTTP error: |status code: (5\d\d|429|408)|[Ss]erver error")
-_REFUSED: Final = ("PermissionDeniedError", "UnauthenticatedError")
-_QUERY: Final = re.compile(r"\?\S+")
-_TRIED: Final = re.compile(r"^Generic \w+ error: |Error performing list request: | in \S+, after \d+ retries, max_retries: .*?(?=  - )")
+_AWAY: Final = re.compile(r"HTTP error: |status code: (5\d\d|429|408)\b")
+_GONE: Final = re.compile(r"status code: 404\b|Unable to canonicalize")
+_REFUSED: Final = re.compile(r"status code: 40[13]\b")
+_NOISE: Final = re.compile(
+    r"^Generic \w+ error: |Error performing list request: | in [\d.]+\w+(, after \d+ retries, max_retries: .*?)?(?=  - )|\?\S+|: <.*$"
+)
+"""Of what obstore says: how often and how long it tried, what stands behind a URL's ?, which may be a signature, and XML."""
+_CODE: Final = re.compile(r"<Code>(\w+)</Code>")
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Objects:
             put = await self._store.put_async(key, data, use_multipart=None if isinstance(data, Path) else False)
             if self.url.scheme == "file":
                 await asyncio.to_thread(_synced, Path(self.url.bucket), key)
-        return put["e_tag"] or ""
+        return _tag(put["e_tag"])
 
     async def get(self, key: str) -> bytes | None:
         """Its bytes; None if there is no such object."""
@@ -77,7 +81,7 @@ class Objects:
         """All objects whose keys begin with these whole segments, by key; none for a prefix that nothing has."""
         with self._errors():
             found = await self._store.list_async(prefix or None).collect_async()
-        return sorted((Listed(one["path"], one["size"], one["e_tag"] or "") for one in found), key=lambda one: one.key)
+        return sorted((Listed(one["path"], one["size"], _tag(one["e_tag"])) for one in found), key=lambda one: one.key)
 
     async def delete(self, keys: Sequence[str]) -> None:
         """They are not there any more; those that were not are none the worse."""
@@ -126,14 +130,15 @@ class Objects:
             raise self._translated(error) from error
 
     def _translated(self, error: Exception) -> MarqueeError:
-        where, said = self.url.shown, _line(error)
-        if self.url.scheme == "file" and (type(error).__name__ in _REFUSED or isinstance(error, PermissionError)):
+        where, said, kind = self.url.shown, _line(error), type(error).__name__
+        refused = kind in ("PermissionDeniedError", "UnauthenticatedError", "PermissionError") or _REFUSED.search(said)
+        if refused and self.url.scheme == "file":
             return StoreError(f"{where} may not be used ({said}); let this process' user list, read, write and delete there")
-        if type(error).__name__ in _REFUSED:
+        if refused:
             return StoreError(f"{where} refused the credentials ({said}); set them in the URL's options or in the environment")
-        if isinstance(error, FileNotFoundError) or "does not exist" in said or "Unable to canonicalize" in said:
-            kind = {"s3": "bucket", "az": "container"}.get(self.url.scheme, "directory")
-            return StoreError(f"{where} is not there ({said}); make that {kind}, or set another")
+        if isinstance(error, FileNotFoundError) or _GONE.search(said):
+            place = {"s3": "bucket", "az": "container"}.get(self.url.scheme, "directory")
+            return StoreError(f"{where} is not there ({said}); make that {place}, or set another")
         if _AWAY.search(said):
             return ServerAway(f"{where} does not answer ({said}); see whether it is up, or set another URL")
         return StoreError(f"{where} answered with an error: {said}")
@@ -178,6 +183,11 @@ def _opened(url: ObjectUrl, timeout_s: float) -> ObjectStore:
     return opened
 
 
+def _tag(e_tag: str | None) -> str:
+    """Azure lists them without the quotes with which it gives them."""
+    return (e_tag or "").strip('"')
+
+
 def _synced(directory: Path, key: str) -> None:
     """The file and the folders that lead to it are on the disk, not only in the kernel's memory; unless somebody has deleted it since."""
     path = directory / key
@@ -199,6 +209,8 @@ def _swept(folder: Path, is_stale: Callable[[str], bool]) -> None:
 
 
 def _line(error: BaseException) -> str:
-    """What it says, without its debugging text, and without what stands behind a URL's ?, which may be a signature."""
-    said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". ")
-    return re.sub(r"\s+", " ", _TRIED.sub("", _QUERY.sub("", said)))
+    """What it says, in a line, without its debugging text."""
+    whole = str(error)
+    said = (whole.strip().splitlines() or [type(error).__name__])[0].rstrip(". ")
+    code = _CODE.search(whole.partition("Debug source:")[0])
+    return re.sub(r"\s+", " ", _NOISE.sub("", said)) + (f": {code[1]}" if code else "")

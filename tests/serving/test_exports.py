@@ -35,7 +35,7 @@ TIMEOUT_S = 60.0
 
 def log_of(seed: int) -> list[Record]:
     """Two hours or more of everything, sessions that are watched too, and the present's tick, with which all before it is final."""
-    records = walked(random_steps(seed, 1_500, sessions=40), OLD)
+    records = walked(random_steps(seed, 250, sessions=40), OLD)
     for viewer in range(200):
         at = records[-1].rts + 1
         fields = {"session": f"v{seed}-{viewer}", "account": f"a{viewer % 90}", "title": f"t{viewer % 5}", "region": f"r{viewer % 2}"}
@@ -52,7 +52,7 @@ def shared(shared_settings: Settings) -> Iterator[Kept]:
             state = PartitionState(kept.world.status(partition).source, every_part())
             apply(state, log_of(partition))
             await kept.world.fold(state)
-        assert await kept.settle() > 50
+        assert await kept.settle() > 20
 
     with keeping(shared_settings) as kept:
         asyncio.run(fill(kept))
@@ -101,7 +101,7 @@ def test_watch_time_in_the_files_is_what_the_query_says(shared: Kept, exported: 
         chosen = f"WHERE window_name = '{window}' AND logic = 1 AND {ASKED}"
         found = read(exported, "watch_time", f"SELECT start_ms, title, region, watched_ms, plays, attempts FROM found {chosen}")
         assert {row[:3]: row[3:] for row in found} == told
-        assert len(told) > 10
+        assert len(told) >= 5
 
 
 def test_every_sum_of_every_view_is_the_same_for_duckdb_polars_and_pyarrow(exported: Path) -> None:
