@@ -28,8 +28,9 @@ from topologies.sketches import estimate, union
 from topologies.sources import Finish
 from topologies.views import VIEWS, every_part
 
-OLD = NOON - 60 * HOUR_MS
-"""Its day is final, and so is the next one."""
+MIDNIGHT = (NOON // (24 * HOUR_MS) - 2) * 24 * HOUR_MS
+OLD = MIDNIGHT - HOUR_MS
+"""Its day is final, and so are the next two."""
 TIMEOUT_S = 60.0
 
 
@@ -37,7 +38,7 @@ def log_of(seed: int) -> list[Record]:
     """Two hours or more of everything, sessions that are watched too, and the present's tick, with which all before it is final."""
     records = walked(random_steps(seed, 250, sessions=40), OLD)
     for viewer in range(200):
-        at = records[-1].rts + 1
+        at = max(records[-1].rts + 1, MIDNIGHT + HOUR_MS)
         fields = {"session": f"v{seed}-{viewer}", "account": f"a{viewer % 90}", "title": f"t{viewer % 5}", "region": f"r{viewer % 2}"}
         records.append(event(at, type="play_start", seq=1, startup_ms=40 * viewer, bitrate_kbps=3_000, watched_ms=10, **fields))
     return [*records, tick(max(NOW, records[-1].rts + 1))]
@@ -146,7 +147,7 @@ def test_columns_have_types_and_groupings_their_names(exported: Path) -> None:
     types = {name: kind for name, kind, *_ in read(exported, "concurrents", "SELECT * FROM (DESCRIBE SELECT * FROM found)")}
     wanted = {"window_start": "TIMESTAMP WITH TIME ZONE", "grouped_by": "VARCHAR", "title": "VARCHAR", "viewers": "BIGINT", "day": "DATE"}
     assert {name: types[name] for name in wanted} == wanted
-    counts = 'SELECT "grouping", count(title), count(region), count(device), count(*) FROM found GROUP BY ALL'
+    counts = "SELECT grouped_by, count(title), count(region), count(device), count(*) FROM found GROUP BY ALL"
     of = {name: tuple(count == rows for count in counted) for name, *counted, rows in read(exported, "concurrents", counts)}
     assert of == {"title": (True, False, False), "region": (False, True, False), "device": (False, False, True), "": (False,) * 3}
 

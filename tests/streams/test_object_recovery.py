@@ -26,7 +26,7 @@ from tests.streams.conftest import assert_exact, ready
 from topologies.settings import IN_CASSANDRA, Settings
 
 KINDS = ("cassandra", "s3", "azure", "directory") if "MARQUEE_STORES" in os.environ else ("s3",)
-LOAD = LoadOptions(rate=2_000, duration_s=10, faults="duplicates", processes=1)
+LOAD = LoadOptions(rate=2_000, duration_s=7, faults="duplicates", processes=1)
 
 
 def url_of(kind: str, request: pytest.FixtureRequest) -> str:
@@ -54,7 +54,7 @@ def test_who_takes_over_from_a_killed_worker_goes_on_from_its_checkpoints_and_th
     settings = soon_stored(impatient(replace(settings, checkpoints=replace(settings.checkpoints, url=url))))
     with ready(settings, tmp_path) as pipeline, ThreadPoolExecutor(1) as aside:
         session, sent = connect(settings.cassandra), threading.Event()
-        driving = aside.submit(pipeline.drive, LOAD, when=(8_000, sent))
+        driving = aside.submit(pipeline.drive, LOAD, when=(6_000, sent))
         assert sent.wait(120)
         sources = [f"{settings.worker.region}:{identity}" for identity in _places(settings)]
         assert wait_until(lambda: len(checkpoint_offsets(settings, session, sources)) == settings.kafka.partitions, 120)
