@@ -65,18 +65,19 @@ class CheckpointConformance:
         with pytest.raises(CheckpointError, match=r"offset 20 .*offset 10 "):
             await store.newest(HERE)
 
-    async def test_three_offsets_are_kept(self, store: CheckpointStore, damage: Damage) -> None:
-        for offset in (10, 20, 30, 40, 50):
+    @pytest.mark.parametrize("last", [40, 50])
+    async def test_three_offsets_are_kept(self, store: CheckpointStore, damage: Damage, last: int) -> None:
+        for offset in range(10, last + 10, 10):
             await store.write(HERE, offset, "w", payload(offset, 100))
-        for offset in (50, 40):
+        for offset in (last, last - 10):
             damage(HERE, offset, "w", "flipped")
         found = await store.newest(HERE)
         assert found is not None
-        assert found.offset == 30
-        damage(HERE, 30, "w", "flipped")
+        assert found.offset == last - 20
+        damage(HERE, last - 20, "w", "flipped")
         with pytest.raises(CheckpointError) as raised:
             await store.newest(HERE)
-        assert "offset 20" not in str(raised.value)
+        assert f"offset {last - 30}" not in str(raised.value)
 
     async def test_a_writer_that_is_behind_harms_nothing(self, store: CheckpointStore) -> None:
         for offset in (100, 200, 300):
