@@ -1,7 +1,8 @@
 # From a bare clone: `make demo` shows the numbers moving, `make test` tells whether all promises hold.
 .PHONY: demo test setup check bench docs lock clean
 
-demo: setup ## one million events through the real servers, audited
+demo: ## one million events through the real servers, audited
+	@scripts/setup demo
 	@.venv/bin/marquee demo
 
 test: setup ## lint, types, every test on the real servers

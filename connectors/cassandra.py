@@ -1,5 +1,5 @@
 """Cassandra, the memory of views: its tables, and how it is reached. Made by cassandra_schema.py, written by cassandra_store.py
-and checkpoints.py, read by cassandra_reader.py; its final rows are written and read by cassandra_finals.py, which draws them.
+and cassandra_checkpoints.py, read by cassandra_reader.py; its final rows are written and read by cassandra_finals.py, which draws them.
 
     cells_{view}_{logic}   ((window, pack_ms, bucket), source) → upto, pack
                            all cells of a source that share window, pack span and bucket (topologies/packs.py), as of offset `upto`
@@ -27,7 +27,7 @@ and checkpoints.py, read by cassandra_reader.py; its final rows are written and 
     operations             ((day_ms), at_ms, id) → who, address, method, target, outcome, times
                            the audit log (operations.py): what was operated, by whom, how it ended; gone after ninety days
     checkpoints            ((source), upto DESC, writer) → stamp, pieces, size
-                           the manifest, written after the pieces
+                           the manifest, written after the pieces; empty where checkpoints.url names another store
     checkpoint_pieces      ((source, shard), upto DESC, writer, stamp, piece) → checksum, data
                            piece n of a payload stands in shard n % 16, so that no Cassandra partition grows past tens of MB
 

@@ -1,11 +1,12 @@
 """Whether each server answers, asked side by side, without raising: what status, doctor and up want to know.
 
 Kafka is asked for its metadata, Redis for PING, Cassandra for OPTIONS (native protocol v4 §4.1.3, which needs no login), Memcached and
-ZooKeeper for their versions, where the settings name one.
+ZooKeeper for their versions, and the object store that checkpoints are kept in for a listing, where the settings name one.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 import time
@@ -14,8 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
+from connectors.object_url import ObjectUrl
 from connectors.redis import shown
-from topologies.settings import Settings
+from topologies.settings import IN_CASSANDRA, Settings
 
 TIMEOUT_S: Final = 3.0
 _OPTIONS: Final = bytes((0x04, 0, 0, 0, 0x05, 0, 0, 0, 0))
@@ -34,7 +36,8 @@ class Health:
 
 
 def healths(settings: Settings) -> list[Health]:
-    """Kafka, Redis and Cassandra, in that order, Memcached and ZooKeeper if there is one; takes about 3 s at the most."""
+    """Kafka, Redis and Cassandra, in that order, Memcached, ZooKeeper and an object store if there is one; takes about 3 s at the most, of
+    an object store maybe 9."""
     hosts = ",".join(f"{host}:{settings.cassandra.port}" for host in settings.cassandra.hosts)
     asked: list[tuple[str, str, Callable[[Settings], str]]] = [
         ("kafka", settings.kafka.bootstrap, _kafka),
@@ -45,6 +48,8 @@ def healths(settings: Settings) -> list[Health]:
         asked.append(("memcached", ",".join(settings.memcached.servers), _memcached))
     if settings.zookeeper.hosts:
         asked.append(("zookeeper", ",".join(settings.zookeeper.hosts), _zookeeper))
+    if settings.checkpoints.url != IN_CASSANDRA:
+        asked.append(("checkpoints", ObjectUrl.of(settings.checkpoints.url).shown, _checkpoints))
     with ThreadPoolExecutor(len(asked)) as pool:
         return list(pool.map(lambda ask: _health(settings, *ask), asked))
 
@@ -131,6 +136,13 @@ def _zookeeper(settings: Settings) -> str:
             except OSError as error:
                 failures.append(f"{host}: {error.strerror or error}")
     raise ConnectionError("; ".join(failures))
+
+
+def _checkpoints(settings: Settings) -> str:
+    from connectors.objects import Objects
+
+    asyncio.run(Objects(settings.checkpoints.url, min(TIMEOUT_S, settings.checkpoints.timeout_s)).require())
+    return "the object store lists what it has; without it nothing is acknowledged to Kafka"
 
 
 def zookeeper_version(address: str, timeout_s: float) -> str:

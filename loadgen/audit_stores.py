@@ -18,7 +18,7 @@ from connectors.cassandra import close, connect
 from connectors.cassandra_finals import FinalRows
 from connectors.cassandra_reader import CellRows
 from connectors.cassandra_schema import ensure_schema
-from connectors.checkpoints import offsets_of
+from connectors.checkpoint_store import checkpoint_offsets
 from connectors.redis import BOARD_FEWEST
 from connectors.redis_reader import CellReader, WindowLook
 from connectors.shelves import ShelfReader
@@ -98,7 +98,7 @@ class ServedStores:
 
     def checkpoints(self, sources: Iterable[str]) -> dict[str, int]:
         """The offset of the newest checkpoint of each of these sources that has one: all letters below are delivered before it."""
-        return offsets_of(self._session, self._settings.cassandra, sources)
+        return checkpoint_offsets(self._settings, self._session, sources)
 
     def ended(self) -> dict[str, int]:
         """The sources whose topic is no more, and when that was found (epoch ms)."""

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from topologies.errors import UsageError
 from topologies.regions import require_consistent
-from topologies.settings import Form, Settings
+from topologies.settings import IN_CASSANDRA, Form, Settings
 
 FILE: Final = "marquee.toml"
 PREFIX: Final = "MARQUEE_"
@@ -29,6 +29,7 @@ MASK: Final = "********"
 LocalAddresses = Callable[[Path], Mapping[str, str]]
 """Given a cluster's directory, the `MARQUEE_…` variables of the cluster that runs there; none when none does."""
 _PASSWORD: Final = re.compile(r"((?:^|//|=)[^\s/@:]*:)[^\s/]+(?=@)")
+_SECRET_OPTION: Final = re.compile(r"([?&][^\s=&]*(?:key|secret|token|sas|signature|sig)[^\s=&]*=)[^\s&]+", re.IGNORECASE)
 LOCAL: Final = Path("clusters/local")
 """Where `marquee up` keeps its cluster, under `local.directory`."""
 
@@ -113,8 +114,9 @@ def _unlocked(value: object) -> object:
 
 
 def without_password(text: str) -> str:
-    """The text with the password of a URL masked, and of what is nearly one; other text as it is."""
-    return _PASSWORD.sub(rf"\1{MASK}", text)
+    """The text with the password of a URL masked, and what options behind its ? are keys or tokens; of what is nearly a URL too. Other text
+    as it is."""
+    return _SECRET_OPTION.sub(rf"\1{MASK}", _PASSWORD.sub(rf"\1{MASK}", text))
 
 
 def without_secrets(arguments: Sequence[str]) -> list[str]:
@@ -166,7 +168,7 @@ def _assembled(found: Mapping[str, tuple[object, str]]) -> Resolved:
 
 
 def _consistent(settings: Settings) -> None:
-    """Raises UsageError for a URL that is none, for shelves among cells, and where letters would be read as events: each refused one would
+    """Raises UsageError for URLs that are none, for shelves among cells, and where letters would be read as events: each refused one would
     be written again, for ever."""
     try:
         _ = urlsplit(settings.redis.url).port
@@ -177,6 +179,14 @@ def _consistent(settings: Settings) -> None:
     except ValueError as error:
         raise UsageError(f"redis.url is no URL ({error}): write {KNOWN['redis.url'].kind_name}") from None
     require_consistent(settings)
+    for section, url in (("checkpoints", settings.checkpoints.url), ("history", settings.history.url)):
+        if url not in ("", IN_CASSANDRA):
+            from connectors.object_url import ObjectUrl  # as above
+
+            try:
+                ObjectUrl.of(url)
+            except UsageError as error:
+                raise UsageError(f"{section}.url: {error}") from None
     kafka = settings.kafka
     for name, topic in (("kafka.dead_topic", kafka.dead_topic), ("kafka.late_topic", kafka.late_topic)):
         if topic in kafka.topics or topic.startswith(kafka.backfill_prefix):

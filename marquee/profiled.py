@@ -52,7 +52,10 @@ STAGES: Final[dict[str, tuple[str, ...]]] = {
     "forget": ("topologies.fold:PartitionState.close_final",),
     "checkpoint: copy": ("streams.checkpointing:dump_state",),
     "checkpoint: pack": ("streams.checkpointing:pack_state",),
-    "checkpoint: send": ("connectors.checkpoints:CassandraCheckpoints.write",),
+    "checkpoint: send": (
+        "connectors.cassandra_checkpoints:CassandraCheckpoints.write",
+        "connectors.object_checkpoints:ObjectCheckpoints.write",
+    ),
     "acknowledge": ("streams.partition:PartitionOwner.acknowledge",),
     "commit": ("streams.transport:Consumer.commit",),
 }

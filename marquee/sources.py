@@ -12,7 +12,7 @@ from cassandra.cluster import Session
 from connectors.cassandra import close, connect
 from connectors.cassandra_reader import CellRows
 from connectors.cassandra_schema import ensure_schema
-from connectors.checkpoints import CassandraCheckpoints
+from connectors.checkpoint_store import checkpoint_store
 from connectors.kafka import matching_topics, partition_offsets, topic_ids
 from connectors.source_notes import Gap, SourceNotes
 from topologies.errors import CheckpointError, UsageError
@@ -79,7 +79,7 @@ def file_of(settings: Settings, session: Session, text: str) -> SourceFile:
 def resumes_at(settings: Settings, session: Session, source: Source) -> int | None:
     """Offset of the newest checkpoint that can be read; None where there is none."""
     try:
-        checkpoint = asyncio.run(CassandraCheckpoints(session, settings.cassandra).newest(source))
+        checkpoint = asyncio.run(checkpoint_store(settings, session).newest(source))
     except CheckpointError:
         return None
     return checkpoint.offset if checkpoint is not None else None

@@ -15,7 +15,7 @@ from connectors.cassandra import close, connect
 from connectors.cassandra_finals import FinalRows, Mark
 from connectors.cassandra_reader import CellRows, StoredPack
 from connectors.cassandra_schema import require_schema
-from connectors.checkpoints import offsets_of
+from connectors.checkpoint_store import checkpoint_offsets
 from connectors.closing import Closing
 from connectors.memcached import Memcached, key_of
 from connectors.pointers import Pointer, Pointers
@@ -272,7 +272,7 @@ class Stores(Closing):
 
     def checkpoints(self, sources: Iterable[str]) -> dict[str, int]:
         """The offset of the newest checkpoint of each of these sources that has one. Raises ServerAway or StoreError."""
-        return offsets_of(self._session, self.settings.cassandra, sources)
+        return checkpoint_offsets(self.settings, self._session, sources)
 
     @cached_property
     def _notes(self) -> SourceNotes:

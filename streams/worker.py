@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from connectors import cassandra, cell_names
 from connectors.allocator import keep_freed_memory
+from connectors.checkpoint_store import store_cpu_s
 from connectors.kafka import ensure_topics, matching_topics, topic_ids
 from connectors.logs import at, set_up
 from connectors.sockets import Presence, tell_ready, unannounced
@@ -142,7 +143,6 @@ class Worker:
         bookmarks = keeps_bookmarks(options.views)
         owners = Owners(self._settings, self._views, stores.checkpoints, stores.notes, letters, bookmarks=bookmarks)
         caching = Cycle("Redis", CacheFlush(stores.cache, worker), owners.all, options.redis_flush_s, options, abreast=2, part=CACHE_PART)
-        driver = cassandra.driver_cpu_s
         storing = Cycle(
             "Cassandra",
             DurableFlush(stores.cells, stores.bookmarks),
@@ -151,9 +151,9 @@ class Worker:
             options,
             abreast=1,
             part=1 - CACHE_PART,
-            store_cpu_s=driver,
+            store_cpu_s=cassandra.driver_cpu_s,
         )
-        flush = CheckpointFlush(stores.checkpoints, letters, worker, driver)
+        flush = CheckpointFlush(stores.checkpoints, letters, worker, store_cpu_s(self._settings))
         checkpointing = CheckpointCycle(flush, owners.all, options)
         cycles = (caching, storing, checkpointing)
         room = Room(options, owners.unacked_bytes, lambda: letters.waiting_bytes, (storing, checkpointing))

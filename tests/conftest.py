@@ -21,6 +21,7 @@ from hypothesis import settings as examples
 from cluster.local import SERVICES, LocalCluster
 from cluster.process import wait_until
 from connectors.cassandra import close, connect
+from tests.object_servers import Azurite, Moto, ObjectServer, running
 from topologies.settings import Settings
 
 REPOSITORY = Path(__file__).parent.parent
@@ -79,6 +80,20 @@ def cluster(bare_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -
     )
     with running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
+    """A server that speaks as S3 does; who uses it makes a bucket of his own."""
+    with running(Moto(tmp_path_factory.mktemp("moto") / "log")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
+    """A server that speaks as Azure Blob Storage does; who uses it makes a container of his own."""
+    with running(Azurite(tmp_path_factory.mktemp("azurite") / "log")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

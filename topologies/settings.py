@@ -36,6 +36,10 @@ ZNODE: Final = Form(r"(/[A-Za-z0-9._-]{1,60}){1,5}", "/ and a name of letters, d
 MEMBER: Final = Form(rf"(worker|api|collector|autoscaler)=https?://(\[[0-9A-Fa-f:.]+\]|[^\s:,/\[\]]+):{PORT}", "role=http://host:port")
 KEYS: Final = Form(r"[!-~]{1,60}", "1 to 60 characters of ASCII without a space")
 REGION: Final = Form(r"[A-Za-z0-9._-]{1,200}=[^\s=]\S*", "NAME=address, of several addresses separated by ;")
+IN_CASSANDRA: Final = "cassandra:"
+OBJECTS: Final = r"(s3|az)://\S+|file:///\S*"
+CHECKPOINTS_URL: Final = Form(rf"{IN_CASSANDRA}|{OBJECTS}", "cassandra:, s3://bucket/prefix, az://container/prefix or file:///directory")
+HISTORY_URL: Final = Form(rf"({OBJECTS})?", "s3://bucket/prefix, az://container/prefix or file:///directory, or empty")
 REDIS_URL: Final = Form(r"rediss?://\S*|unix://\S+", "redis://host:port/database, rediss:// for TLS, or unix:// with a socket's path")
 
 
@@ -98,6 +102,21 @@ class CassandraSettings:
     user: str = setting("", "user, if the cluster asks for one")
     password: str = setting("", "password", secret=True)
     timeout_s: float = setting(10.0, "a request gives up after, seconds", least=0.01, most=3_600)
+
+
+@dataclass(frozen=True)
+class CheckpointSettings:
+    url: str = setting(
+        IN_CASSANDRA,
+        "where checkpoints are kept; its options stand in docs/objects.md, and what they do not say comes from the environment",
+        form=CHECKPOINTS_URL,
+    )
+    timeout_s: float = setting(30.0, "a request to an object store gives up after, seconds", least=0.1, most=3_600)
+
+
+@dataclass(frozen=True)
+class HistorySettings:
+    url: str = setting("", "where `marquee history export` writes what is final, as Parquet; as checkpoints.url", form=HISTORY_URL)
 
 
 @dataclass(frozen=True)
@@ -246,6 +265,8 @@ class Settings:
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
     redis: RedisSettings = field(default_factory=RedisSettings)
     cassandra: CassandraSettings = field(default_factory=CassandraSettings)
+    checkpoints: CheckpointSettings = field(default_factory=CheckpointSettings)
+    history: HistorySettings = field(default_factory=HistorySettings)
     memcached: MemcachedSettings = field(default_factory=MemcachedSettings)
     zookeeper: ZooKeeperSettings = field(default_factory=ZooKeeperSettings)
     discovery: DiscoverySettings = field(default_factory=DiscoverySettings)

@@ -1,4 +1,4 @@
-"""`marquee bench checkpoint`: what it takes to write a partition's checkpoint to Cassandra, and to come back from it."""
+"""`marquee bench checkpoint`: what it takes to write a partition's checkpoint to where they are kept, and to come back from it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import click
 
 from connectors import cassandra
 from connectors.cassandra_schema import ensure_schema
-from connectors.checkpoints import CassandraCheckpoints
+from connectors.checkpoint_store import checkpoint_store
+from connectors.checkpoints import CheckpointStore
 from connectors.source_notes import SourceNotes
 from loadgen.live_sessions import PLACES, LiveSessions
 from marquee.arena import arena, cluster_option, show
@@ -42,7 +43,7 @@ _START_MS: Final = 1_760_000_400_000
 @json_option
 @pass_invocation
 def checkpoint(invocation: Invocation, sizes: tuple[int, ...], repeat: int, given: bool, as_json: bool) -> int:
-    """Write and restore the checkpoint of one partition with so many live sessions, all views, on a real Cassandra.
+    """Write and restore the checkpoint of one partition with so many live sessions, all views, where checkpoints.url says.
 
     write_s is from the state to durable, restore_s from nothing to a state that folds on; the fold stands still for pause_s only. cpu_s is
     this process's CPU of a write, all threads.
@@ -51,6 +52,7 @@ def checkpoint(invocation: Invocation, sizes: tuple[int, ...], repeat: int, give
     Examples:
       marquee bench checkpoint --json
       marquee bench checkpoint --live-sessions 1000000
+      marquee -s checkpoints.url=file:///srv/marquee bench checkpoint
     """
     asked = sizes or SIZES
     logs = {size: LiveSessions(size, max(ROUNDS * size, PLACES), _START_MS) for size in asked}
@@ -67,13 +69,13 @@ async def _measured(settings: Settings, log: LiveSessions, repeat: int) -> dict[
     session = cassandra.connect(settings.cassandra)
     try:
         ensure_schema(session, settings.cassandra, ())
-        store, notes = CassandraCheckpoints(session, settings.cassandra), SourceNotes(session, settings.cassandra)
+        store, notes = checkpoint_store(settings, session), SourceNotes(session, settings.cassandra)
         return await _written_and_restored(store, notes, state, repeat)
     finally:
         cassandra.close(session)
 
 
-async def _written_and_restored(store: CassandraCheckpoints, notes: SourceNotes, state: PartitionState, repeat: int) -> dict[str, Any]:
+async def _written_and_restored(store: CheckpointStore, notes: SourceNotes, state: PartitionState, repeat: int) -> dict[str, Any]:
     room, figures, payload = SnapshotRoom(), [], b""
     room.reserve(len(state.sessions.rows()), len(state.sessions.spell_rows()))
     for _ in range(repeat):

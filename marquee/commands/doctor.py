@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
+import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,8 +14,8 @@ import click
 from marquee.config import Resolved
 from marquee.invocation import Invocation, pass_invocation
 from marquee.output import emit, json_option, say, table
-from topologies.errors import ServerAway, SetupError, StoreError
-from topologies.settings import RedisSettings
+from topologies.errors import ServerAway, SetupError, StoreError, UsageError
+from topologies.settings import RedisSettings, Settings
 
 ADDRESSES = {
     "kafka": "kafka.bootstrap",
@@ -21,6 +23,7 @@ ADDRESSES = {
     "cassandra": "cassandra.hosts",
     "memcached": "memcached.servers",
     "zookeeper": "zookeeper.hosts",
+    "checkpoints": "checkpoints.url",
 }
 
 
@@ -41,8 +44,9 @@ class Check:
 def doctor(invocation: Invocation, as_json: bool) -> int:
     """Check Java, Maven, redis-server, memcached, haproxy, the servers' jars, and whether the servers answer.
 
-    Exit 1 when something is missing that a local cluster needs, when a server does not answer at an address that was set, or when a Redis
-    that answers refuses the shelves' database. HAProxy may be missing: `up` needs it, `demo` does not.
+    Exit 1 when something is missing that a local cluster needs, when a server does not answer at an address that was set, when a Redis
+    that answers refuses the shelves' database, or when no object can be put, got and deleted in an object store that was set. HAProxy may
+    be missing: `up` needs it, `demo` does not.
 
     \b
     Examples:
@@ -112,6 +116,10 @@ def _servers(resolved: Resolved) -> list[Check]:
         checks.append(Check(health.name, health.ok, was_set, health.address + answer))
         if health.name == "redis" and health.ok:
             checks.append(_shelves(resolved.settings.redis))
+        if health.name == "checkpoints" and health.ok:
+            checks.append(_objects("checkpoints.url", resolved.settings.checkpoints.url, resolved.settings))
+    if resolved.settings.history.url:
+        checks.append(_objects("history.url", resolved.settings.history.url, resolved.settings))
     return checks
 
 
@@ -128,6 +136,19 @@ def _shelves(settings: RedisSettings) -> Check:
     finally:
         reader.close()
     return Check("redis.shelves_db", ok, True, detail)
+
+
+def _objects(name: str, url: str, settings: Settings) -> Check:
+    from connectors.object_url import ObjectUrl
+    from connectors.objects import Objects
+
+    where = ObjectUrl.of(url).shown
+    try:
+        asyncio.run(Objects(url, settings.checkpoints.timeout_s).try_out(f"doctor/{uuid.uuid4().hex}"))
+        detail, ok = f"{where}: an object was put, got, listed and deleted", True
+    except (ServerAway, StoreError, UsageError) as error:
+        detail, ok = str(error), False
+    return Check(name, ok, True, detail)
 
 
 COMMAND = doctor

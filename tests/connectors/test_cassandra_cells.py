@@ -13,10 +13,10 @@ import pytest
 from cassandra.cluster import Session
 
 from connectors.cassandra import close, connect
+from connectors.cassandra_checkpoints import CassandraCheckpoints
 from connectors.cassandra_reader import CellRows
 from connectors.cassandra_schema import TABLES, ensure_schema
 from connectors.cassandra_store import CellStore
-from connectors.checkpoints import CassandraCheckpoints
 from tests.topologies.packed import encode_pack
 from topologies.concurrents import CONCURRENTS
 from topologies.errors import StoreError, UsageError

@@ -11,8 +11,9 @@ from cassandra.cluster import Session
 
 from cluster.local import LocalCluster
 from connectors.cassandra import close, connect
+from connectors.cassandra_checkpoints import PIECE_BYTES, SHARDS, CassandraCheckpoints
 from connectors.cassandra_schema import ensure_schema
-from connectors.checkpoints import SHARDS, CassandraCheckpoints
+from tests.connectors import checkpoint_conformance
 from tests.connectors.checkpoint_conformance import HERE, THERE, CheckpointConformance, Damage, payload
 from topologies.settings import Settings
 from topologies.sources import Source
@@ -68,6 +69,9 @@ def damage(session: Session, settings: Settings) -> Damage:
 
 
 class TestCassandraCheckpoints(CheckpointConformance):
+    def test_pieces_are_as_the_conformance_suite_takes_them_to_be(self) -> None:
+        assert PIECE_BYTES == checkpoint_conformance.PIECE_BYTES
+
     async def test_a_missing_piece_is_noticed(self, store: CassandraCheckpoints, session: Session, settings: Settings) -> None:
         await store.write(HERE, 10, "w", payload(1, 10_000))
         await store.write(HERE, 20, "w", payload(2, 10_000))

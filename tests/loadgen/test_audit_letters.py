@@ -10,7 +10,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from connectors.cassandra import close, connect
-from connectors.checkpoints import CassandraCheckpoints
+from connectors.cassandra_checkpoints import CassandraCheckpoints
 from connectors.kafka import ensure_topics, partition_offsets, produce_bytes
 from connectors.letters import EVER, Letter, every_letter, gone_before_ms, read_letters
 from loadgen import audit_sequence

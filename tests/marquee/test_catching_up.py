@@ -49,6 +49,6 @@ def test_checkpoints_that_do_not_come_are_said_to_be_what_does_not_move(settings
             raise ServerAway("no answer in time")
         return {str(source): LENGTH for source in place.logs}
 
-    monkeypatch.setattr("serving.stores.offsets_of", away)
+    monkeypatch.setattr("serving.stores.checkpoint_offsets", away)
     catch_up(settings, place.topic, lambda _: None)
     assert asked == 3

@@ -15,8 +15,8 @@ from tests.marquee.running import ENVIRONMENT, marquee, sentence
 from topologies.views import OTHERS, VIEWS
 
 COMMANDS = {
-    *("audit", "autoscale", "balance", "bench", "capacity", "chaos", "config", "dead", "demo", "doctor", "down", "hash", "late"),
-    *("load", "query", "replay", "simulate", "status", "up", "views", "worker"),
+    *("audit", "autoscale", "balance", "bench", "capacity", "chaos", "checkpoints", "config", "dead", "demo", "doctor", "down"),
+    *("hash", "history", "late", "load", "query", "replay", "simulate", "status", "up", "views", "worker"),
 }
 AWAY = {
     "MARQUEE_KAFKA__BOOTSTRAP": "127.0.0.1:1",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -106,6 +107,24 @@ def test_secrets_are_masked(tmp_path: Path) -> None:
     assert several.shown("regions.redis") == ("eu=redis://u:********@h:1/0",)
     assert found.shown("redis.url") == "redis://me:********@h:1/0"
     assert found.shown("cassandra.password") == ""
+
+
+def test_keys_and_tokens_in_the_options_of_an_object_stores_url_are_masked_and_nothing_else_of_it(tmp_path: Path) -> None:
+    s3 = "s3://films/here?region=eu-west-1&access_key_id=AK&secret_access_key=hunter2&session_token=hunter3"
+    az = "az://films/here?account_name=me&account_key=hunter4&sas_key=sv%3D1%26sig%3Dhunter5&endpoint=http%3A%2F%2Fh%3A1"
+    found = resolved(tmp_path, f"checkpoints.url={s3}", f"history.url={az}")
+    masked = "s3://films/here?region=eu-west-1&access_key_id=********&secret_access_key=********&session_token=********"
+    assert found.shown("checkpoints.url") == masked
+    assert found.shown("history.url") == "az://films/here?account_name=me&account_key=********&sas_key=********&endpoint=http%3A%2F%2Fh%3A1"
+    assert "hunter" not in " ".join(without_secrets(["-s", f"checkpoints.url={s3}", f"--set=history.url={az}", "--to", az]))
+
+
+@pytest.mark.parametrize("name", ["checkpoints.url", "history.url"])
+@pytest.mark.parametrize("url", ["s3:films", "gs://films/here", "s3://b/here?secret_access_key=hunter2", "s3://films/here?secret=hunter2"])
+def test_an_object_stores_url_that_is_none_is_refused_and_no_secret_told(tmp_path: Path, name: str, url: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(name)) as caught:
+        resolved(tmp_path, f"{name}={url}")
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

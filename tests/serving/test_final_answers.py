@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -45,8 +46,9 @@ class Kept:
         return int(REGISTRY.get_sample_value("marquee_finals_written_total") or 0)
 
 
-@pytest.fixture
-def kept(settings: Settings) -> Iterator[Kept]:
+@contextmanager
+def keeping(settings: Settings) -> Iterator[Kept]:
+    """Stores of these settings, with their tables."""
     session = connect(settings.cassandra)
     try:
         ensure_schema(session, settings.cassandra, every_part())
@@ -54,6 +56,12 @@ def kept(settings: Settings) -> Iterator[Kept]:
         yield Kept(World(settings, session), Historian(every_part(), opened, "w", share=1.0), SourceNotes(session, settings.cassandra))
     finally:
         close(session)
+
+
+@pytest.fixture
+def kept(settings: Settings) -> Iterator[Kept]:
+    with keeping(settings) as opened:
+        yield opened
 
 
 def of_hour(start_ms: int, **by: str) -> Question:
