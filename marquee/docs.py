@@ -1,5 +1,5 @@
-"""`python -m marquee.docs`: writes the generated pages of docs/, and the chart's schema, from the code; `--check` only says whether they are
-up to date."""
+"""`python -m marquee.docs`: writes the generated pages of docs/, and the chart's schema, from the code; `--check` only says whether those
+that stand are up to date."""
 
 from __future__ import annotations
 

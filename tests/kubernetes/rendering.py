@@ -20,6 +20,8 @@ Document = dict[str, Any]
 
 PLATFORMS: Final[dict[str, tuple[Path, ...]]] = {"plain": (), "eks": (CHART / "values-eks.yaml",), "aks": (CHART / "values-aks.yaml",)}
 EVERYTHING: Final = ("monitoring.podMonitors.enabled=true", "monitoring.rules.enabled=true")
+ELSEWHERE: Final = ("keda.sh/v1alpha1", "monitoring.coreos.com/v1")
+"""Kinds that Kubernetes itself does not have: `make kubernetes` asks their own definitions."""
 ROLES: Final = ("worker", "door", "autoscaler")
 
 
@@ -66,16 +68,21 @@ def container(deployment: Document) -> Document:
     return found
 
 
-def settings_in(documents: list[Document], deployment: Document, given: Mapping[str, str]) -> Settings:
-    """Those of a process in its pods, by marquee.config. given: what stands in Secrets, and what Kubernetes says of a pod, by where it
-    stands (`name/key`, `status.podIP`)."""
+def environment_in(documents: list[Document], deployment: Document, given: Mapping[str, str]) -> dict[str, str]:
+    """The variables that a process in its pods has from the chart. given: what stands in Secrets, and what Kubernetes says of a pod, by
+    where it stands (`name/key`, `status.podIP`)."""
     maps = {one["metadata"]["name"]: one["data"] for one in documents if one["kind"] == "ConfigMap"}
     environment: dict[str, str] = {}
     for source in container(deployment)["envFrom"]:
         environment.update(maps[source["configMapRef"]["name"]])
     for variable in container(deployment)["env"]:
         environment[variable["name"]] = _value(variable, environment, given)
-    return resolve(environment=environment, directory=Path("/nowhere")).settings
+    return environment
+
+
+def settings_in(documents: list[Document], deployment: Document, given: Mapping[str, str]) -> Settings:
+    """What marquee.config makes of them."""
+    return resolve(environment=environment_in(documents, deployment, given), directory=Path("/nowhere")).settings
 
 
 def _value(variable: Document, environment: Mapping[str, str], given: Mapping[str, str]) -> str:

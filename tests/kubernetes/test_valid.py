@@ -6,12 +6,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.kubernetes.rendering import CHART, EVERYTHING, PLATFORMS, REPOSITORY, Document, helm, of_kind, rendered
+from tests.kubernetes.rendering import CHART, ELSEWHERE, EVERYTHING, PLATFORMS, REPOSITORY, Document, helm, of_kind, rendered
 
 OLDEST, NEWEST = "1.30", "1.36"
 """Of Kubernetes: what Chart.yaml asks for, and what `make kubernetes` installs it in."""
-ELSEWHERE = {"keda.sh/v1alpha1", "monitoring.coreos.com/v1"}
-"""Kinds that Kubernetes itself does not have: `make kubernetes` asks their own definitions."""
 WAYS = {
     "marquee": ("scaling.mode=marquee",),
     "keda": ("scaling.mode=keda", "scaling.keda.authenticationRef=kafka", "scaling.keda.metadata.tls=enable"),
