@@ -71,7 +71,7 @@ class ControlPlane:
         command = [str(KUBECTL), f"--kubeconfig={by or self.admin}", *words]
         ran = subprocess.run(command, input=given, capture_output=True, text=True, check=False, timeout=120)
         if ran.returncode:
-            raise Failed(ran.stderr)
+            raise Failed(ran.stdout + ran.stderr)
         return ran.stdout
 
     def get(self, *words: str) -> Any:

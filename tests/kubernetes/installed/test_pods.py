@@ -1,5 +1,5 @@
-"""Processes start, work and end as the chart's pods have them: its words and variables, a user that nobody knows, no capability, and nothing
-that can be written but /tmp. The stores are real; instead of a container there is a mount namespace, for which root is needed."""
+"""Processes start, work and end as the chart's pods have them: its words and variables, a user that nobody knows, no capability, and
+nothing that can be written but /tmp. The stores are real; instead of a container there is a mount namespace, for which root is needed."""
 
 from __future__ import annotations
 
