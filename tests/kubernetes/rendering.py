@@ -61,6 +61,11 @@ def pod(deployment: Document) -> Document:
     return found
 
 
+def containers(deployment: Document) -> list[Document]:
+    """Those that prepare its pods too."""
+    return [*pod(deployment).get("initContainers", []), container(deployment)]
+
+
 def container(deployment: Document) -> Document:
     """The one container of its pods."""
     (found,) = pod(deployment)["containers"]

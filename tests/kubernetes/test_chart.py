@@ -7,7 +7,7 @@ import pytest
 from cluster.scaling.kubernetes import Replicas
 from streams.ending import END_S
 from tests.cluster.scaling.kubernetes_server import kubernetes
-from tests.kubernetes.rendering import EVERYTHING, PLATFORMS, ROLES, container, deployments, of_kind, pod, rendered, selects
+from tests.kubernetes.rendering import EVERYTHING, PLATFORMS, ROLES, container, containers, deployments, of_kind, pod, rendered, selects
 from topologies.settings import Settings
 
 pytestmark = pytest.mark.parametrize("platform", PLATFORMS)
@@ -25,28 +25,37 @@ def test_workers_doors_and_autoscalers_are_started_as_the_commands_are(platform:
 
 def test_every_pod_is_as_the_restricted_standard_wants_it(platform: str) -> None:
     for _, deployment in deployments(rendered(platform)):
-        whole, one = pod(deployment), container(deployment)
+        whole = pod(deployment)
         assert whole["securityContext"]["runAsNonRoot"] is True
         assert whole["securityContext"]["runAsUser"] > 0
         assert whole["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        assert one["securityContext"] == {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        }
+        confined = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+        assert [one["securityContext"] for one in containers(deployment)] == [confined] * len(containers(deployment))
         assert {next(iter(set(volume) - {"name"})) for volume in whole["volumes"]} <= {"emptyDir", "csi"}
-        assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & set(whole)
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(whole)
 
 
 def test_every_pod_has_bounds_and_probes(platform: str) -> None:
     for role, deployment in deployments(rendered(platform)):
+        for one in containers(deployment):
+            for amount in ("requests", "limits"):
+                assert set(one["resources"][amount]) == {"cpu", "memory"}
         one = container(deployment)
-        for amount in ("requests", "limits"):
-            assert set(one["resources"][amount]) == {"cpu", "memory"}
         assert {"startupProbe", "readinessProbe"} <= set(one)
         if role != "autoscaler":  # which has no door: docs/kubernetes.md
             assert one["startupProbe"]["httpGet"] == one["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
             assert one["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
+
+
+def test_a_worker_begins_with_the_images_kernels_where_it_can_add_to_them(platform: str) -> None:
+    worker = of_kind(rendered(platform), "Deployment")["worker"]
+    (copying,) = pod(worker)["initContainers"]
+    *_, source, target = copying["command"]
+    assert source == "/var/cache/marquee"
+    assert {"name": "NUMBA_CACHE_DIR", "value": target} in container(worker)["env"]
+    (place,) = (mount["mountPath"] for mount in container(worker)["volumeMounts"] if mount in copying["volumeMounts"])
+    assert target.startswith(place)
+    assert "initContainers" not in pod(of_kind(rendered(platform, "workers.kernels="), "Deployment")["worker"])
 
 
 def test_a_worker_has_memory_for_what_may_wait(platform: str) -> None:

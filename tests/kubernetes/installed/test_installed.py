@@ -46,7 +46,7 @@ def test_a_roll_has_one_worker_more_and_none_less(release: Release) -> None:
     def rolled() -> bool:
         status = release.get("deployment", WORKERS)["status"]
         seen.add((status.get("replicas", 0), status.get("availableReplicas", 0)))
-        return status.get("updatedReplicas") == status.get("replicas") == status.get("availableReplicas") == 3
+        return {status.get(name) for name in ("updatedReplicas", "replicas", "availableReplicas")} == {3}
 
     assert wait_until(rolled, READY_S)
     assert not before & {pod["metadata"]["name"] for pod in release.pods("worker")}

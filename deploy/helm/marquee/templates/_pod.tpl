@@ -70,8 +70,7 @@ volumes:
   {{- end }}
 {{- end -}}
 
-{{- define "marquee.container" -}}
-name: {{ .role }}
+{{- define "marquee.confined" -}}
 image: {{ include "marquee.image" .root }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 securityContext:
@@ -80,11 +79,17 @@ securityContext:
   capabilities: {drop: [ALL]}
 resources:
   {{- toYaml .own.resources | nindent 2 }}
+{{- end -}}
+
+{{- define "marquee.container" -}}
+name: {{ .role }}
+{{ include "marquee.confined" . }}
 envFrom:
   - configMapRef: {name: {{ include "marquee.fullname" .root }}-settings}
 env:
-  - name: HOME # where libraries keep what they compile
-    value: /tmp
+  - {name: HOME, value: /tmp} # where libraries keep what they make
+  - {name: NUMBA_CACHE_DIR, value: /tmp/kernels}
+  - {name: MARQUEE_READY_FILE, value: /tmp/ready}
   - name: MARQUEE_LOCAL__DIRECTORY
     value: /tmp/marquee
   - name: MARQUEE_WORKER__NAME # of doors and autoscalers too: by which they are known in ZooKeeper
