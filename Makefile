@@ -1,5 +1,5 @@
 # From a bare clone: `make demo` shows the numbers moving, `make test` tells whether all promises hold.
-.PHONY: demo test setup check bench docs lock clean
+.PHONY: demo test setup check bench kubernetes docs lock clean
 
 demo: ## one million events through the real servers, audited
 	@scripts/setup demo
@@ -16,6 +16,9 @@ check: setup ## lint, format, types, imports
 
 bench: setup ## all benchmarks; figures go to benchmarks/results/
 	@scripts/bench
+
+kubernetes: ## the chart installed in a real Kubernetes with fake nodes, and scaled there; builds it once, which takes Go and minutes
+	@scripts/kubernetes
 
 docs: setup ## the generated pages of docs/
 	@scripts/docs

@@ -1,8 +1,10 @@
-"""`python -m marquee.docs`: writes the generated pages of docs/ from the code; `--check` only says whether they are up to date."""
+"""`python -m marquee.docs`: writes the generated pages of docs/, and the chart's schema, from the code; `--check` only says whether those
+that stand are up to date."""
 
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import click
 
 import serving.metrics
 import streams.metrics
+from marquee.chart import SCHEMA, chart_schema
 from marquee.cli import cli
 from marquee.config import KNOWN
 from marquee.performance import performance_page
@@ -88,6 +91,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "metrics.md": metrics_page,
     "performance.md": performance_page,
     "views.md": lambda: views_page(NOTE),
+    os.path.relpath(SCHEMA, DOCS): chart_schema,
 }
 
 

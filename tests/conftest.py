@@ -29,8 +29,11 @@ REPOSITORY = Path(__file__).parent.parent
 examples.register_profile("patient", examples(), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 examples.load_profile("patient")
 
-collect_ignore = [] if "MARQUEE_BROWSER" in os.environ else ["browser"]
-"""scripts/test-browser sets it."""
+collect_ignore = [
+    *([] if "MARQUEE_BROWSER" in os.environ else ["browser"]),
+    *([] if "MARQUEE_KUBERNETES" in os.environ else ["kubernetes/installed"]),
+]
+"""scripts/test-browser sets the one, scripts/kubernetes the other."""
 FEW_VIEWS = ("concurrents", "watch_time")
 """What workers of tests compute where the test is not of the other views: those take time, and find nothing more."""
 
