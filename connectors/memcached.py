@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import re
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -29,6 +30,7 @@ from typing import Final, TypeVar
 
 import mmh3
 
+from connectors.tls import reached, tls_context
 from topologies.settings import MemcachedSettings
 
 LEASE_S: Final = 2
@@ -92,11 +94,11 @@ def opened(key: str, value: bytes) -> bytes | Look:
 class Connection:
     """One connection. Everything that goes wrong raises OSError, after which it is of no more use."""
 
-    def __init__(self, address: str, deadline_s: float, clock: Callable[[], float]) -> None:
+    def __init__(self, address: str, deadline_s: float, clock: Callable[[], float], context: ssl.SSLContext | None = None) -> None:
         host, _, port = address.rpartition(":")
         self._clock = clock
         self._deadline_s = deadline_s
-        self._socket = socket.create_connection((host.strip("[]"), int(port)), self._left())
+        self._socket = reached(host.strip("[]"), int(port), self._left(), context)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = bytearray()
 
@@ -154,8 +156,9 @@ class Connection:
 class Server:
     """One server, and its idle connections. Any number of threads."""
 
-    def __init__(self, address: str, timeout_s: float, clock: Callable[[], float]) -> None:
+    def __init__(self, address: str, timeout_s: float, clock: Callable[[], float], context: ssl.SSLContext | None = None) -> None:
         self.address = address
+        self._context = context
         self.seed = zlib.crc32(address.encode())
         self._timeout_s = timeout_s
         self._clock = clock
@@ -172,7 +175,7 @@ class Server:
             reused = self._taken()
             connection = reused
             try:
-                connection = connection or Connection(self.address, deadline_s, self._clock)
+                connection = connection or Connection(self.address, deadline_s, self._clock, self._context)
                 connection.begin(deadline_s)
                 answered = exchange(connection, words)
             except (OSError, UnicodeError) as error:
@@ -216,9 +219,10 @@ class Memcached:
     """The servers of the settings, none included. Any number of threads; close it at the end."""
 
     def __init__(self, settings: MemcachedSettings, clock: Callable[[], float] = time.monotonic) -> None:
-        """clock: seconds. Connects when it is first asked."""
+        """clock: seconds. Connects when it is first asked. Raises UsageError for a file of certificates that cannot be read."""
         self.settings = settings
-        self._servers = [Server(address, settings.timeout_s, clock) for address in settings.servers]
+        context = memcached_tls(settings)
+        self._servers = [Server(address, settings.timeout_s, clock, context) for address in settings.servers]
 
     def close(self) -> None:
         """Twice does nothing more."""
@@ -286,9 +290,14 @@ def _tell(connection: Connection, requests: Sequence[bytes]) -> None:
             raise NotMemcached(f"{line[:20]!r} is no answer")
 
 
-def version_of(address: str, timeout_s: float) -> str:
+def memcached_tls(settings: MemcachedSettings) -> ssl.SSLContext | None:
+    """What its connections are wrapped in; None without TLS. Raises UsageError for a file of certificates that cannot be read."""
+    return tls_context("memcached.ca_file", settings.ca_file) if settings.tls else None
+
+
+def version_of(address: str, timeout_s: float, context: ssl.SSLContext | None = None) -> str:
     """What the server at host:port says that it is. Raises OSError when none of Memcached's answers."""
-    connection = Connection(address, time.monotonic() + timeout_s, time.monotonic)
+    connection = Connection(address, time.monotonic() + timeout_s, time.monotonic, context)
     try:
         connection.send(b"version\r\n")
         word, _, version = connection.line().decode(errors="replace").partition(" ")
