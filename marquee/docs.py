@@ -15,6 +15,7 @@ import streams.metrics
 from marquee.cli import cli
 from marquee.config import KNOWN
 from marquee.performance import performance_page
+from marquee.targets import managed_page
 from marquee.view_pages import views_page
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -86,6 +87,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "settings.md": settings_page,
     "commands.md": commands_page,
     "metrics.md": metrics_page,
+    "managed-services.md": lambda: managed_page(NOTE),
     "performance.md": performance_page,
     "views.md": lambda: views_page(NOTE),
 }
