@@ -17,9 +17,8 @@ from moto.server import ThreadedMotoServer
 
 REGION: Final = "eu-central-1"
 SUBSCRIPTION: Final = "11111111-2222-3333-4444-555555555555"
-_PATH: Final = re.compile(
-    rf"/subscriptions/{SUBSCRIPTION}/resourceGroups/tv/providers/Microsoft\.Compute/virtualMachineScaleSets/workers\?api-version=\d{{4}}-\d\d-\d\d"
-)
+_SETS: Final = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/tv/providers/Microsoft.Compute/virtualMachineScaleSets/"
+_VERSION: Final = re.compile(r"\?api-version=\d{4}-\d\d-\d\d")
 
 
 @contextmanager
@@ -82,29 +81,26 @@ def scaling_group(machines: int, most: int) -> Any:
 class ScaleSetServer:
     """One scale set, and what was asked of it."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, name: str) -> None:
         self.capacity = capacity
+        self.name = name
+        self.made: dict[str, Any] = {"location": "westeurope", "sku": {"name": "Standard_D4as_v5", "tier": "Standard"}}
         self.version = 7
         self.asked: list[tuple[str, dict[str, str], Any]] = []
         self.refuse: int | None = None
         self.lock = threading.Lock()
 
     def document(self) -> dict[str, Any]:
-        return {
-            "id": f"/subscriptions/{SUBSCRIPTION}/resourceGroups/tv/providers/Microsoft.Compute/virtualMachineScaleSets/workers",
-            "name": "workers",
-            "type": "Microsoft.Compute/virtualMachineScaleSets",
-            "location": "westeurope",
-            "etag": f'"{self.version}"',
-            "sku": {"name": "Standard_D4as_v5", "tier": "Standard", "capacity": self.capacity},
-        }
+        named = {"id": _SETS + self.name, "name": self.name, "type": "Microsoft.Compute/virtualMachineScaleSets"}
+        return self.made | named | {"etag": f'"{self.version}"', "sku": self.made["sku"] | {"capacity": self.capacity}}
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: Any) -> tuple[int, dict[str, Any]]:
         """As Azure answers: what is not asked for in its way is refused."""
         self.asked.append((method, headers, body))
         if self.refuse is not None:
             return self.refuse, _error("Refused", "no")
-        if not _PATH.fullmatch(path):
+        address, version = path[: len(_SETS + self.name)], path[len(_SETS + self.name) :]
+        if address != _SETS + self.name or not _VERSION.fullmatch(version):
             return 404, _error("ResourceNotFound", f"{path} was not found")
         if method == "PATCH":
             if headers.get("If-Match") != f'"{self.version}"':
@@ -112,6 +108,8 @@ class ScaleSetServer:
             if set(body) != {"sku"} or body["sku"].keys() != {"name", "tier", "capacity"} or headers["Content-Type"] != "application/json":
                 return 400, _error("InvalidRequestContent", "the request content was invalid")
             self.capacity, self.version = body["sku"]["capacity"], self.version + 1
+        if method == "PUT":
+            self.made, self.capacity, self.version = body, body["sku"]["capacity"], self.version + 1
         return 200, self.document()
 
 
@@ -123,6 +121,9 @@ def _handler(scale_set: ScaleSetServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self._answer(None)
+
+        def do_PUT(self) -> None:
+            self._answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
 
         def do_PATCH(self) -> None:
             self._answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
@@ -144,9 +145,9 @@ def _handler(scale_set: ScaleSetServer) -> type[BaseHTTPRequestHandler]:
 
 
 @contextmanager
-def azure(capacity: int) -> Iterator[tuple[ScaleSetServer, str]]:
-    """The scale set tv/workers, and the management API's address."""
-    scale_set = ScaleSetServer(capacity)
+def azure(capacity: int, name: str = "workers") -> Iterator[tuple[ScaleSetServer, str]]:
+    """The scale set tv/`name`, and the management API's address."""
+    scale_set = ScaleSetServer(capacity, name)
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(scale_set))
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
