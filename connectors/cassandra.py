@@ -274,7 +274,7 @@ def translated(error: Exception, settings: CassandraSettings) -> Exception:
         refused = [cause for cause in causes if isinstance(cause, AuthenticationFailed)]
         if refused:
             return StoreError(f"{where} refused the login ({_line(refused[0])}); set cassandra.user and cassandra.password")
-        if untrusted := [cause for cause in causes if isinstance(cause, ssl.SSLError)]:
+        if untrusted := [cause for cause in causes if isinstance(cause, ssl.SSLError) or "[SSL" in str(cause)]:  # the driver words it anew
             said = f"{where} and this client do not trust each other ({_line(untrusted[0])})"
             return StoreError(f"{said}; set cassandra.tls and cassandra.ca_file to what its nodes have")
         cause = _line(causes[0] if causes else error)

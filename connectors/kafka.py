@@ -311,8 +311,9 @@ def met(kafka: KafkaSettings, timeout_s: float) -> tuple[AdminClient, Any]:
     """An admin client whose brokers have answered, and what they told of themselves and their topics. Raises ServerAway, and StoreError
     when they refuse the login or their certificate is not trusted."""
     overheard: list[KafkaError] = []
-    admin = AdminClient(client_options(kafka) | {"error_cb": overheard.append})
+    options = client_options(kafka) | {"error_cb": overheard.append}
     with kafka_errors(kafka):
+        admin = AdminClient(options)
         try:
             return admin, admin.list_topics(timeout=timeout_s)
         except KafkaException:

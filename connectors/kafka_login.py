@@ -33,6 +33,7 @@ def login_options(kafka: KafkaSettings) -> dict[str, Any]:
         options |= {"sasl.mechanism": kafka.login.upper(), "sasl.username": kafka.user, "sasl.password": kafka.password}
     elif kafka.login != "none":
         ask = bearers(kafka)
+        ask()  # says now why there is none: librdkafka would wait for one
 
         def token(_: str) -> tuple[str, float, str, dict[str, str]]:
             bearer = ask()

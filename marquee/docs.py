@@ -15,6 +15,7 @@ import streams.metrics
 from marquee.cli import cli
 from marquee.config import KNOWN
 from marquee.performance import performance_page
+from marquee.scale_page import scale_page
 from marquee.targets import managed_page
 from marquee.view_pages import views_page
 
@@ -89,6 +90,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "metrics.md": metrics_page,
     "managed-services.md": lambda: managed_page(NOTE),
     "performance.md": performance_page,
+    "scale.md": lambda: scale_page(NOTE),
     "views.md": lambda: views_page(NOTE),
 }
 
