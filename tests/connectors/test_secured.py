@@ -21,6 +21,7 @@ from connectors.cassandra import connect
 from connectors.health import healths
 from connectors.kafka import ensure_topic, ensure_topics, partition_offsets, producer_options
 from connectors.memcached import Look, Memcached
+from marquee.commands.up import require_answers
 from streams.credentials import credentials
 from tests.conftest import soon_stored
 from tests.marquee.running import Foreground, document, marquee
@@ -54,6 +55,13 @@ def test_up_runs_on_servers_that_it_has_not_started_and_leaves_them_up(place: Se
         up.signal(signal.SIGINT)
         assert up.ended(120) == 0, up.said
     assert {name: server.id() for name, server in place.servers.items() if server.alive()} == before
+
+
+def test_up_says_which_of_your_servers_does_not_answer(place: Secured) -> None:
+    require_answers(place.settings)
+    absent = dataclasses.replace(place.settings.memcached, servers=("127.0.0.1:1",))
+    with pytest.raises(ServerAway, match=r"not all of your servers answer: memcached at 127\.0\.0\.1:1 \([^;]*\); see to them"):
+        require_answers(dataclasses.replace(place.settings, memcached=absent))
 
 
 @pytest.mark.parametrize("mechanism", [name.lower() for name in MECHANISMS if name != "OAUTHBEARER"])
@@ -208,7 +216,12 @@ def test_a_file_without_a_certificate_is_refused(place: Secured, tmp_path: Path)
             ensure_topics(settings)
 
 
-def test_a_server_that_was_stopped_is_away(place: Secured) -> None:
-    """Last of this module: a memcached that ends takes nothing else with it."""
-    place.servers["memcached"].stop()
-    assert wait_until(lambda: "memcached" in [health.name for health in healths(place.settings) if not health.ok], 60)
+def test_a_server_that_was_stopped_is_away_until_it_is_back(place: Secured) -> None:
+    def answers() -> bool:
+        return "memcached" in [health.name for health in healths(place.settings) if health.ok]
+
+    memcached = place.servers["memcached"]
+    memcached.stop()
+    assert wait_until(lambda: not answers(), 60)
+    memcached.start()
+    assert wait_until(answers, 60)
