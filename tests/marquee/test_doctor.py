@@ -18,9 +18,10 @@ from marquee.targets import services
 from topologies.settings import Settings
 
 
-def doctor(name: str, *flags: str, environment: dict[str, str] | None = None) -> tuple[int, Any]:
-    told = CliRunner().invoke(cli, [*flags, "doctor", "--target", name, "--json"], env=environment)
-    return told.exit_code, json.loads(told.stdout)
+def doctor(name: str, environment: dict[str, str] | None = None) -> tuple[int, Any]:
+    """The exit code and what is told, as JSON."""
+    told = CliRunner().invoke(cli, ["doctor", "--target", name, "--json"], env=environment, standalone_mode=False)
+    return told.return_value, json.loads(told.stdout)
 
 
 @pytest.mark.parametrize(
