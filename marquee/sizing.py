@@ -168,7 +168,7 @@ def bill(needed: Need, cloud: Cloud, by_http: bool) -> list[Line]:
     log_gb = REPLICAS * needed.log_gb_a_day
     brokers = _of(needed.kafka_cores / store.cores, log_gb / store.disk_gb)
     cassandra = _of(needed.cassandra_cores / store.cores)
-    workers = math.ceil(max(needed.workers / cloud.worker.cores, needed.worker_memory_gb / FULL / cloud.worker.memory_gb))
+    workers = max(ZONES, math.ceil(max(needed.workers / cloud.worker.cores, needed.worker_memory_gb / FULL / cloud.worker.memory_gb)))
     lines = [
         _line("Kafka brokers", store, brokers),
         _line("Cassandra nodes", store, cassandra),
