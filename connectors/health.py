@@ -16,9 +16,9 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Final
 
-from connectors.memcached import memcached_tls, version_of
+from connectors.memcached import version_of
 from connectors.redis import connection_options, shown
-from connectors.tls import reached, tls_context
+from connectors.tls import memcached_tls, reached, tls_context
 from topologies.settings import Settings
 
 TIMEOUT_S: Final = 3.0

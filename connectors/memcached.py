@@ -19,7 +19,6 @@ from __future__ import annotations
 import hashlib
 import re
 import socket
-import ssl
 import struct
 import threading
 import time
@@ -30,7 +29,7 @@ from typing import Final, TypeVar
 
 import mmh3
 
-from connectors.tls import reached, tls_context
+from connectors.tls import Context, memcached_tls, reached
 from topologies.settings import MemcachedSettings
 
 LEASE_S: Final = 2
@@ -94,10 +93,9 @@ def opened(key: str, value: bytes) -> bytes | Look:
 class Connection:
     """One connection. Everything that goes wrong raises OSError, after which it is of no more use."""
 
-    def __init__(self, address: str, deadline_s: float, clock: Callable[[], float], context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, address: str, deadline_s: float, clock: Callable[[], float], context: Context = None) -> None:
         host, _, port = address.rpartition(":")
-        self._clock = clock
-        self._deadline_s = deadline_s
+        self._clock, self._deadline_s = clock, deadline_s
         self._socket = reached(host.strip("[]"), int(port), self._left(), context)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = bytearray()
@@ -156,7 +154,7 @@ class Connection:
 class Server:
     """One server, and its idle connections. Any number of threads."""
 
-    def __init__(self, address: str, timeout_s: float, clock: Callable[[], float], context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, address: str, timeout_s: float, clock: Callable[[], float], context: Context = None) -> None:
         self.address = address
         self._context = context
         self.seed = zlib.crc32(address.encode())
@@ -221,8 +219,7 @@ class Memcached:
     def __init__(self, settings: MemcachedSettings, clock: Callable[[], float] = time.monotonic) -> None:
         """clock: seconds. Connects when it is first asked. Raises UsageError for a file of certificates that cannot be read."""
         self.settings = settings
-        context = memcached_tls(settings)
-        self._servers = [Server(address, settings.timeout_s, clock, context) for address in settings.servers]
+        self._servers = [Server(address, settings.timeout_s, clock, memcached_tls(settings)) for address in settings.servers]
 
     def close(self) -> None:
         """Twice does nothing more."""
@@ -290,12 +287,7 @@ def _tell(connection: Connection, requests: Sequence[bytes]) -> None:
             raise NotMemcached(f"{line[:20]!r} is no answer")
 
 
-def memcached_tls(settings: MemcachedSettings) -> ssl.SSLContext | None:
-    """What its connections are wrapped in; None without TLS. Raises UsageError for a file of certificates that cannot be read."""
-    return tls_context("memcached.ca_file", settings.ca_file) if settings.tls else None
-
-
-def version_of(address: str, timeout_s: float, context: ssl.SSLContext | None = None) -> str:
+def version_of(address: str, timeout_s: float, context: Context = None) -> str:
     """What the server at host:port says that it is. Raises OSError when none of Memcached's answers."""
     connection = Connection(address, time.monotonic() + timeout_s, time.monotonic, context)
     try:

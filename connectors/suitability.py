@@ -153,7 +153,8 @@ def _write_time(session: Any, keyspace: str, at_us: int) -> int | None:
 
 
 def _memcached(settings: Settings) -> Iterator[Finding]:
-    from connectors.memcached import memcached_tls, version_of
+    from connectors.memcached import version_of
+    from connectors.tls import memcached_tls
 
     context = memcached_tls(settings.memcached)
     if not settings.memcached.servers:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import socket
 import ssl
+from typing import TypeAlias
 
 from topologies.errors import UsageError
+from topologies.settings import MemcachedSettings
+
+Context: TypeAlias = ssl.SSLContext | None
+"""What a connection is wrapped in; None for no TLS."""
 
 
 def tls_context(setting: str, ca_file: str, *, names: bool = True) -> ssl.SSLContext:
@@ -24,7 +29,12 @@ def tls_context(setting: str, ca_file: str, *, names: bool = True) -> ssl.SSLCon
     return context
 
 
-def reached(host: str, port: int, timeout_s: float, context: ssl.SSLContext | None) -> socket.socket:
+def memcached_tls(settings: MemcachedSettings) -> Context:
+    """Of connections to Memcached. Raises UsageError for a file of certificates that cannot be read."""
+    return tls_context("memcached.ca_file", settings.ca_file) if settings.tls else None
+
+
+def reached(host: str, port: int, timeout_s: float, context: Context) -> socket.socket:
     """A connection, over TLS with a context. Raises OSError, of which ssl.SSLError is one."""
     plain = socket.create_connection((host, port), timeout_s)
     if context is None:
