@@ -102,9 +102,11 @@ def clouds(path: Path = PRICES) -> tuple[str, list[Cloud]]:
     document = tomllib.loads(path.read_text())
     read = str(document.pop("read"))
     kinds = ("store", "worker", "small")
-    return read, [
-        Cloud(name, **{key: Machine(**value) if key in kinds else value for key, value in one.items()}) for name, one in document.items()
-    ]
+    found = []
+    for name, one in document.items():
+        values: dict[str, Any] = {key: Machine(**value) if key in kinds else value for key, value in one.items()}
+        found.append(Cloud(name, **values))
+    return read, found
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def credentials(kafka: KafkaSettings) -> Any:
     return None if context is None else SSLCredentials(context)
 
 
-class Tokens(AbstractTokenProvider):  # type: ignore[misc]
+class Tokens(AbstractTokenProvider):
     """Asked by aiokafka for each connection that it opens."""
 
     def __init__(self, ask: Bearers) -> None:

@@ -109,9 +109,9 @@ class SecuredKafka(KafkaServer):
         path.write_text("".join([path.read_text(), *(f"{key}={value}\n" for key, value in lines.items())]))
         return path
 
-    def _format(self, tool: list[str], config: Path) -> None:
+    def _format(self, tool: list[str], config: Path, *more: str) -> None:
         words = [f"--add-scram=SCRAM-SHA-{bits}=[name={USER},password={PASSWORD}]" for bits in (256, 512)]
-        super()._format(tool, config, *words)
+        super()._format(tool, config, *words, *more)
 
     def address(self, settings: Settings) -> Settings:
         kafka = dataclasses.replace(
@@ -123,7 +123,7 @@ class SecuredKafka(KafkaServer):
     def ready(self) -> bool:
         if not ports.listening(self.ports["kafka"]):
             return False
-        options = {
+        options: dict[str, Any] = {
             "bootstrap.servers": self.bootstrap(), "log_level": 0, "security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN",
             "sasl.username": USER, "sasl.password": PASSWORD, "ssl.ca.location": str(self.certificates.authority),
         }  # fmt: skip

@@ -32,7 +32,7 @@ STEP_S: Final = 0.5
 @click.option("--server", help="An API server that asks for no credentials, as `kubectl proxy` is; of --kubernetes or --vmss.")
 @ready_file_option("it decides")
 @pass_invocation
-def autoscale(invocation: Invocation, limits: tuple[int, int], ready_file: Path | None, **said: Any) -> int:
+def autoscale(invocation: Invocation, /, limits: tuple[int, int], ready_file: Path | None, **said: Any) -> int:
     """Keep as many workers as the load needs, from A to B, until SIGTERM or Ctrl-C. How it decides stands in docs/scaling.md.
 
     It measures at Kafka and Redis, and goes by scaling.capacity_per_s, what one worker sustains. Run two or three of it: with

@@ -64,7 +64,7 @@ def within_moto(value: Any, absent: set[str]) -> Any:
 
 def lint(*paths: Path) -> subprocess.CompletedProcess[str]:
     program = Path(sys.executable).with_name("cfn-lint")
-    words = [program, "--non-zero-exit-code", "warning", "--format", "parseable", "--template", *paths]
+    words: list[str | Path] = [program, "--non-zero-exit-code", "warning", "--format", "parseable", "--template", *paths]
     return subprocess.run(words, capture_output=True, text=True, timeout=300)
 
 

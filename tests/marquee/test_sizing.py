@@ -34,7 +34,7 @@ def test_what_a_load_takes_is_what_an_event_costs_times_the_events() -> None:
 
 def test_a_redis_that_would_be_too_busy_asks_for_another_marquee() -> None:
     for redis_s, systems in ((0.6e-6, 1), (0.61e-6, 2), (6e-6, 10)):
-        figures = dataclasses.replace(FIGURES, servers_s=FIGURES.servers_s | {"redis": redis_s})
+        figures = dataclasses.replace(FIGURES, servers_s={**FIGURES.servers_s, "redis": redis_s})
         assert need(LOAD, figures).systems == systems
 
 
