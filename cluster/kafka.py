@@ -87,10 +87,10 @@ class KafkaServer(Server):
         config.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
         return config
 
-    def _format(self, tool: list[str], config: Path) -> None:
+    def _format(self, tool: list[str], config: Path, *more: str) -> None:
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         # An id that starts with a dash would be read as an option.
-        words = [*tool, "format", f"--cluster-id={cluster_id}", "--config", str(config)]
+        words = [*tool, "format", f"--cluster-id={cluster_id}", "--config", str(config), *more]
         with self.log.open("ab") as log:
             if subprocess.run(words, stdout=log, stderr=log, check=False).returncode:
                 raise SetupError(f"Kafka's storage could not be formatted; {self.log} says why.")

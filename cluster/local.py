@@ -41,6 +41,8 @@ SERVICES: Final = ("kafka", "cassandra", "redis", "memcached")
 """What a cluster has unless told otherwise: all that counting and asking need."""
 ALL_SERVICES: Final = (*SERVICES, "zookeeper", "haproxy")
 """With what says who is up and who leads, and the one door in front of all that answer over HTTP."""
+BESIDE_EXTERNAL: Final = ("zookeeper", "haproxy")
+"""What is started where the servers are somebody else's."""
 ACCESSORIES: Final = ("haproxy", "prometheus")
 """Without them everything is counted and answered."""
 READY_TIMEOUT_S: Final = 300.0

@@ -42,6 +42,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -66,6 +67,7 @@ from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionP
 from cassandra.protocol import ErrorMessage
 from cassandra.query import BatchStatement, BatchType, tuple_factory
 
+from connectors.tls import tls_context
 from topologies.errors import MarqueeError, ServerAway, StoreError, UsageError
 from topologies.settings import CassandraSettings
 
@@ -138,6 +140,7 @@ def connect(settings: CassandraSettings) -> Session:
         settings.hosts,
         settings.port,
         auth_provider=PlainTextAuthProvider(settings.user, settings.password) if settings.user else None,
+        ssl_context=tls_context("cassandra.ca_file", settings.ca_file, names=settings.tls_names) if settings.tls else None,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
         connection_class=Connection,
         # v5 adds a checksum of every frame, reckoned in Python: 30 % more CPU a write than v4. On loopback lz4 costs and gains nothing.
@@ -278,6 +281,9 @@ def translated(error: Exception, settings: CassandraSettings) -> Exception:
         refused = [cause for cause in causes if isinstance(cause, AuthenticationFailed)]
         if refused:
             return StoreError(f"{where} refused the login ({_line(refused[0])}); set cassandra.user and cassandra.password")
+        if untrusted := [cause for cause in causes if isinstance(cause, ssl.SSLError) or "[SSL" in str(cause)]:  # the driver words it anew
+            said = f"{where} and this client do not trust each other ({_line(untrusted[0])})"
+            return StoreError(f"{said}; set cassandra.tls and cassandra.ca_file to what its nodes have")
         cause = _line(causes[0] if causes else error)
         return ServerAway(f"{where} does not answer ({cause}); start it, or set cassandra.hosts and cassandra.port")
     if isinstance(error, AuthenticationFailed):

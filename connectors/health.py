@@ -9,14 +9,18 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import Final
 
+from connectors.memcached import version_of
 from connectors.object_url import ObjectUrl
-from connectors.redis import shown
+from connectors.redis import connection_options, shown
+from connectors.tls import memcached_tls, reached, tls_context
 from topologies.settings import IN_CASSANDRA, Settings
 
 TIMEOUT_S: Final = 3.0
@@ -70,11 +74,9 @@ def _line(error: Exception) -> str:
 
 
 def _kafka(settings: Settings) -> str:
-    from confluent_kafka.admin import AdminClient
+    from connectors.kafka import met
 
-    # Its log lines would stand between ours: that the broker is away is said by the exception too.
-    client = AdminClient({"bootstrap.servers": settings.kafka.bootstrap, "log_level": 0, "socket.connection.setup.timeout.ms": 3000})
-    metadata = client.list_topics(timeout=TIMEOUT_S)
+    _, metadata = met(settings.kafka, TIMEOUT_S)
     brokers = len(metadata.brokers)
     return f"{brokers} broker{'' if brokers == 1 else 's'}, {len(metadata.topics)} topics"
 
@@ -82,8 +84,7 @@ def _kafka(settings: Settings) -> str:
 def _redis(settings: Settings) -> str:
     import redis
 
-    password = settings.redis.password or None
-    client = redis.Redis.from_url(settings.redis.url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, password=password)
+    client = redis.Redis.from_url(settings.redis.url, **connection_options(replace(settings.redis, timeout_s=TIMEOUT_S)))
     try:
         client.ping()
         info: dict[str, object] = client.info("server")
@@ -95,9 +96,11 @@ def _redis(settings: Settings) -> str:
 
 def _cassandra(settings: Settings) -> str:
     failures = []
-    for host in settings.cassandra.hosts:
+    cassandra = settings.cassandra
+    context = tls_context("cassandra.ca_file", cassandra.ca_file, names=cassandra.tls_names) if cassandra.tls else None
+    for host in cassandra.hosts:
         try:
-            with socket.create_connection((host, settings.cassandra.port), TIMEOUT_S) as connection:
+            with closing(reached(host, cassandra.port, TIMEOUT_S, context)) as connection:
                 connection.settimeout(TIMEOUT_S)
                 connection.sendall(_OPTIONS)
                 answer = connection.recv(9)
@@ -111,17 +114,16 @@ def _cassandra(settings: Settings) -> str:
 
 
 def _memcached(settings: Settings) -> str:
-    from connectors.memcached import version_of
-
     servers = settings.memcached.servers
+    context = memcached_tls(settings.memcached)
     with ThreadPoolExecutor(len(servers)) as pool:
-        versions = list(pool.map(lambda address: _version(version_of, address), servers))
+        versions = list(pool.map(lambda address: _version(address, context), servers))
     return f"Memcached {', '.join(versions)}; without it history is read from Cassandra, and slower"
 
 
-def _version(version_of: Callable[[str, float], str], address: str) -> str:
+def _version(address: str, context: ssl.SSLContext | None) -> str:
     try:
-        return version_of(address, TIMEOUT_S)
+        return version_of(address, TIMEOUT_S, context)
     except OSError as error:
         raise ConnectionError(f"{address}: {error.strerror or error}; history is read from Cassandra, and slower") from error
 

@@ -26,6 +26,7 @@ from confluent_kafka.admin import (
 )
 from confluent_kafka.cimpl import NewTopic
 
+from connectors.kafka_login import login_options, raise_refused
 from topologies.errors import NoTopic, ServerAway, SourceError, StoreError
 from topologies.settings import KafkaSettings, Settings
 
@@ -51,6 +52,7 @@ def client_options(kafka: KafkaSettings) -> dict[str, Any]:
         "log_level": 0,
         "error_cb": lambda _: None,
         "socket.timeout.ms": int(kafka.request_timeout_s * 1000),
+        **login_options(kafka),
     }
 
 
@@ -301,9 +303,23 @@ def kafka_errors(kafka: KafkaSettings) -> Iterator[None]:
 
 def _opened(kafka: KafkaSettings) -> tuple[AdminClient, dict[str, list[int]]]:
     """An admin client whose brokers have answered, and the partitions of every topic."""
-    admin = AdminClient(client_options(kafka))
+    admin, metadata = met(kafka, ANSWER_S)
+    return admin, {name: sorted(topic.partitions) for name, topic in metadata.topics.items()}
+
+
+def met(kafka: KafkaSettings, timeout_s: float) -> tuple[AdminClient, Any]:
+    """An admin client whose brokers have answered, and what they told of themselves and their topics. Raises ServerAway, and StoreError
+    when they refuse the login or their certificate is not trusted."""
+    overheard: list[KafkaError] = []
+    options = client_options(kafka) | {"error_cb": overheard.append}
     with kafka_errors(kafka):
-        return admin, {name: sorted(topic.partitions) for name, topic in admin.list_topics(timeout=ANSWER_S).topics.items()}
+        admin = AdminClient(options)
+        try:
+            return admin, admin.list_topics(timeout=timeout_s)
+        except KafkaException:
+            admin.poll(0)
+            raise_refused(kafka, overheard)
+            raise
 
 
 def _partitions(kafka: KafkaSettings, there: dict[str, list[int]], topic: str) -> list[int]:

@@ -29,6 +29,7 @@ from typing import Final, TypeVar
 
 import mmh3
 
+from connectors.tls import Context, memcached_tls, reached
 from topologies.settings import MemcachedSettings
 
 LEASE_S: Final = 2
@@ -92,11 +93,10 @@ def opened(key: str, value: bytes) -> bytes | Look:
 class Connection:
     """One connection. Everything that goes wrong raises OSError, after which it is of no more use."""
 
-    def __init__(self, address: str, deadline_s: float, clock: Callable[[], float]) -> None:
+    def __init__(self, address: str, deadline_s: float, clock: Callable[[], float], context: Context = None) -> None:
         host, _, port = address.rpartition(":")
-        self._clock = clock
-        self._deadline_s = deadline_s
-        self._socket = socket.create_connection((host.strip("[]"), int(port)), self._left())
+        self._clock, self._deadline_s = clock, deadline_s
+        self._socket = reached(host.strip("[]"), int(port), self._left(), context)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = bytearray()
 
@@ -154,8 +154,9 @@ class Connection:
 class Server:
     """One server, and its idle connections. Any number of threads."""
 
-    def __init__(self, address: str, timeout_s: float, clock: Callable[[], float]) -> None:
+    def __init__(self, address: str, timeout_s: float, clock: Callable[[], float], context: Context = None) -> None:
         self.address = address
+        self._context = context
         self.seed = zlib.crc32(address.encode())
         self._timeout_s = timeout_s
         self._clock = clock
@@ -172,7 +173,7 @@ class Server:
             reused = self._taken()
             connection = reused
             try:
-                connection = connection or Connection(self.address, deadline_s, self._clock)
+                connection = connection or Connection(self.address, deadline_s, self._clock, self._context)
                 connection.begin(deadline_s)
                 answered = exchange(connection, words)
             except (OSError, UnicodeError) as error:
@@ -216,9 +217,9 @@ class Memcached:
     """The servers of the settings, none included. Any number of threads; close it at the end."""
 
     def __init__(self, settings: MemcachedSettings, clock: Callable[[], float] = time.monotonic) -> None:
-        """clock: seconds. Connects when it is first asked."""
+        """clock: seconds. Connects when it is first asked. Raises UsageError for a file of certificates that cannot be read."""
         self.settings = settings
-        self._servers = [Server(address, settings.timeout_s, clock) for address in settings.servers]
+        self._servers = [Server(address, settings.timeout_s, clock, memcached_tls(settings)) for address in settings.servers]
 
     def close(self) -> None:
         """Twice does nothing more."""
@@ -286,9 +287,9 @@ def _tell(connection: Connection, requests: Sequence[bytes]) -> None:
             raise NotMemcached(f"{line[:20]!r} is no answer")
 
 
-def version_of(address: str, timeout_s: float) -> str:
+def version_of(address: str, timeout_s: float, context: Context = None) -> str:
     """What the server at host:port says that it is. Raises OSError when none of Memcached's answers."""
-    connection = Connection(address, time.monotonic() + timeout_s, time.monotonic)
+    connection = Connection(address, time.monotonic() + timeout_s, time.monotonic, context)
     try:
         connection.send(b"version\r\n")
         word, _, version = connection.line().decode(errors="replace").partition(" ")

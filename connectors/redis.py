@@ -158,8 +158,12 @@ def parse_source(text: str, topic: str) -> Source:
 def connection_options(settings: RedisSettings) -> dict[str, Any]:
     """What both clients are opened with: bounded time-outs, one retry on a connection that has gone stale."""
     options: dict[str, Any] = {"socket_timeout": settings.timeout_s, "socket_connect_timeout": settings.timeout_s}
+    if settings.user:
+        options["username"] = settings.user
     if settings.password:
         options["password"] = settings.password
+    if settings.ca_file:
+        options["ssl_ca_certs"] = settings.ca_file
     return options
 
 

@@ -79,6 +79,13 @@ def servers_cpu_s(cluster: LocalCluster | None) -> dict[str, float]:
     return {name: cluster.cpu_seconds(name) for name in cluster.services} if cluster is not None else {}
 
 
+def log_bytes(cluster: LocalCluster | None, topic: str) -> int | None:
+    """How much the topic takes in the log of the benchmark's own broker, compressed as it was sent; of others nothing is known."""
+    if cluster is None:
+        return None
+    return sum(file.stat().st_size for file in cluster.directory.glob(f"kafka/**/{topic}-[0-9]*/*.log"))
+
+
 def wait_durable(settings: Settings, topic: str, on_look: Callable[[int], None]) -> None:
     """Returns when the group has committed the topic's end and Redis has it too: every cell and the checkpoint are stored then.
 

@@ -187,12 +187,30 @@ def _consistent(settings: Settings) -> None:
                 ObjectUrl.of(url)
             except UsageError as error:
                 raise UsageError(f"{section}.url: {error}") from None
+    _signed_in(settings)
     kafka = settings.kafka
     for name, topic in (("kafka.dead_topic", kafka.dead_topic), ("kafka.late_topic", kafka.late_topic)):
         if topic in kafka.topics or topic.startswith(kafka.backfill_prefix):
             raise UsageError(f"{name} {topic} is a topic that workers read (kafka.topics, kafka.backfill_prefix): give it another name")
     if read_twice := [topic for topic in kafka.topics if topic.startswith(kafka.backfill_prefix)]:
         raise UsageError(f"kafka.topics has {read_twice[0]}, which kafka.backfill_prefix {kafka.backfill_prefix} makes a backfill")
+
+
+def _signed_in(settings: Settings) -> None:
+    """Raises UsageError for a login without what it takes, or that would show a secret to whoever is on the way."""
+    kafka = settings.kafka
+    if kafka.login in ("plain", "scram-sha-256", "scram-sha-512") and not (kafka.user and kafka.password):
+        raise UsageError(f"kafka.login {kafka.login} takes kafka.user and kafka.password: set both")
+    if kafka.login == "token-file" and not kafka.token_file:
+        raise UsageError("kafka.login token-file takes kafka.token_file: name the file that the token stands in")
+    if kafka.login in ("plain", "token-file", "msk-iam", "entra") and not kafka.tls:
+        raise UsageError(f"kafka.login {kafka.login} sends what others could sign in with: set kafka.tls, or take scram-sha-512")
+    if settings.redis.ca_file and not settings.redis.url.startswith("rediss://"):
+        raise UsageError("redis.ca_file is for TLS, which redis.url does not ask for: write rediss://")
+    for section in ("kafka", "cassandra", "memcached"):
+        values = getattr(settings, section)
+        if values.ca_file and not values.tls:
+            raise UsageError(f"{section}.ca_file is for TLS, which {section}.tls does not ask for: set it to true")
 
 
 def _running_cluster(directory: Path) -> Mapping[str, str]:

@@ -18,6 +18,8 @@ from marquee.chart import SCHEMA, chart_schema
 from marquee.cli import cli
 from marquee.config import KNOWN
 from marquee.performance import performance_page
+from marquee.scale_page import scale_page
+from marquee.targets import managed_page
 from marquee.view_pages import views_page
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -89,7 +91,9 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "settings.md": settings_page,
     "commands.md": commands_page,
     "metrics.md": metrics_page,
+    "managed-services.md": lambda: managed_page(NOTE),
     "performance.md": performance_page,
+    "scale.md": lambda: scale_page(NOTE),
     "views.md": lambda: views_page(NOTE),
     os.path.relpath(SCHEMA, DOCS): chart_schema,
 }

@@ -14,6 +14,7 @@ from faust.types import TP
 from connectors.kafka import topic_ids
 from connectors.logs import at
 from streams.assignor import Place
+from streams.credentials import credentials
 from streams.handover import Handover
 from streams.owners import Owners
 from streams.room import MIB
@@ -67,6 +68,7 @@ def make_app(settings: Settings, topics: Sequence[str], owners: Owners, handover
     app = App(
         kafka.group,
         broker=";".join(f"marquee://{address}" for address in kafka.bootstrap.split(",")),
+        broker_credentials=credentials(kafka),
         autodiscover=False,
         web_enabled=False,
         topic_disable_leader=True,

@@ -29,6 +29,10 @@ TABLES: Final = Form(r"[a-z][a-z0-9_]{0,47}", "at most 48 small letters, digits 
 GIVEN: Final = Form(r"(?s).*\S.*", "not empty")
 CODECS: Final = Form(r"none|gzip|snappy|lz4|zstd", "none, gzip, snappy, lz4 or zstd")
 ACCESS: Final = Form(r"loopback|tokens|open", "loopback, tokens or open")
+LOGINS: Final = Form(
+    r"none|plain|scram-sha-256|scram-sha-512|token-file|msk-iam|entra",
+    "none, plain, scram-sha-256, scram-sha-512, token-file, msk-iam or entra",
+)
 LOG_FORMS: Final = Form(r"text|json", "text or json")
 PORT: Final = r"([1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])"
 ADDRESS: Final = Form(rf"(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+):{PORT}", "host:port")
@@ -75,6 +79,18 @@ class KafkaSettings:
     session_timeout_s: float = setting(10.0, "a worker not heard of for so long loses its partitions, seconds", least=1, most=1_800)
     heartbeat_s: float = setting(0.5, "a worker asks the group so often whether partitions are to move, seconds", least=0.01, most=60)
     request_timeout_s: float = setting(40.0, "a request to a broker gives up after, seconds", least=0.01, most=300)
+    tls: bool = setting(False, "the brokers are spoken to over TLS; their certificates and names are always verified")
+    ca_file: str = setting("", "what the brokers' certificates are signed by, a PEM file; what this system trusts when empty")
+    login: str = setting(
+        "none",
+        "how to sign in: none; with user and password: plain, scram-sha-256, scram-sha-512; with a token (OAUTHBEARER): "
+        "token-file, kafka.token_file's, msk-iam, one that AWS' credentials sign, entra, one that Azure's give",
+        form=LOGINS,
+    )
+    user: str = setting("", "user, where the login takes one; Event Hubs takes $ConnectionString")
+    password: str = setting("", "password, where the login takes one; Event Hubs takes the connection string", secret=True)
+    token_file: str = setting("", "a file with a JSON web token, which is read anew before the token ends")
+    aws_region: str = setting("", "AWS region of the brokers, for msk-iam; as their names tell when empty")
 
 
 @dataclass(frozen=True)
@@ -84,7 +100,9 @@ class RedisSettings:
         "the cache of live views; profiles' shelves are in the database after this one, or in redis.shelves_db",
         form=REDIS_URL,
     )
+    user: str = setting("", "user, when the URL has none; the server's default one when empty")
     password: str = setting("", "password, when the URL has none", secret=True)
+    ca_file: str = setting("", "of rediss://, what the server's certificate is signed by, a PEM file; what this system trusts when empty")
     prefix: str = setting("mq:", "every key starts so", form=GIVEN)
     shelves_db: int = setting(
         -1, "number of the server's database that profiles' shelves stand in, and no cells; the one after redis.url's when -1", least=-1
@@ -101,6 +119,11 @@ class CassandraSettings:
     replication: int = setting(1, "replicas of a row in each data centre, when the keyspace is created", least=1)
     user: str = setting("", "user, if the cluster asks for one")
     password: str = setting("", "password", secret=True)
+    tls: bool = setting(False, "the nodes are spoken to over TLS; their certificates are always verified")
+    ca_file: str = setting("", "what the nodes' certificates are signed by, a PEM file; what this system trusts when empty")
+    tls_names: bool = setting(
+        True, "a node's certificate has to name the address that the node is reached at; false where certificates name no node"
+    )
     timeout_s: float = setting(10.0, "a request gives up after, seconds", least=0.01, most=3_600)
 
 
@@ -126,6 +149,8 @@ class MemcachedSettings:
     )
     prefix: str = setting("mq:", "every key starts so", form=KEYS)
     timeout_s: float = setting(0.1, "a call gives up after, seconds; then the server is left alone for five", least=0.001, most=60)
+    tls: bool = setting(False, "the servers are spoken to over TLS; their certificates and names are always verified")
+    ca_file: str = setting("", "what the servers' certificates are signed by, a PEM file; what this system trusts when empty")
     finals_ttl_s: int = setting(86_400, "what is final is remembered for at most, seconds", least=1, most=604_800)
     provisional_ttl_s: int = setting(1, "what can still change is remembered for at most, seconds", least=1, most=60)
 

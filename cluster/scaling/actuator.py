@@ -1,4 +1,4 @@
-"""How many workers there are meant to be, and how that is changed: one contract, for the supervisor and for Kubernetes.
+"""How many workers there are meant to be, and how that is changed: one contract, for the supervisor, for Kubernetes, AWS and Azure.
 
 tests/cluster/scaling/test_actuators.py holds each to it.
 """

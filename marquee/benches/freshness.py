@@ -12,13 +12,14 @@ import numpy as np
 import pyarrow as pa
 from confluent_kafka import Consumer, TopicPartition
 
+from cluster.local import LocalCluster
 from cluster.supervisor import Workers
 from connectors.kafka import client_options, partition_offsets
 from loadgen.audit_arrow import is_arrow
 from loadgen.ledger import Run
 from loadgen.load import DEFAULT_RATE, LoadOptions, run_load, shape_of
 from marquee.applied import AppliedWatch
-from marquee.arena import arena, cluster_option, show
+from marquee.arena import arena, cluster_option, log_bytes, servers_cpu_s, show
 from marquee.capacity import Method, System, Tester
 from marquee.catching_up import catch_up
 from marquee.formats import format_option
@@ -68,7 +69,7 @@ def freshness(
         raise click.UsageError("--share finds the rate; leave --rate out")
     rate = rate or DEFAULT_RATE
     shape_of(LoadOptions(rate=rate, duration_s=duration_s, format=encoding))
-    with arena(invocation.settings, "freshness", given) as (settings, directory, _), Workers(settings, workers, directory) as running:
+    with arena(invocation.settings, "freshness", given) as (settings, directory, cluster), Workers(settings, workers, directory) as running:
         running.wait_ready()
         document: dict[str, Any] = {}
         if share is not None:
@@ -76,7 +77,8 @@ def freshness(
             rate = round(share * document["sustained_rate"])
             document["share"] = share
             time.sleep(SETTLE_S)
-        show({**_measured(settings, running, LoadOptions(rate=rate, duration_s=duration_s, format=encoding)), **document}, as_json)
+        load = LoadOptions(rate=rate, duration_s=duration_s, format=encoding)
+        show({**_measured(settings, running, cluster, load), **document}, as_json)
     return 0
 
 
@@ -91,17 +93,20 @@ def _sustained(system: System, encoding: str) -> dict[str, Any]:
     return {"sustained_rate": round(found.best), "limited_by": tester.limit(found.failed), "steps": steps}
 
 
-def _measured(settings: Settings, running: Workers, load: LoadOptions) -> dict[str, Any]:
+def _measured(settings: Settings, running: Workers, cluster: LocalCluster | None, load: LoadOptions) -> dict[str, Any]:
     topic = settings.kafka.topics[0]
     partitions = sorted(partition_offsets(settings, topic))
     begins = partition_offsets(settings, topic)
     watch = AppliedWatch.of(settings, topic)
     watch.start()
+    bytes_before, servers_before = log_bytes(cluster, topic), servers_cpu_s(cluster)
     cpu_before = sum(running.cpu_seconds(index) for index in running.alive())
     run = run_load(settings, load, lambda _: None)
     catch_up(settings, run.topic, lambda _: None)
     cpu_s = sum(running.cpu_seconds(index) for index in running.alive()) - cpu_before
+    servers_s = {name: round(after - servers_before[name], 2) for name, after in servers_cpu_s(cluster).items()}
     watch.end()
+    bytes_after = log_bytes(cluster, topic)
     sent_ms, latencies = _latencies_ms(settings, run, watch, {partition: begins[partition][1] for partition in partitions})
     return {
         "p50_ms": round(float(np.percentile(latencies, 50)), 1),
@@ -114,6 +119,8 @@ def _measured(settings: Settings, running: Workers, load: LoadOptions) -> dict[s
         "workers": len(running.alive()),
         "cpu_s": round(cpu_s, 2),
         "events_per_core_second": round(run.generated / cpu_s),
+        "servers_cpu_s": servers_s,
+        "log_bytes": None if bytes_after is None or bytes_before is None else bytes_after - bytes_before,
         "late_sends": run.late_sends,
         "max_lateness_ms": run.max_lateness_ms,
     }

@@ -39,20 +39,31 @@ class Check:
 
 
 @click.command()
+@click.option(
+    "--target", metavar="NAME", help="A managed service, or `own`: what it can do, and what the server that the settings name says."
+)
 @json_option
 @pass_invocation
-def doctor(invocation: Invocation, as_json: bool) -> int:
+def doctor(invocation: Invocation, target: str | None, as_json: bool) -> int:
     """Check Java, Maven, redis-server, memcached, haproxy, the servers' jars, and whether the servers answer.
 
     Exit 1 when something is missing that a local cluster needs, when a server does not answer at an address that was set, when a Redis
     that answers refuses the shelves' database, or when no object can be put, got and deleted in an object store that was set. HAProxy may
     be missing: `up` needs it, `demo` does not.
 
+    With --target: whether a managed service can do what Marquee needs, by its documents (docs/managed-services.md); and if an address of
+    such a server is set, by asking it, for which a function library of one line is loaded into Redis and a table of one row made in
+    Cassandra, both for a moment. Exit 1 when it cannot.
+
     \b
     Examples:
       marquee doctor
       marquee -s kafka.bootstrap=10.0.0.5:9092 doctor --json
+      marquee doctor --target msk
+      marquee doctor --target own
     """
+    if target is not None:
+        return _target(invocation.resolved, target, as_json)
     checks = [*_tools(Path(invocation.settings.local.jars)), *_servers(invocation.resolved)]
     failed = [check.name for check in checks if check.needed and not check.ok]
     if as_json:
@@ -62,6 +73,31 @@ def doctor(invocation: Invocation, as_json: bool) -> int:
         table(("check", "", "detail"), rows)
         say(f"not in order: {', '.join(failed)}" if failed else "all that is needed is there")
     return 1 if failed else 0
+
+
+def _target(resolved: Resolved, name: str, as_json: bool) -> int:
+    """What is known of one service, and what the servers say that the settings name for it."""
+    from connectors.suitability import Finding, findings
+    from marquee.targets import WORDS, document, services
+
+    known = services()
+    if name not in known:
+        raise UsageError(f"{name!r} is no target that is known: {', '.join(known)}")
+    service = known[name]
+    asked = [server for server in service.servers if resolved.origins[ADDRESSES[server]] != "default"]
+    said: list[Finding] = [finding for server in asked for finding in findings(resolved.settings, server)]
+    ok = service.verdict != "no" and all(finding.ok for finding in said)
+    if as_json:
+        emit({"ok": ok, **document(service), "asked": [asdict(finding) for finding in said]})
+        return 0 if ok else 1
+    rows = [(need.need, WORDS[need.verdict], need.found, need.url) for need in service.need]
+    table(("needed", "", service.name, "source"), rows)
+    if said:
+        table(("asked", "", "said", "of"), [(one.need, "yes" if one.ok else "NO", one.detail, one.server) for one in said])
+    elif service.servers:
+        say(f"no server was asked: {', '.join(ADDRESSES[server] for server in service.servers)} is not set")
+    say(f"{'it can be used' if ok else 'it cannot be used as it is'}; take: {service.take}")
+    return 0 if ok else 1
 
 
 def _tools(jars: Path) -> list[Check]:

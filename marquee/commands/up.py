@@ -36,9 +36,10 @@ RESTARTS_WITHIN_S: Final = 600.0
 @click.option("--workers", "count", type=click.IntRange(0, 256), default=1, show_default=True, help="Worker processes.")
 @click.option("--autoscale", "limits", type=Span(), help="From A to B worker processes, as many as the load needs; begins with A.")
 @click.option("--apis", type=click.IntRange(1, 64), default=1, show_default=True, help="API processes, behind one address.")
+@click.option("--external", is_flag=True, help="Start no Kafka, Cassandra, Redis or Memcached: use those that the settings name.")
 @click.option("--prometheus", is_flag=True, help="A Prometheus too, with the alert rules: docs/alerts.md.")
 @pass_invocation
-def up(invocation: Invocation, count: int, limits: tuple[int, int] | None, apis: int, prometheus: bool) -> int:
+def up(invocation: Invocation, count: int, limits: tuple[int, int] | None, apis: int, external: bool, prometheus: bool) -> int:
     """Start the servers, workers and the API with its dashboard, and keep them up until Ctrl-C or `marquee down`.
 
     The servers: Kafka, Cassandra, Redis, Memcached, ZooKeeper, and HAProxy, whose address is that of all API processes together.
@@ -46,17 +47,21 @@ def up(invocation: Invocation, count: int, limits: tuple[int, int] | None, apis:
     Data and logs stay in var/clusters/local. A port that is taken is replaced by a free one, and said; the other commands find the
     running cluster by themselves. How --autoscale decides stands in docs/scaling.md; scaling.capacity_per_s is what it goes by.
 
+    With --external the servers are yours (docs/bring-your-own.md): each that the settings name has to answer, and none is started or
+    stopped. Started are a ZooKeeper, where zookeeper.hosts names none, and HAProxy.
+
     \b
     Examples:
       marquee up
       marquee up --autoscale 1..4
       marquee up --workers 4
+      marquee up --external --workers 2
       marquee -s kafka.bootstrap=127.0.0.1:19092 up --workers 0
     """
     from cluster.balancing import Balancer, takes
     from cluster.control import Control
     from cluster.haproxy import Runtime
-    from cluster.local import ALL_SERVICES, LocalCluster
+    from cluster.local import LocalCluster
     from cluster.prometheus import Targets
     from cluster.registries import open_registry
     from cluster.rolling import Fleet
@@ -69,7 +74,9 @@ def up(invocation: Invocation, count: int, limits: tuple[int, int] | None, apis:
         count = limits[0]
     settings = invocation.settings
     directory = Path(settings.local.directory) / LOCAL
-    cluster = LocalCluster(directory, settings, services=(*ALL_SERVICES, *(["prometheus"] if prometheus else [])))
+    if external:
+        require_answers(settings)
+    cluster = LocalCluster(directory, settings, services=_services(settings, external, prometheus))
     opened = ExitStack()  # what begins last ends first, and whatever goes wrong then, the rest is ended too
     with interruptible():
         try:
@@ -105,6 +112,23 @@ def up(invocation: Invocation, count: int, limits: tuple[int, int] | None, apis:
     return 0
 
 
+def _services(settings: Settings, external: bool, prometheus: bool) -> tuple[str, ...]:
+    """What is started here."""
+    from cluster.local import ALL_SERVICES, BESIDE_EXTERNAL
+
+    own = BESIDE_EXTERNAL if external else ALL_SERVICES
+    found = [name for name in own if not (external and name == "zookeeper" and settings.zookeeper.hosts)]
+    return (*found, *(["prometheus"] if prometheus else []))
+
+
+def require_answers(settings: Settings) -> None:
+    """Raises ServerAway, with all that do not answer, unless every server that the settings name does."""
+    from connectors.health import healths
+
+    if away := [f"{health.name} at {health.address} ({health.detail})" for health in healths(settings) if not health.ok]:
+        raise ServerAway(f"not all of your servers answer: {'; '.join(away)}; see to them, or without --external servers are started here")
+
+
 def _at_free_port(settings: Settings) -> Settings:
     """The settings with a port that the API can have."""
     from cluster.ports import pick
@@ -117,9 +141,11 @@ def _at_free_port(settings: Settings) -> Settings:
 
 
 def _announce(cluster: LocalCluster, count: int, api: Workers) -> None:
+    from connectors.redis import shown
+
     settings = cluster.settings
     say(f"kafka      {settings.kafka.bootstrap}")
-    say(f"redis      {settings.redis.url}")
+    say(f"redis      {shown(settings.redis.url)}")
     say(f"cassandra  {','.join(settings.cassandra.hosts)}:{settings.cassandra.port}")
     say(f"zookeeper  {','.join(settings.zookeeper.hosts)}")
     address = cluster.haproxy.url if len(api) > 1 else api.http(0)

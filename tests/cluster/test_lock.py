@@ -49,7 +49,8 @@ def imported() -> dict[str, list[Path]]:
 def test_what_is_imported_is_asked_for_by_the_project_itself() -> None:
     """Not only by its tests, nor by what it asks for."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    asked = [*project["dependencies"], *project["optional-dependencies"]["kubernetes"]]
+    extras = project["optional-dependencies"]
+    asked = [*project["dependencies"], *(text for extra in ("aws", "azure", "kubernetes") for text in extras[extra])]
     declared = {canonicalize_name(Requirement(text).name) for text in asked}
     givers = packages_distributions()
     missing = {

@@ -191,3 +191,33 @@ def test_a_command_line_is_kept_without_its_secrets() -> None:
     assert "hunter2" not in " ".join(kept)
     assert kept[-1] == "query"
     assert kept[4] == "redis.url=redis://u:********@h:1/0"
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("kafka.login=scram-sha-512",), "takes kafka.user and kafka.password"),
+        (("kafka.login=plain", "kafka.user=tv", "kafka.password=secret"), "set kafka.tls"),
+        (("kafka.login=msk-iam",), "set kafka.tls"),
+        (("kafka.login=entra",), "set kafka.tls"),
+        (("kafka.login=token-file", "kafka.tls=true"), "takes kafka.token_file"),
+        (("kafka.login=kerberos",), "none, plain, scram-sha-256"),
+        (("kafka.tls=maybe",), "true or false"),
+        (("kafka.ca_file=ca.pem",), "kafka.tls does not ask for"),
+        (("cassandra.ca_file=ca.pem",), "cassandra.tls does not ask for"),
+        (("memcached.ca_file=ca.pem",), "memcached.tls does not ask for"),
+        (("redis.ca_file=ca.pem",), "write rediss://"),
+    ],
+)
+def test_a_login_that_cannot_be_or_would_show_a_secret_is_refused(tmp_path: Path, flags: tuple[str, ...], told: str) -> None:
+    with pytest.raises(UsageError, match=told) as refused:
+        resolved(tmp_path, *flags)
+    assert "secret" not in str(refused.value)
+
+
+def test_who_signs_in_is_passed_on_and_not_shown(tmp_path: Path) -> None:
+    flags = ("kafka.login=plain", "kafka.user=$ConnectionString", "kafka.password=Endpoint=sb://x/;SharedAccessKey=k=", "kafka.tls=true")
+    found = resolved(tmp_path, *flags)
+    assert resolved(tmp_path, environment=found.settings.environment()).settings == found.settings
+    assert found.settings.kafka.password == "Endpoint=sb://x/;SharedAccessKey=k="
+    assert found.shown("kafka.password") == "********"

@@ -21,7 +21,7 @@ def test_autoscale_holds_what_kubernetes_has_while_nothing_is_measured(tmp_path:
     with kubernetes(3) as (cluster, address):
         words = ("autoscale", "1..8", "--kubernetes", "deployment/worker", "--namespace", "tv", "--server", address)
         with Foreground(tmp_path, *words, environment=AWAY) as scaler:
-            scaler.wait_said("deployment/worker has 3 replicas; from 1 to 8 as the load needs", 120)
+            scaler.wait_said("deployment/worker has 3 workers; from 1 to 8 as the load needs", 120)
             scaler.wait_said("held: no measurement", 120)
             scaler.signal(signal.SIGTERM)
             assert scaler.ended(120) == 0

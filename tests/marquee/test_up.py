@@ -61,7 +61,7 @@ def stopped(*_: object) -> None:
 def run() -> int:
     assert up.COMMAND.callback is not None
     with click.Context(up.COMMAND, obj=Invocation()):
-        code: int = up.COMMAND.callback(count=1, limits=(1, 2), apis=1, prometheus=False)
+        code: int = up.COMMAND.callback(count=1, limits=(1, 2), apis=1, external=False, prometheus=False)
         return code
 
 

@@ -1,4 +1,4 @@
-"""Both actuators are held to one contract; and each to what is its own."""
+"""All actuators are held to one contract; and those of this machine and of Kubernetes to what is their own."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from cluster.control import Control
 from cluster.process import wait_until
 from cluster.scaling.actuator import Actuator, Supervised
 from cluster.scaling.asked import Asked, answered
+from cluster.scaling.aws import EcsService, ScalingGroup
+from cluster.scaling.azure import ScaleSet
 from cluster.scaling.kubernetes import Replicas
 from cluster.supervisor import Workers
+from tests.clouds import SUBSCRIPTION, aws, azure, ecs_service, scaling_group
 from tests.cluster.scaling.kubernetes_server import PATH, kubernetes
 from topologies.errors import Conflict, ServerAway, StoreError, UsageError
 from topologies.settings import Settings
@@ -43,13 +46,23 @@ def taking_requests(workers: Workers, directory: Path) -> Iterator[None]:
             thread.join()
 
 
-@pytest.fixture(params=["supervised", "asked", "kubernetes"])
+@pytest.fixture(params=["supervised", "asked", "kubernetes", "ecs", "asg", "vmss"])
 def actuator(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Actuator]:
     """Of two workers."""
     with ExitStack() as opened:
         if request.param == "kubernetes":
             _, address = opened.enter_context(kubernetes(2))
             yield Replicas("deployment/worker", "tv", address)
+            return
+        if request.param == "vmss":
+            _, address = opened.enter_context(azure(2))
+            yield ScaleSet("tv/workers", SUBSCRIPTION, address)
+            return
+        if request.param in ("ecs", "asg"):
+            opened.enter_context(aws())
+            made = ecs_service(2) if request.param == "ecs" else scaling_group(2, most=4)
+            assert made
+            yield EcsService("tv/worker") if request.param == "ecs" else ScalingGroup("workers")
             return
         workers = opened.enter_context(Workers(Settings(), 2, tmp_path, command=SLEEPER))
         if request.param == "asked":
