@@ -8,12 +8,15 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import Final
 
 from topologies.errors import UsageError
 
 Presence = Callable[[str], AbstractContextManager[object]]
 """Given the address at which a door answers, `http://host:port`: a context within which others find it there. It must not wait for anybody,
 nor raise."""
+EVERYWHERE: Final = ("0.0.0.0", "::")
+"""What a door listens on that listens at all addresses of its machine."""
 
 
 def unannounced(_address: str) -> AbstractContextManager[object]:
@@ -22,7 +25,8 @@ def unannounced(_address: str) -> AbstractContextManager[object]:
 
 
 def listen(host: str, port: int, section: str, what: str) -> tuple[socket.socket, str]:
-    """A listening socket, and its address, `http://host:port`. port 0: any free one.
+    """A listening socket, and its address, `http://host:port`. port 0: any free one. At all addresses of the machine (0.0.0.0, ::) the
+    address that others are told has the machine's name, which is the one that they can ask.
 
     section: of the settings `http_host` and `http_port` that said so; what: whose port it is, for the message. Raises UsageError when it
     cannot be had.
@@ -35,7 +39,7 @@ def listen(host: str, port: int, section: str, what: str) -> tuple[socket.socket
             f"the {what}'s HTTP port {port} at {host} cannot be had ({error.strerror or error}); "
             f"set {section}.http_port to a free one, or to 0 for any, and {section}.http_host to an address of this machine"
         ) from error
-    shown = f"[{host}]" if family == socket.AF_INET6 else host
+    shown = socket.gethostname() if host in EVERYWHERE else f"[{host}]" if family == socket.AF_INET6 else host
     return opened, f"http://{shown}:{opened.getsockname()[1]}"
 
 

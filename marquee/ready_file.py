@@ -1,14 +1,15 @@
-"""`--ready-file`, of commands that run until told to stop."""
+"""`--ready-file`, of commands that run until told to stop; or the environment variable, for images that look at it (marquee/healthy.py)."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
+VARIABLE: Final = "MARQUEE_READY_FILE"
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -21,4 +22,4 @@ def _writable(_context: click.Context, _parameter: click.Parameter, file: Path |
 def ready_file_option(once: str) -> Callable[[Command], Command]:
     """The option; `once`: what the process does when the file is there."""
     kind = click.Path(path_type=Path, dir_okay=False)
-    return click.option("--ready-file", type=kind, callback=_writable, help=f"Create this file once {once}.")
+    return click.option("--ready-file", type=kind, callback=_writable, envvar=VARIABLE, help=f"Create this file once {once}.")

@@ -45,8 +45,9 @@ def test_every_alert_is_tested() -> None:
     assert {name for name in names if name not in tested} == set()
 
 
-def test_the_configuration_is_one() -> None:
-    promtool("check", "config", "prometheus.yml")
+@pytest.mark.parametrize("file", ["prometheus.yml", "containers.yml"])
+def test_the_configuration_is_one(file: str) -> None:
+    promtool("check", "config", file)
 
 
 def test_every_panel_asks_what_can_be_asked(tmp_path: Path) -> None:
