@@ -8,7 +8,7 @@ demo: ## one million events through the real servers, audited
 test: setup ## lint, types, every test on the real servers
 	@scripts/test
 
-setup: ## distribution packages, .venv, the servers' jars; quick when nothing is missing
+setup: ## distribution packages, .venv, the servers' jars, Helm; quick when nothing is missing
 	@scripts/setup
 
 check: setup ## lint, format, types, imports

@@ -51,6 +51,7 @@ class CassandraServer(Server):
     port_names = ("cassandra", "cassandra_storage", "cassandra_jmx")
     default_heap_mb = 1024
     place = Place()
+    niceness = 10  # decision 0068
 
     @staticmethod
     def preferred_port(settings: Settings) -> int:

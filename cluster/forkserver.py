@@ -46,7 +46,9 @@ class ForkServer:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def fork(self, command: Sequence[str], log: int, words: int, environment: Mapping[str, str], cwd: Path, cores: str) -> None:
+    def fork(
+        self, command: Sequence[str], log: int, words: int, environment: Mapping[str, str], cwd: Path, cores: str, niceness: int
+    ) -> None:
         """Orders a guardian (cluster/guardian.py) with a child that runs `marquee COMMAND…`; returns at once. What both say goes to `log`,
         the guardian's lines to `words`, file descriptors of the caller. Raises ServerAway when the server is gone."""
         order = {
@@ -54,6 +56,7 @@ class ForkServer:
             "environment": dict(environment),
             "cwd": str(cwd),
             "cores": cores,
+            "niceness": niceness,
             "owner": os.getpid(),
         }
         message = json.dumps(order).encode()

@@ -1,6 +1,6 @@
 """The guardian of one child process: the child never outlives its owner, not even an owner that was killed by SIGKILL.
 
-Run as a script, `python -I -S guardian.py OWNER_PID CORES -- COMMAND…` (CORES: `-` or core numbers separated by commas), so it
+Run as a script, `python -I -S guardian.py OWNER_PID CORES NICENESS -- COMMAND…` (CORES: `-` or core numbers separated by commas), so it
 imports nothing of this project and starts in 30 ms; or forked with its child by a fork server (marquee/forkserver.py). It speaks JSON
 lines on its stdout: first `{"pid", "started", "guardian"}` of the child and itself (`started` in clock ticks since boot, so that a
 recycled pid is told from the child), at the end `{"status", "cpu_s", "max_rss_mb"}`.
@@ -23,6 +23,7 @@ from typing import Final, NoReturn
 
 GRACE_S: Final = 20.0
 PR_SET_PDEATHSIG: Final = 1
+GROUP: Final = Path("/proc/self/autogroup")
 
 
 def started_ticks(pid: int) -> int:
@@ -30,14 +31,27 @@ def started_ticks(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
 
 
-def begin_as_child(libc: ctypes.CDLL, guardian: int, cores: str) -> None:
-    """The child's side of the fork: dies with the guardian, runs on its cores."""
+def yield_to_others(niceness: int) -> None:
+    """This process and those that it starts weigh less. Where the kernel groups threads by session (sched(7), "The autogroup feature"), it
+    is the group's niceness that counts between sessions, and each guardian leads one."""
+    if niceness:
+        os.setpriority(os.PRIO_PROCESS, 0, max(niceness, os.getpriority(os.PRIO_PROCESS, 0)))
+        if GROUP.exists() and os.getsid(0) == os.getpgrp():
+            try:
+                GROUP.write_text(str(niceness))
+            except BlockingIOError:  # ten groups a second are moved, of all ordinary users together; it then weighs as much as the others
+                os.write(2, b"its session keeps its weight: the kernel moves no more of them just now\n")
+
+
+def begin_as_child(libc: ctypes.CDLL, guardian: int, cores: str, niceness: int) -> None:
+    """The child's side of the fork: dies with the guardian, runs on its cores, and yields."""
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != guardian:
         os._exit(1)
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
     if cores != "-":
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
+    yield_to_others(niceness)
     # The child's output goes to its log (stderr); stdout is the guardian's line to the owner.
     os.dup2(2, 1)
 
@@ -91,7 +105,7 @@ def signal_pipe() -> int:
     return reader
 
 
-def guard(owner: int, cores: str) -> None:
+def guard(owner: int, cores: str, niceness: int) -> None:
     """Forks and returns in the child alone, which lives as the module says; the guardian ends here, with it. owner: a pidfd."""
     # Until the child is watched a SIGTERM waits, else it would end the guardian without its child's end being told.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
@@ -101,7 +115,7 @@ def guard(owner: int, cores: str) -> None:
     child = os.fork()
     if child == 0:
         os.close(owner)
-        begin_as_child(libc, guardian, cores)
+        begin_as_child(libc, guardian, cores, niceness)
         return
     if not say(pid=child, started=started_ticks(child), guardian={"pid": guardian, "started": started_ticks(guardian)}):
         os.kill(child, signal.SIGKILL)  # its owner has given up waiting for it
@@ -110,11 +124,11 @@ def guard(owner: int, cores: str) -> None:
 
 
 def main() -> None:
-    owner_pid, cores, command = int(sys.argv[1]), sys.argv[2], sys.argv[4:]
+    owner_pid, cores, niceness, command = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[5:]
     owner = os.pidfd_open(owner_pid)
     if os.getppid() != owner_pid:
         sys.exit("the owner is gone")
-    guard(owner, cores)
+    guard(owner, cores, niceness)
     run(command)
 
 

@@ -20,6 +20,7 @@ from topologies.errors import ServerAway
 
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_GUARDIAN = (sys.executable, "-I", "-S", str(Path(guardian.__file__).resolve()))
 STARTED_S = 300.0
 """How long a process may take to run: a fork server may have kernels to compile first, beside others that do."""
 
@@ -117,10 +118,12 @@ class Guarded:
         cwd: Path | None = None,
         environment: Mapping[str, str] | None = None,
         cores: Sequence[int] | None = None,
+        niceness: int = 0,
         server: ForkServer | None = None,
     ) -> None:
-        """Starts `command`; its output is appended to `log`. `cores` pins it. server: what forks it, and `command` is words of `marquee`;
-        returns once the server is prepared. Raises ServerAway when it could not be started."""
+        """Starts `command`; its output is appended to `log`. `cores` pins it. niceness: how far it yields to other processes (nice(2), of
+        its whole session). server: what forks it, and `command` is words of `marquee`; returns once the server is prepared. Raises
+        ServerAway when it could not be started."""
         pinned = ",".join(map(str, cores)) if cores else "-"
         whole = {**os.environ, **(environment or {})}
         heard, said = os.pipe()
@@ -130,7 +133,7 @@ class Guarded:
             with os.fdopen(said, "wb"), log.open("ab") as output:
                 if server is None:
                     self._child = subprocess.Popen(
-                        [sys.executable, "-I", "-S", str(Path(guardian.__file__).resolve()), str(os.getpid()), pinned, "--", *command],
+                        [*_GUARDIAN, str(os.getpid()), pinned, str(niceness), "--", *command],
                         stdin=subprocess.DEVNULL,
                         stdout=said,
                         stderr=output,
@@ -140,7 +143,7 @@ class Guarded:
                         start_new_session=True,
                     )
                 else:
-                    server.fork(command, output.fileno(), said, whole, cwd or Path.cwd(), pinned)
+                    server.fork(command, output.fileno(), said, whole, cwd or Path.cwd(), pinned, niceness)
             who, logs = (command[0], log) if server is None else (f"marquee {command[0]}", f"{log} or {server.log}")
             if not self._has_said(STARTED_S):
                 raise ServerAway(f"{who} was not started within {STARTED_S:.0f} s; {logs} may say why.")

@@ -25,6 +25,8 @@ class Server(abc.ABC):
     stop_grace_s: ClassVar[float] = 15.0
     default_heap_mb: ClassVar[int] = 0
     """Greatest Java heap, MiB, unless told otherwise."""
+    niceness: ClassVar[int] = 0
+    """How far it yields to the others of this machine."""
 
     def __init__(
         self, directory: Path, settings: Settings, ports: dict[str, int], heap_mb: int | None = None, short_lived: bool = False
@@ -62,7 +64,7 @@ class Server(abc.ABC):
             return
         self.directory.mkdir(parents=True, exist_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        self.process = Guarded(self.prepare(), self.log, cwd=self.directory)
+        self.process = Guarded(self.prepare(), self.log, cwd=self.directory, niceness=self.niceness)
 
     def alive(self) -> bool:
         return self.process is not None and self.process.alive()

@@ -68,15 +68,24 @@ class CellReader:
         self._views = {(view.name, view.logic_version): view for view in views}
         self._keys = RedisKeys(settings.prefix)
         self._client: Any = redis.Redis.from_url(settings.url, retry=Retry(NoBackoff(), 1), **connection_options(settings))
+        self._heard_of: list[str] = []
+        """The sources that Redis had heard of when it was last asked."""
 
     def close(self) -> None:
         self._client.close()
 
     def statuses(self) -> dict[str, CachedStatus]:
-        """Every source that Redis has heard of, by its text; of those that have ended, the ones whose cells are of one version."""
+        """Every source that Redis has heard of, by its text; of those that have ended, the ones whose cells are of one version.
+
+        One round trip, and a second where it has heard of others since it was last asked.
+        """
         with redis_errors(self._settings):
-            names = sorted(name.decode() for name in self._client.smembers(self._keys.sources))
-            found = self._together([("HGETALL", self._keys.status(name)) for name in names])
+            before = self._heard_of
+            heard, *found = self._together([("SMEMBERS", self._keys.sources), *self._asked_for(before)])
+            names = sorted(name.decode() for name in heard)
+            if names != before:
+                found = self._together(self._asked_for(names))
+                self._heard_of = names
         statuses = {name: _status(name, _pairs(fields)) for name, fields in zip(names, found, strict=True) if fields}
         return {name: status for name, status in statuses.items() if status.status is not None or not status.ended}
 
@@ -148,6 +157,9 @@ class CellReader:
                     look = self._window(view, stem, sources)
                 if look.totals or look.sources:
                     yield look
+
+    def _asked_for(self, sources: Sequence[str]) -> list[tuple[str, str]]:
+        return [("HGETALL", self._keys.status(source)) for source in sources]
 
     def _window(self, view: View, stem: tuple[str, int, str, int, int], sources: Sequence[Source]) -> WindowLook:
         text = self._keys.stem(view, *stem[2:])

@@ -85,7 +85,7 @@ def _child(order: dict[str, Any], log: int, words: int) -> list[str]:
         owner = os.pidfd_open(order["owner"])
     except ProcessLookupError:
         os._exit(1)  # the owner is gone
-    guardian.guard(owner, order["cores"])
+    guardian.guard(owner, order["cores"], order["niceness"])
     setproctitle(title)
     np.random.seed()  # the one generator that is not seeded anew in a child, should a view by others use it
     sys.argv[1:] = command

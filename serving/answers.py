@@ -98,9 +98,9 @@ class Answer:
         return "; ".join([as_of, f"{standing.heard} of {standing.known} sources", state, *lacked, *self.notes])
 
 
-def ask(stores: Stores, question: Question, clock: Clock = wall_clock_ms) -> Answer:
-    """The answer, of the edition that answers for this view. Raises UsageError for what cannot be asked, ServerAway when a store that is
-    needed does not answer, StoreError when it has no tables."""
+def ask(stores: Stores, question: Question, clock: Clock = wall_clock_ms, since_s: float | None = None) -> Answer:
+    """The answer, of the edition that answers for this view. since_s: as `Stores.known` has it. Raises UsageError for what cannot be asked,
+    ServerAway when a store that is needed does not answer, StoreError when it has no tables."""
     try:
         answering = stores.answering(question.view)
     except (ServerAway, StoreError):
@@ -109,17 +109,17 @@ def ask(stores: Stores, question: Question, clock: Clock = wall_clock_ms) -> Ans
     planned = plan(question, answering.view)
     for _ in others_of(stores.settings):  # each may go once while it is asked
         try:
-            answer = _ask(answering, planned, question, clock)
+            answer = _ask(answering, planned, question, clock, since_s)
             break
         except RegionAway:
             continue
     else:
-        answer = _ask(answering, planned, question, clock)
+        answer = _ask(answering, planned, question, clock, since_s)
     return replace(answer, notes=(answering.note, *answer.notes)) if answering.note else answer
 
 
-def _ask(answering: Answering, planned: Plan, question: Question, clock: Clock) -> Answer:
-    stores, known = answering.stores, answering.stores.known(answering.away)
+def _ask(answering: Answering, planned: Plan, question: Question, clock: Clock, since_s: float | None) -> Answer:
+    stores, known = answering.stores, answering.stores.known(answering.away, since_s)
     if planned.view.trend is not None and planned.span_s:
         return _ask_trend(stores, known, planned, planned.view.trend, clock)
     window, columns = planned.stored, columns_of(planned)

@@ -13,7 +13,7 @@ spans or not at all. Another basis is another key.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic
 
@@ -93,7 +93,8 @@ class _Rows(Generic[Cell]):
 
     def read(self) -> list[Got[Held[Cell]]]:
         """What there is of them."""
-        keys = list(self._spans)
+        plan = self._columns.plan
+        keys = [key for key, block in self._spans.items() if not self._stores.unmarked(plan.view, plan.stored.name, self._digests(block))]
         if len(keys) > MOST_KEYS:
             return [Got(held, remembered=False) for held in self._load(keys).values()]
         ttl_s = self._stores.settings.memcached.finals_ttl_s
@@ -145,6 +146,7 @@ class _Rows(Generic[Cell]):
         unmarked = set(asked) - marks.keys()
         empty = self._empty(unmarked)
         whole = (there.keys() - renewed) | empty
+        self._stores.are_unmarked(plan.view, plan.stored.name, self._digests(set(asked) - there.keys() - empty))
         for pack in packs:
             if pack.pack_ms in whole:
                 found = self._columns.decoded(pack.blob) if self._listed else self._columns.decoded_final(pack.blob)
@@ -173,6 +175,9 @@ class _Rows(Generic[Cell]):
         for first_ms, last_ms in runs:
             found |= self._stores.marks(plan.view, plan.stored.name, first_ms, last_ms, self._known)
         return found
+
+    def _digests(self, spans_ms: Iterable[int]) -> dict[int, str]:
+        return {pack_ms: self._bases_of[pack_ms].digest for pack_ms in spans_ms}
 
     def _has(self, pack_ms: int, mark: Mark) -> bool:
         """Whether the span's final rows are of the basis that we reckon."""

@@ -89,6 +89,27 @@ class Known:
         return [status for status in clocked if status.source.topic in self.live_topics] or clocked
 
 
+def known_here(
+    found: Mapping[str, CachedStatus], history: History, live_topics: tuple[str, ...], redis_away: str = "", away: str = ""
+) -> Known:
+    """Of one region: what its Redis says, and Cassandra. The rest is as Known has it."""
+    cached = {name: status.status for name, status in found.items() if status.status is not None}
+    unfinished = {name for name, status in found.items() if status.status is None}
+    stored, ended = history.stored, {name for name, status in found.items() if status.ended} | history.ended
+    behind = {name for name, status in stored.items() if name not in cached or cached[name].offset < status.offset}
+    return Known(
+        cached=cached,
+        stored=stored,
+        live_topics=live_topics,
+        lacking=frozenset(behind | unfinished),
+        redis_away=redis_away,
+        away=away,
+        ended=frozenset(ended),
+        finished=history.finished,
+        counted=Counted(stored, history.counted, ended) if history.counted is not None else ALL_COUNTED,
+    )
+
+
 def known_of(
     found: Mapping[str, Mapping[str, CachedStatus] | ServerAway], history: History, live_topics: tuple[str, ...], away: str
 ) -> Known:

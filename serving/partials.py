@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from connectors.cassandra_reader import StoredPack
-from connectors.read_through import Store
+from connectors.read_through import Found, Store
 from serving.known import Known
 from serving.questions import Plan
 from serving.regions import RegionAway
@@ -65,7 +65,12 @@ def _partials(
         return _loaded(stores, plan, {key: places[key] for key in keys}, near=near)
 
     kept = Store(load, packed, unpacked, stores.settings.memcached.provisional_ttl_s)
-    got = stores.through.read(list(places), kept)
+    if len(places) == 1:  # as of one cell: who asks for its neighbours finds them here
+        (key,) = places
+        one, had = stores.kept_packs(key, lambda: stores.through.read([key], kept)[key])
+        got = {key: Found(one.value, one.remembered or had)}
+    else:
+        got = stores.through.read(list(places), kept)
     read_anew = {places[key][0] for key, (_, remembered) in got.items() if not remembered}
     packs = [blob for held, _ in got.values() for source, blob in held if _counts(source, without, regions)]
     return Partials(packs, frozenset(spans_ms) - read_anew)

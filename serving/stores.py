@@ -3,6 +3,7 @@ which edition's answer."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,21 +21,23 @@ from connectors.closing import Closing
 from connectors.memcached import Memcached, key_of
 from connectors.pointers import Pointer, Pointers
 from connectors.read_through import ReadThrough
-from connectors.redis_reader import CellReader, Totals
+from connectors.redis_reader import CachedStatus, CellReader, Totals
 from connectors.source_notes import SourceNotes
 from serving.cells import Key
 from serving.histories import Histories, History
-from serving.known import Known, known_of
+from serving.known import Known, known_here, known_of
 from serving.regions import Links, RegionalCells, RegionAway
 from topologies.editions import in_edition
 from topologies.errors import ServerAway
 from topologies.regions import others_of
 from topologies.settings import Settings
-from topologies.sources import ALL_COUNTED, Counted, SourceStatus, finished
+from topologies.sources import finished
 from topologies.view import View, parts_of
 from topologies.views import VIEWS, view_named
 
 T = TypeVar("T")
+_NOTHING: Final[Mapping[str, CachedStatus]] = {}
+_UNASKED: Final = History()
 POINTERS_S: Final = 3.0
 """A view that is switched is read where it was for so long at the most."""
 
@@ -75,11 +78,16 @@ class Stores(Closing):
         self._clock = clock
         self._histories = histories
         self._pointers: Mapping[str, Pointer] = {}
-        self._looked_s: float | None = None
+        self._look_s = -math.inf
+        """Before then nobody looks which edition answers."""
+        self._told = False
+        """Whether that was ever told."""
         self._untold = ""
         """What is said while no pointer could ever be looked up."""
         self._others: dict[str, tuple[Pointer, Stores]] = {}
         """Of each view that another edition answers for, that edition's."""
+        self._built: tuple[object, object, Known] | None = None
+        """What was known last, and of what it was put together."""
 
     def close(self) -> None:
         """Closes what was opened. Twice does nothing more."""
@@ -193,35 +201,38 @@ class Stores(Closing):
 
     def _look_up(self) -> str:
         """See which edition answers for what, unless that was seen just now; returns why Cassandra did not tell, or nothing."""
-        now_s, away = self._clock(), ""
-        if self._looked_s is not None and now_s - self._looked_s < POINTERS_S:
-            return away
+        now_s = self._clock()
+        if now_s < self._look_s:
+            return ""
         try:
-            self._pointers, self._untold = self._pointer_rows.all(), ""
+            self._pointers, self._untold, self._told = self._read_pointers(), "", True
         except ServerAway as error:
-            away = str(error)
-            if self._looked_s is None:
+            if not self._told:
                 self._untold = "whether another edition answers is not known, so this is the live one's"
-        self._looked_s = now_s
-        return away
+            self._look_s = now_s + POINTERS_S
+            return str(error)
+        self._look_s = now_s if self._histories else now_s + POINTERS_S
+        return ""
 
-    def known(self, away: str = "") -> Known:
+    def _read_pointers(self) -> Mapping[str, Pointer]:
+        if self._histories is None:
+            return self._pointer_rows.all()
+        key = "pointers", self.settings.cassandra.keyspace
+        return self._histories.renewed(key, lambda: self._pointer_rows.all(), POINTERS_S / 2, POINTERS_S)
+
+    def known(self, away: str = "", since_s: float | None = None) -> Known:
         """What is known of the sources. Raises ServerAway when neither store answers.
 
-        away: that Cassandra did not answer just now: it is not asked again, which would take its time-out once more.
+        away: that Cassandra did not answer just now: it is not asked again, which would take its time-out once more. since_s: Redis is
+        asked since then at the earliest (Histories.now_s); as Histories.heard has it when None.
         """
         if others_of(self.settings):
             return self._known_of_regions(away)
         redis_away = ""
-        cached: dict[str, SourceStatus] = {}
-        history = History()
-        unfinished: set[str] = set()
-        ended: set[str] = set()
+        found: Mapping[str, CachedStatus] = _NOTHING
+        history = _UNASKED
         try:
-            found = self._redis.statuses()
-            cached = {name: status.status for name, status in found.items() if status.status is not None}
-            unfinished = {name for name, status in found.items() if status.status is None}
-            ended = {name for name, status in found.items() if status.ended}
+            found = self._heard(since_s)
         except ServerAway as error:
             redis_away = str(error)
         try:
@@ -231,20 +242,17 @@ class Stores(Closing):
             away = str(error)
         if redis_away and away:
             raise ServerAway(f"neither store answers: {redis_away}; {away}")
-        stored, ended = history.stored, ended | history.ended
-        behind = {name for name, status in stored.items() if name not in cached or cached[name].offset < status.offset}
-        away = away and f"{away}; history was not looked at"
-        return Known(
-            cached=cached,
-            stored=stored,
-            live_topics=self.settings.kafka.topics,
-            lacking=frozenset(behind | unfinished),
-            redis_away=redis_away,
-            away=away,
-            ended=frozenset(ended),
-            finished=history.finished,
-            counted=Counted(stored, history.counted, ended) if history.counted is not None else ALL_COUNTED,
-        )
+        topics = self.settings.kafka.topics
+        if redis_away or away:
+            return known_here(found, history, topics, redis_away, away and f"{away}; history was not looked at")
+        if self._built is None or self._built[0] is not found or self._built[1] is not history:
+            self._built = found, history, known_here(found, history, topics)
+        return self._built[2]
+
+    def _heard(self, since_s: float | None) -> Mapping[str, CachedStatus]:
+        if self._histories is None:
+            return self._redis.statuses()
+        return self._histories.heard((self.settings.redis.url, self.settings.redis.prefix), self._redis.statuses, since_s)
 
     def _known_of_regions(self, away: str) -> Known:
         found, history = self.regional.statuses(), History()
@@ -293,6 +301,23 @@ class Stores(Closing):
             return read()
         key = what, self.settings.cassandra.keyspace, view.name, view.logic_version, window, asked, known.digest
         return self._histories.shared(key, read)
+
+    def kept_packs(self, key: str, read: Callable[[], T]) -> tuple[T, bool]:
+        """A bucket's packs by Memcached's key of them, and whether this process had read them. Raises as `read`."""
+        return (read(), False) if self._histories is None else self._histories.packs(key, read)
+
+    def unmarked(self, view: View, window: str, bases: Mapping[int, str]) -> bool:
+        """Whether these spans were found just now to have no final rows of these bases, by the span's start."""
+        return self._histories is not None and self._histories.unmarked(self._bases(view, window, bases))
+
+    def are_unmarked(self, view: View, window: str, bases: Mapping[int, str]) -> None:
+        """They were found so."""
+        if self._histories is not None:
+            self._histories.are_unmarked(self._bases(view, window, bases))
+
+    def _bases(self, view: View, window: str, bases: Mapping[int, str]) -> list[object]:
+        table = self.settings.cassandra.keyspace, view.table, window
+        return [(*table, pack_ms, basis) for pack_ms, basis in bases.items()]
 
     @cached_property
     def finals(self) -> FinalRows:

@@ -106,7 +106,7 @@ def _measured(settings: Settings, fleet: Fleet, port: int, load: LoadOptions, re
             try:
                 time.sleep(WARM_UP_S)
                 from_ms = time.time() * 1000
-                _roll(fleet)
+                told = _roll(fleet)
                 roll_s = time.time() - from_ms / 1000
                 time.sleep(AFTER_S)
                 to_ms = time.time() * 1000
@@ -118,10 +118,13 @@ def _measured(settings: Settings, fleet: Fleet, port: int, load: LoadOptions, re
         catch_up(settings, topic, lambda _: None)
     say("auditing")
     result = audit(settings, run.name, say)
-    p99_ms = worst_p99_ms(applied.courses, from_ms, to_ms)
+    by_ten_s = p99s_ms(applied.courses, from_ms, to_ms)
+    p99_ms = worst(by_ten_s)
     return {
         "roll_s": round(roll_s, 1),
         "freshness_p99_ms": p99_ms,
+        "freshness_p99_ms_by_ten_s": by_ten_s,
+        "replaced_s": [[round(at_s - from_ms / 1000, 1), what] for at_s, what in told],
         "answers": answers.document(),
         "failed_reads": answers.errors,
         "exact": result.proven,
@@ -131,13 +134,21 @@ def _measured(settings: Settings, fleet: Fleet, port: int, load: LoadOptions, re
     }
 
 
-def _roll(fleet: Fleet) -> None:
-    rolling = Roll(fleet, say)
+def _roll(fleet: Fleet) -> list[tuple[float, str]]:
+    """Replaces all; what was said on the way, and when (epoch s)."""
+    told: list[tuple[float, str]] = []
+
+    def progress(what: str) -> None:
+        told.append((time.time(), what))
+        say(what)
+
+    rolling = Roll(fleet, progress)
     while not rolling.step():
         for group in fleet.groups:
             if ended := [index for index in group.watch() if not rolling.coming(group, index)]:
                 raise MarqueeError(f"{group[ended[0]].name} ended on its own; {group[ended[0]].log} says why")
         time.sleep(STEP_S)
+    return told
 
 
 def _read(port: int, rate: float, over: threading.Event) -> Answers:
@@ -150,17 +161,20 @@ def _read(port: int, rate: float, over: threading.Event) -> Answers:
     return found
 
 
-def worst_p99_ms(courses: Sequence[Course], from_ms: float, to_ms: float) -> float | None:
-    """Of each ten seconds of the span how fresh Redis was, p99 from the intended time: the worst. None where something never came."""
-    found: list[float] = []
+def p99s_ms(courses: Sequence[Course], from_ms: float, to_ms: float) -> list[float | None]:
+    """Of each ten seconds of the span how fresh Redis was, p99 from the intended time. None where something never came."""
+    found: list[float | None] = []
     at_ms = from_ms
     while at_ms < to_ms:
-        (p99_ms,) = percentiles(intended_waits_ms(courses, at_ms, min(at_ms + WINDOW_MS, to_ms)), 99)
-        if p99_ms is None:
-            return None
-        found.append(p99_ms)
+        found += percentiles(intended_waits_ms(courses, at_ms, min(at_ms + WINDOW_MS, to_ms)), 99)
         at_ms += WINDOW_MS
-    return max(found)
+    return found
+
+
+def worst(p99s: Sequence[float | None]) -> float | None:
+    """The greatest, or None if there is one."""
+    known = [p99 for p99 in p99s if p99 is not None]
+    return max(known) if len(known) == len(p99s) else None
 
 
 COMMAND = roll

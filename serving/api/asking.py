@@ -76,7 +76,8 @@ class Asker:
 
     async def anew(self, question: Question) -> Answer:
         """The answer, read after this was called."""
-        return await self._on_thread(lambda: self._ask(question))
+        now_s = self._histories.now_s()
+        return await self._on_thread(lambda: self._ask(question, now_s))
 
     async def shelf(self, account: str, profile: str) -> Shelf:
         """The profile's shelf, as it is now."""
@@ -133,12 +134,12 @@ class Asker:
         finally:
             self._under_way -= 1
 
-    def _ask(self, question: Question) -> Answer:
+    def _ask(self, question: Question, since_s: float | None = None) -> Answer:
         READINGS.inc()
         stores = self._stores()
         if question.view == accounting.NAME:
             return ask_accounting(stores)
-        answer = ask(stores, question)
+        answer = ask(stores, question, since_s=since_s)
         HISTORY.labels("memcached").inc(answer.memcached)
         HISTORY.labels("cassandra").inc(max(0, answer.read["final"] + answer.read["cassandra"] - answer.memcached))
         return answer

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from cluster import process
-from cluster.process import wait_until
+from cluster.process import Guarded, wait_until
 
 
 @pytest.fixture
@@ -37,3 +39,15 @@ def test_what_came_true_while_who_waits_was_stopped_is_seen(clock: SimpleNamespa
 def test_what_does_not_come_true_is_given_up_in_time(clock: SimpleNamespace) -> None:
     assert not wait_until(lambda: False, 10)
     assert 10 < clock.now_s < 11
+
+
+def test_a_process_yields_as_far_as_it_was_told(tmp_path: Path) -> None:
+    words = "import os; print(os.getpriority(os.PRIO_PROCESS, 0)); g = '/proc/self/autogroup'; print(os.path.exists(g) and open(g).read())"
+    log = tmp_path / "polite.log"
+    polite = Guarded([sys.executable, "-c", words], log, niceness=7)
+    ended = polite.ended(60)
+    assert ended is not None
+    assert ended.status == 0
+    niceness, group = log.read_text().splitlines()[:2]
+    assert niceness == "7"
+    assert group == "False" or group.endswith("nice 7")

@@ -232,7 +232,7 @@ async def test_calls_of_a_flush_that_come_twice_count_once_and_do_not_stand_in_f
         except redis.ResponseError as error:
             return str(error)
 
-    cells: dict[tuple[str, ...], tuple[int, ...]] = {(f"t{number}",): (1,) for number in range(1_100)}
+    cells: dict[tuple[str, ...], tuple[int, ...]] = {(f"t{number}",): (1,) for number in range(2 * CELLS_A_CALL + CELLS_A_CALL // 2)}
     async with open_cache(settings) as cache:
         begin, first, second, third, end = cache._calls(status(0, 10), [viewers(cells)], None, "w", NOW_MS)
         assert [sent(call) for call in (begin, first, second, second, third, third, end)] == [b"ok"] * 7

@@ -60,7 +60,7 @@ def test_up_runs_on_servers_that_it_has_not_started_and_leaves_them_up(place: Se
 def test_up_says_which_of_your_servers_does_not_answer(place: Secured) -> None:
     require_answers(place.settings)
     absent = dataclasses.replace(place.settings.memcached, servers=("127.0.0.1:1",))
-    with pytest.raises(ServerAway, match=r"not all of your servers answer: memcached at 127\.0\.0\.1:1 \([^;]*\); see to them"):
+    with pytest.raises(ServerAway, match=r"not all of your servers answer: memcached at 127\.0\.0\.1:1 \([^)]*\); see to them"):
         require_answers(dataclasses.replace(place.settings, memcached=absent))
 
 

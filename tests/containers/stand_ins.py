@@ -70,9 +70,7 @@ def provide(docker: Docker, images: Sequence[str], directory: Path, *, pull: boo
 
 def forget(docker: Docker) -> None:
     """Takes all stand-ins away, and what was made on them: with official names, nobody is to take them for official images later."""
-    made = docker.run("image", "ls", "--quiet", "--filter", f"label={LABEL}").split()
-    if made:
-        docker.run("image", "rm", "--force", *sorted(set(made)))
+    docker.run("image", "prune", "--all", "--force", "--filter", f"label={LABEL}")
 
 
 def _pulled(docker: Docker, image: str, say: Callable[[str], None]) -> bool:

@@ -180,9 +180,10 @@ def test_each_machine_runs_a_command_that_there_is_with_the_settings_as_they_wer
     for words, environment in machines.values():
         assert environment.keys() - {"AZURE_SUBSCRIPTION_ID", "AZURE_CLIENT_ID"} <= set(VARIABLES.values())
         assert (GIVEN["settings"] | GIVEN["secrets"]).items() <= environment.items()
-        command = cli.get_command(click.Context(cli), words[0])
+        marquee = click.Context(cli, info_name="marquee", **cli.context_settings)
+        command = cli.get_command(marquee, words[0])
         assert command is not None
-        command.make_context(words[0], words[1:])  # raises click.UsageError for words that it does not have
+        command.make_context(words[0], words[1:], parent=marquee)  # raises click.UsageError for words that it does not have
 
 
 def test_the_scale_set_is_made_by_azures_sdk_and_scaled_by_marquee() -> None:

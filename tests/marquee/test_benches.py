@@ -16,7 +16,7 @@ from marquee.benches.load import Growth
 from marquee.benches.memory import Sample, exit_status, is_flat, slope_per_hour
 from marquee.benches.rebalance import Span, paused
 from marquee.benches.recovery import timed
-from marquee.benches.roll import worst_p99_ms
+from marquee.benches.roll import p99s_ms, worst
 from marquee.benches.stock import run_stock, watch_time_below
 from marquee.benches.views import folded, made
 from marquee.sustaining import TRIAL_S, WARM_UP_SHARE, Bounds, gave_out, growth_and_lag
@@ -33,9 +33,10 @@ def test_the_worst_ten_seconds_are_told() -> None:
     course = Course()
     for ms in range(0, 30_000, 50):
         course.note(ms, ms + (4_000.0 if 10_000 <= ms < 20_000 else 100.0), clock_ms=ms, intended_ms=ms)
-    found = worst_p99_ms([course], 0.0, 29_900.0)
-    assert found == pytest.approx(4_000, abs=100)
-    assert worst_p99_ms([course], 0.0, 9_000.0) == pytest.approx(100, abs=60)
+    found = p99s_ms([course], 0.0, 29_900.0)
+    assert found == [pytest.approx(of, abs=100) for of in (100, 4_000, 100)]
+    assert worst(found) == max(one for one in found if one is not None)
+    assert worst([*found, None]) is None
 
 
 def test_a_loads_memory_is_told_by_how_much_was_sent() -> None:
@@ -222,7 +223,7 @@ def test_the_generator_is_measured_on_servers_that_are_given(settings: Settings,
     assert found["events"] == found["acknowledged"] == 400_000
     assert found["cpu_s"] > 0
     assert len(found["rss_mb_by_tenth"]) == 9
-    assert 0 < min(found["rss_mb_by_tenth"]) <= max(found["rss_mb_by_tenth"]) == found["rss_mb"]
+    assert 0 < min(found["rss_mb_by_tenth"]) <= max(found["rss_mb_by_tenth"]) <= found["rss_mb"]
 
 
 def test_a_live_workers_microseconds_are_told_by_stage(settings: Settings, tmp_path: Path) -> None:

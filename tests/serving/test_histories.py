@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from serving.histories import FRESH_S, STALE_S, Histories, History
+from cluster.process import wait_until
+from serving.histories import FRESH_S, HEARD_FRESH_S, HEARD_STALE_S, STALE_S, Histories, History, Recent
 from topologies.errors import ServerAway
 
 
@@ -16,8 +18,10 @@ class Clock:
 
     def __init__(self) -> None:
         self.now_s = 100.0
+        self.asked = 0
 
     def __call__(self) -> float:
+        self.asked += 1
         return self.now_s
 
 
@@ -88,3 +92,82 @@ def test_what_is_shared_is_read_again_when_it_is_stale_or_asked_of_others(histor
     assert histories.shared("another", lambda: next(read)) == 1
     clock.now_s += STALE_S
     assert histories.shared("k", lambda: next(read)) == 2
+
+
+def test_what_redis_has_heard_is_read_once_for_all_who_ask_at_about_the_same_time(histories: Histories, clock: Clock) -> None:
+    first = histories.heard("a", lambda: [1])
+    clock.now_s += HEARD_FRESH_S / 2
+    assert histories.heard("a", lambda: [2]) is first
+    assert histories.heard("another", lambda: [3]) == [3]
+    clock.now_s += HEARD_STALE_S
+    assert histories.heard("a", lambda: [4]) == [4]
+
+
+def test_who_was_told_of_a_change_hears_what_was_read_since(histories: Histories, clock: Clock) -> None:
+    histories.heard("a", lambda: [1])
+    clock.now_s += HEARD_FRESH_S / 2
+    assert histories.heard("a", lambda: [2], clock.now_s) == [2]
+    assert histories.heard("a", lambda: [3]) == [2]
+
+
+def test_who_was_told_of_a_change_does_not_take_what_was_begun_to_be_read_before(histories: Histories, clock: Clock) -> None:
+    histories.heard("a", lambda: [1])
+    clock.now_s += HEARD_FRESH_S * 2
+    begun, go_on = threading.Event(), threading.Event()
+
+    def old() -> list[int]:
+        begun.set()
+        assert go_on.wait(60)
+        return [2]
+
+    assert histories.heard("a", old) == [1]  # read anew behind one's back
+    assert begun.wait(60)
+    clock.now_s += HEARD_FRESH_S / 2
+    go_on.set()
+    assert histories.heard("a", lambda: [3], clock.now_s) == [3]
+
+
+def test_a_store_that_hangs_is_waited_for_by_all_at_once(histories: Histories, clock: Clock) -> None:
+    """Each after the other, the last of eight would wait for eight time-outs."""
+    begun, go_on = threading.Event(), threading.Event()
+    readings: list[int] = []
+
+    def hangs() -> list[int]:
+        readings.append(1)
+        begun.set()
+        assert go_on.wait(60)
+        raise ServerAway("Redis does not answer")
+
+    with ThreadPoolExecutor(4) as threads:
+        first = threads.submit(histories.heard, "a", hangs)
+        assert begun.wait(60)
+        others = [threads.submit(histories.heard, "a", hangs) for _ in range(3)]
+        assert wait_until(lambda: clock.asked >= 4, 60)
+        go_on.set()
+        for one in (first, *others):
+            with pytest.raises(ServerAway):
+                one.result(60)
+    assert len(readings) <= 2  # whoever looked at the clock and not yet at what is being read, reads
+
+
+def test_a_reading_that_failed_is_told_and_not_kept(histories: Histories) -> None:
+    with pytest.raises(ServerAway):
+        histories.heard("a", away)
+    assert histories.heard("a", lambda: [1]) == [1]
+
+
+def test_a_spans_lack_of_final_rows_is_remembered_by_its_basis_for_as_long_as_is_said(histories: Histories, clock: Clock) -> None:
+    histories.are_unmarked([("t", 0, "basis"), ("t", 1, "basis")])
+    assert histories.unmarked([("t", 0, "basis"), ("t", 1, "basis")])
+    assert not histories.unmarked([("t", 0, "basis"), ("t", 2, "basis")])
+    assert not histories.unmarked([("t", 0, "another")])
+    clock.now_s += STALE_S
+    assert not histories.unmarked([("t", 0, "basis")])
+
+
+def test_so_many_are_kept_and_the_oldest_goes(clock: Clock) -> None:
+    recent = Recent(2, clock)
+    for key in "abc":
+        assert recent.get(key, lambda key=key: key) == (key, False)  # type: ignore[misc]
+    assert [recent.has(key) for key in "abc"] == [False, True, True]
+    assert recent.get("c", lambda: "another") == ("c", True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import cast
 
@@ -168,10 +169,19 @@ class CatchingUp:
     def answering(self, _name: str) -> Answering:
         return Answering(cast(Stores, self), TRENDING)
 
-    def known(self, _away: str = "") -> Known:
+    def known(self, _away: str = "", _since_s: float | None = None) -> Known:
         source = Source("local", "t", "A" * 22, 0)
         stored, cached = (SourceStatus(source, at, NOW + at, NOW + at - 60_000, 0, 0, 0, 0, 0) for at in (0, 30 * MINUTE_MS))
         return Known({str(source): cached}, {str(source): stored}, ("t",))
+
+    def unmarked(self, *_: object) -> bool:
+        return False
+
+    def are_unmarked(self, *_: object) -> None:
+        pass
+
+    def kept_packs(self, _key: str, read: Callable[[], object]) -> tuple[object, bool]:
+        return read(), False
 
     def totals(self, _view: object, window: str, start_ms: int, *_: object) -> dict[Key, Values]:
         self.from_redis.append((window, start_ms))
