@@ -48,6 +48,7 @@ class KafkaServer(Server):
     name = "kafka"
     port_names = ("kafka", "kafka_controller")
     default_heap_mb = 768
+    niceness = 5  # decision 0068
 
     @staticmethod
     def preferred_port(settings: Settings) -> int:

@@ -23,6 +23,8 @@ DRAIN_S: Final = 30.0
 """A worker that is asked to stop may take so long to store what it has; then it is killed."""
 READY_S: Final = 300.0
 """A worker that has kernels to compile, beside others that do so too, may take so long to be ready. One that ends is noticed at once."""
+WORKER_NICENESS: Final = 5
+"""On a machine of one's own: who computes yields to who answers, and not as far as what is written for later (decision 0068)."""
 MARQUEE: Final = (sys.executable, "-m", "marquee")
 WORKER: Final = (*MARQUEE, "worker")
 SERVE: Final = (*MARQUEE, "serve")
@@ -72,6 +74,7 @@ class Workers:
         """By a fork server, which the first of this process waits for."""
         self._command = tuple(command[len(MARQUEE) :]) if self.forked else tuple(command)
         self._role = role
+        self._computes = command[-1] == WORKER[-1]
         self._workers: list[Worker] = []
         self._earlier_cpu_s = 0.0
 
@@ -99,6 +102,7 @@ class Workers:
             logs / f"{name}.log",
             environment=settings.environment(),
             cores=None if self._cores is None else [self._cores[index % len(self._cores)]],
+            niceness=WORKER_NICENESS if self._computes else 0,
             server=fork_server(logs / "forkserver.log") if self.forked else None,
         )
         return Worker(name, process, ready_file, logs / f"{name}.log")
