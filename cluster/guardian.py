@@ -36,7 +36,7 @@ def yield_to_others(niceness: int) -> None:
     is the group's niceness that counts between sessions, and each guardian leads one."""
     if niceness:
         os.setpriority(os.PRIO_PROCESS, 0, max(niceness, os.getpriority(os.PRIO_PROCESS, 0)))
-        if GROUP.exists() and os.getsid(0) == os.getpgrp():
+        if os.access(GROUP, os.W_OK) and os.getsid(0) == os.getpgrp():
             try:
                 GROUP.write_text(str(niceness))
             except BlockingIOError:  # ten groups a second are moved, of all ordinary users together; it then weighs as much as the others

@@ -11,7 +11,6 @@ region; one that finds none is asked again by its client, and goes elsewhere: wi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -73,4 +72,4 @@ class RegionalHAProxyServer(HAProxyServer):
     def prepare(self) -> list[str]:
         written = self.directory / "regions.cfg"
         written.write_text(configuration(self.own, self.doors, f"{LOOPBACK}:{self.ports['haproxy']}", f"unix@{self.admin.name}", self.most))
-        return [find_haproxy(), "-db", "-f", str(Path(written))]
+        return [find_haproxy(), "-db", "-f", str(written)]

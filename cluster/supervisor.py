@@ -155,6 +155,12 @@ class Workers:
         """The indexes of those that ended without being told to, until they are restarted."""
         return [index for index, worker in enumerate(self._workers) if not worker.meant_down and not worker.process.alive()]
 
+    def require_all(self) -> None:
+        """Raises ServerAway when one has ended without being told to."""
+        if ended := self.watch():
+            worker = self._workers[ended[0]]
+            raise ServerAway(f"{worker.name} ended on its own; {worker.log} says why")
+
     def ready(self, index: int) -> dict[str, Any] | None:
         """What the worker wrote when it had its partitions, or None before that."""
         try:

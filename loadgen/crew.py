@@ -29,6 +29,7 @@ from topologies.settings import Settings
 LEAD_MS: Final = 1_000
 """A live run starts so long after its processes are ready: their first chunk is made meanwhile."""
 BACK_S: Final = 120.0
+BACK_LOOK_S: Final = 0.5
 READY_S: Final = 300.0
 """A process that ends before is noticed at once."""
 
@@ -94,6 +95,7 @@ def ends_of(settings: Settings, run: Run) -> dict[int, int]:
         except ServerAway:
             if not run.logs or time.monotonic() > until_s:
                 raise
+            time.sleep(BACK_LOOK_S)
     return {at * run.log_partitions + partition: end for at, one in enumerate(found) for partition, (_, end) in one.items()}
 
 

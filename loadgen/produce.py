@@ -64,6 +64,21 @@ class Records:
     sizes: NDArray[np.int64] | None = None
 
 
+def load_options(settings: KafkaSettings, on_error: Callable[[Any], None]) -> dict[str, Any]:
+    """What a load's producer is opened with."""
+    return producer_options(settings) | {
+        "linger.ms": 50,
+        "batch.size": 1_000_000,
+        "batch.num.messages": 10_000,
+        "queue.buffering.max.messages": 300_000,
+        "queue.buffering.max.kbytes": 262_144,
+        "message.timeout.ms": int(PATIENCE_S * 1000),
+        # What fails is followed by nothing: the log has the first of a partition's records, without a gap, whatever happens.
+        "enable.gapless.guarantee": True,
+        "error_cb": on_error,
+    }
+
+
 class Sender:
     """One producer: acks=all, idempotent, so each record is in the log once and in the order sent, or reported as failed.
 
@@ -85,21 +100,7 @@ class Sender:
         self._lost = ""
         self._open = 0
         """Events in Arrow records that the broker has neither confirmed nor failed."""
-        self._producer = Producer(
-            producer_options(settings)
-            | {
-                "linger.ms": 50,
-                "batch.size": 1_000_000,
-                "batch.num.messages": 10_000,
-                "queue.buffering.max.messages": 300_000,
-                "queue.buffering.max.kbytes": 262_144,
-                "message.timeout.ms": int(PATIENCE_S * 1000),
-                "delivery.report.only.error": not self._each,
-                # What fails is followed by nothing: the log has the first of a partition's records, without a gap, whatever happens.
-                "enable.gapless.guarantee": True,
-                "error_cb": self._on_error,
-            }
-        )
+        self._producer = Producer(load_options(settings, self._on_error) | {"delivery.report.only.error": not self._each})
 
     def _on_error(self, error: Any) -> None:
         if error.fatal():

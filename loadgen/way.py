@@ -15,13 +15,12 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaException, Producer
 
-from connectors.kafka import producer_options
+from loadgen.produce import load_options
 from topologies.errors import StoreError
 from topologies.settings import KafkaSettings
 
 LOST_S: Final = 4.0
 """A broker that restarts in good order, or collects garbage, is silent for less."""
-ROOM: Final = 300_000
 _FLUSH_S: Final = 2.0
 Headers = list[tuple[str, str | bytes | None]] | None
 
@@ -76,18 +75,7 @@ class Way:
         self._producer = self._opened(home)
 
     def _opened(self, region: str) -> Producer:
-        return Producer(
-            producer_options(self._brokers[region])
-            | {
-                "linger.ms": 50,
-                "batch.size": 1_000_000,
-                "queue.buffering.max.messages": ROOM,
-                "queue.buffering.max.kbytes": 262_144,
-                "message.timeout.ms": 300_000,
-                "enable.gapless.guarantee": True,
-                "error_cb": self._on_error,
-            }
-        )
+        return Producer(load_options(self._brokers[region], self._on_error))
 
     def _on_error(self, error: Any) -> None:
         if error.fatal():

@@ -6,7 +6,6 @@ cluster → workers → drive → catch_up → audit → stop      each timed; a
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -28,13 +27,13 @@ from loadgen.load import LoadOptions, run_load, shape_of
 from marquee.catching_up import catch_up
 from marquee.driving import driven
 from marquee.moment import Driven
+from marquee.outcome import Outcome
 from marquee.recording import Recorder
 from marquee.report import recorded, report
 from marquee.report_page import write_report
 from marquee.screen import Screen
 from marquee.signals import interruptible, undisturbed
 from marquee.steps import Steps
-from topologies.errors import ServerAway
 from topologies.settings import ScalingSettings, Settings
 
 MOST_RATE: Final = 30_000.0
@@ -87,18 +86,15 @@ class DemoOptions:
 
 @dataclass
 class Demo:
-    """One demo. steps: seconds of each. workers: how many ran and how many were meant to, by seconds since the drive began. cpu_s: theirs,
-    drive and catch-up."""
+    """One demo. steps: seconds of each. workers: how many ran and how many were meant to, by seconds since the drive began."""
 
     settings: Settings
     options: DemoOptions
     screen: Screen
     steps: Steps = field(default_factory=Steps)
     workers: list[tuple[float, int, int]] = field(default_factory=list)
-    cpu_s: float = 0.0
-    run: Run | None = None
+    outcome: Outcome = field(default_factory=Outcome)
     recorder: Recorder | None = None
-    result: AuditResult | None = None
     changes: list[tuple[float, Change]] = field(default_factory=list)
     """What an autoscaler changed, by seconds since the drive began."""
     _scaler: Autoscaler | None = None
@@ -129,17 +125,17 @@ class Demo:
                     groups += (workers, Workers(at_any_port(cluster.settings), 1, self.directory, command=SERVE, role="api"))
                     start_all(groups, self.screen.say)
                     self.screen.say(f"the same over HTTP while it lasts: {groups[1].http(0)}")
-                self.run = self._drive(cluster.settings, workers, load)
+                run = self.outcome.run = self._drive(cluster.settings, workers, load)
                 with self._step("audit"):
-                    self.result = audit(cluster.settings, self.run.name, self.screen.say)
+                    result = self.outcome.result = audit(cluster.settings, run.name, self.screen.say)
             finally:
                 with undisturbed(), self._step("stop"), ExitStack() as ending:  # the last first, and the rest whatever goes wrong
                     ending.callback(cluster.stop)
                     for group in groups:
                         ending.callback(group.stop_all)
                 self._report()
-                self._tidy()
-        return self.result
+                self.outcome.tidy(self.directory, self.screen, keep=self.options.keep)
+        return result
 
     def _step(self, name: str) -> AbstractContextManager[None]:
         return self.steps.timed(name, self.screen.say)
@@ -168,7 +164,7 @@ class Demo:
                 raise KeyboardInterrupt
             with self._step("catch_up"):
                 catch_up(settings, run.topic, lambda what: look(replace(last, waiting_for=what)))
-        self.cpu_s = round(workers.all_cpu_seconds() - cpu_before, 2)
+        self.outcome.cpu_s = round(workers.all_cpu_seconds() - cpu_before, 2)
         return run
 
     @contextmanager
@@ -196,9 +192,7 @@ class Demo:
 
     def _look(self, workers: Workers, begun: float) -> None:
         """Notes how many workers run, those that start or drain among them. Raises ServerAway when a worker has ended on its own."""
-        if ended := workers.watch():
-            worker = workers[ended[0]]
-            raise ServerAway(f"{worker.name} ended on its own; {worker.log} says why")
+        workers.require_all()
         if self._scaler is not None and (change := self._scaler.step()) is not None:
             self.changes.append((round(time.monotonic() - begun, 1), change))
             self.screen.say(f"{change.before} → {change.wanted} workers: {change.why}")
@@ -209,30 +203,14 @@ class Demo:
 
     def _report(self) -> None:
         """Writes the report of what was driven, whatever the audit says."""
-        if self.run is not None and self.recorder is not None:
-            write_report(self.report_file, report(recorded(self.run, self.recorder, self.result)))
+        if self.outcome.run is not None and self.recorder is not None:
+            write_report(self.report_file, report(recorded(self.outcome.run, self.recorder, self.outcome.result)))
             self.screen.say(f"report: {self.report_file}")
-
-    def _tidy(self) -> None:
-        """Removes what a demo that went well leaves; keeps and says it otherwise."""
-        if self.options.keep or self.result is None or not self.result.proven:
-            self.screen.say(f"kept: {self.directory}" + (f", {self.run.path}" if self.run else ""))
-            return
-        shutil.rmtree(self.directory, ignore_errors=True)
-        if self.run is not None:
-            shutil.rmtree(self.run.path, ignore_errors=True)
 
     def document(self) -> dict[str, Any]:
         """The audit's JSON and what the demo adds to it."""
-        assert self.result is not None
-        assert self.run is not None
         return {
-            **self.result.document(),
-            "events_per_core_second": round(self.run.generated / self.cpu_s) if self.cpu_s else None,
-            "worker_cpu_s": self.cpu_s,
-            "intended_rate": self.options.rate,
-            "late_sends": self.run.late_sends,
-            "max_lateness_ms": self.run.max_lateness_ms,
+            **self.outcome.document(),
             "workers": [{"t_s": t_s, "n": running, "wanted": wanted} for t_s, running, wanted in self.workers],
             **({"scaling": self._scaling()} if self.options.autoscale else {}),
             "steps": self.steps,

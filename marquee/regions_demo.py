@@ -7,7 +7,6 @@ cluster → workers → drive → catch_up → audit → stop      each timed; a
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -25,11 +24,12 @@ from loadgen.load import LoadOptions, run_load, shape_of
 from marquee.catching_up import catch_up
 from marquee.driving import driven
 from marquee.losing import Losing, Region
+from marquee.outcome import Outcome
 from marquee.regional_visitors import Visitors
 from marquee.screen import Screen
 from marquee.signals import interruptible, undisturbed
 from marquee.steps import Steps
-from topologies.errors import ServerAway, UsageError
+from topologies.errors import UsageError
 from topologies.settings import Settings
 
 NAMES: Final = ("eu-west-1", "us-east-1", "ap-south-1", "sa-east-1")
@@ -83,9 +83,7 @@ class RegionsDemo:
     options: RegionsOptions
     screen: Screen
     steps: Steps = field(default_factory=Steps)
-    run: Run | None = None
-    result: AuditResult | None = None
-    cpu_s: float = 0.0
+    outcome: Outcome = field(default_factory=Outcome)
     regions: list[Region] = field(default_factory=list)
     visitors: Visitors | None = None
     losing: Losing | None = None
@@ -105,16 +103,16 @@ class RegionsDemo:
                     cluster.start(self.screen.say)
                 with self._step("workers"):
                     self._start(cluster)
-                self.run = self._drive(cluster, load)
+                run = self.outcome.run = self._drive(cluster, load)
                 with self._step("audit"):
-                    self.result = audit(self.settings_of_load(), self.run.name, self.screen.say)
+                    result = self.outcome.result = audit(self.settings_of_load(), run.name, self.screen.say)
             finally:
                 with undisturbed(), self._step("stop"), ExitStack() as ending:  # the last first, and the rest whatever goes wrong
                     ending.callback(cluster.stop)
                     for group in (group for region in self.regions for group in region.groups):
                         ending.callback(group.stop_all)
-                self._tidy()
-        return self.result
+                self.outcome.tidy(self.directory, self.screen, keep=self.options.keep)
+        return result
 
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:
@@ -154,7 +152,7 @@ class RegionsDemo:
                     self.losing.wait_back()
                 for region in self.regions:
                     catch_up(region.settings, run.topic, lambda _: self._look())
-        self.cpu_s = round(self._worker_cpu_s() - cpu_before, 2)
+        self.outcome.cpu_s = round(self._worker_cpu_s() - cpu_before, 2)
         return run
 
     def _worker_cpu_s(self) -> float:
@@ -169,30 +167,12 @@ class RegionsDemo:
         if self.losing is not None and progress is not None and progress.total:
             self.losing.look(progress.sent / progress.total)
         for region in self.regions:
-            if ended := region.workers.watch():
-                worker = region.workers[ended[0]]
-                raise ServerAway(f"{worker.name} ended on its own; {worker.log} says why")
-
-    def _tidy(self) -> None:
-        """Removes what a demo that went well leaves; keeps and says it otherwise."""
-        if self.options.keep or self.result is None or not self.result.proven:
-            self.screen.say(f"kept: {self.directory}" + (f", {self.run.path}" if self.run else ""))
-            return
-        shutil.rmtree(self.directory, ignore_errors=True)
-        if self.run is not None:
-            shutil.rmtree(self.run.path, ignore_errors=True)
+            region.workers.require_all()
 
     def document(self) -> dict[str, Any]:
         """The audit's JSON and what the demo adds to it."""
-        assert self.result is not None
-        assert self.run is not None
         return {
-            **self.result.document(),
-            "events_per_core_second": round(self.run.generated / self.cpu_s) if self.cpu_s else None,
-            "worker_cpu_s": self.cpu_s,
-            "intended_rate": self.run.options["rate"],
-            "late_sends": self.run.late_sends,
-            "max_lateness_ms": self.run.max_lateness_ms,
+            **self.outcome.document(),
             "regions": list(self.options.names),
             "asked": self.visitors.document() if self.visitors else None,
             "lost": self.losing.document() if self.losing else None,

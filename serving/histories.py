@@ -57,9 +57,7 @@ class Recent:
     def get(self, key: object, read: Callable[[], _T]) -> tuple[_T, bool]:
         """What is kept, or what `read` gives, which is kept then; and whether it was kept. Raises as `read` does."""
         now_s = self._clock()
-        with self._lock:
-            kept = self._kept.get(key)
-        if kept is not None and now_s - kept.at_s < STALE_S:
+        if (kept := self._found(key, now_s)) is not None:
             return kept.value, True
         value = read()
         self._keep(key, _Kept(now_s, value))
@@ -67,13 +65,16 @@ class Recent:
 
     def has(self, key: object) -> bool:
         """Whether there is a value that is not older."""
-        with self._lock:
-            kept = self._kept.get(key)
-        return kept is not None and self._clock() - kept.at_s < STALE_S
+        return self._found(key, self._clock()) is not None
 
     def put(self, key: object, value: object) -> None:
         """Keeps it."""
         self._keep(key, _Kept(self._clock(), value))
+
+    def _found(self, key: object, now_s: float) -> _Kept | None:
+        with self._lock:
+            kept = self._kept.get(key)
+        return kept if kept is not None and now_s - kept.at_s < STALE_S else None
 
     def _keep(self, key: object, kept: _Kept) -> None:
         with self._lock:
@@ -120,21 +121,19 @@ class Histories:
         `read` does, to all who waited for it: a store that hangs makes nobody wait twice."""
         while True:
             now_s = self._clock()
-            wanted_s = now_s - fresh_s if since_s is None else since_s
             with self._lock:
                 kept, flight = self._kept.get(key), self._flights.get(key)
-                if kept is not None and (kept.at_s > wanted_s or (since_s is not None and kept.at_s == since_s)):
+                if kept is not None and (kept.at_s >= since_s if since_s is not None else now_s - kept.at_s < fresh_s):
                     return kept.value  # type: ignore[no-any-return]
                 mine = flight is None
                 if flight is None:
                     flight = self._flights[key] = _Flight(now_s, Future())
-            usable = since_s is None and kept is not None and now_s - kept.at_s < stale_s
-            if mine and usable:
-                self._pool.submit(self._fly, key, flight, read)
-            elif mine:
-                self._fly(key, flight, read)
-            if kept is not None and usable:
+            if since_s is None and kept is not None and now_s - kept.at_s < stale_s:
+                if mine:
+                    self._pool.submit(self._fly, key, flight, read)
                 return kept.value  # type: ignore[no-any-return]
+            if mine:
+                self._fly(key, flight, read)
             if since_s is None or flight.begun_s >= since_s:
                 return flight.landed.result()  # type: ignore[no-any-return]
             wait([flight.landed])

@@ -119,13 +119,10 @@ def known_of(
     counted = Counted(history.stored, history.counted, ended) if history.counted is not None else ALL_COUNTED
     regions: dict[str, Known] = {}
     for region, statuses in told.items():
-        stored = {name: status for name, status in history.stored.items() if status.source.region == region}
-        cached = {name: one.status for name, one in statuses.items() if one.status is not None}
-        unfinished = {name for name, one in statuses.items() if one.status is None}
-        behind = {name for name, status in stored.items() if name not in cached or cached[name].offset < status.offset}
-        silent, lacking = found[region], frozenset(behind | unfinished)
+        silent, stored = found[region], {name: status for name, status in history.stored.items() if status.source.region == region}
         redis_away = str(silent) if isinstance(silent, ServerAway) else ""
-        regions[region] = Known(cached, stored, live_topics, lacking, redis_away, away, ended, history.finished, counted)
+        one = known_here(statuses, replace(history, stored=stored, ended=ended), live_topics, redis_away, away)
+        regions[region] = replace(one, counted=counted)
     parts = regions.values()
     return Known(
         cached={name: status for one in parts for name, status in one.cached.items()},

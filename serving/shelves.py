@@ -131,12 +131,11 @@ class Shelves(Closing):
 
     def _stored_anywhere(self, account: str, profile: str) -> dict[str, Mark]:
         """As all data centres have it, or this one if another does not answer."""
-        near = self._stored(account, profile)
         try:
             with self._links.cassandra.guarded(partial(self._across, account, profile)):
                 return self._across(account, profile)
         except ServerAway:
-            return near
+            return self._stored(account, profile)
 
     def _across(self, account: str, profile: str) -> dict[str, Mark]:
         if self._rows_across is None:

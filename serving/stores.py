@@ -36,8 +36,6 @@ from topologies.view import View, parts_of
 from topologies.views import VIEWS, view_named
 
 T = TypeVar("T")
-_NOTHING: Final[Mapping[str, CachedStatus]] = {}
-_UNASKED: Final = History()
 POINTERS_S: Final = 3.0
 """A view that is switched is read where it was for so long at the most."""
 
@@ -228,18 +226,12 @@ class Stores(Closing):
         """
         if others_of(self.settings):
             return self._known_of_regions(away)
-        redis_away = ""
-        found: Mapping[str, CachedStatus] = _NOTHING
-        history = _UNASKED
+        redis_away, found = "", dict[str, CachedStatus]()
         try:
             found = self._heard(since_s)
         except ServerAway as error:
             redis_away = str(error)
-        try:
-            if not away:
-                history = self.history()
-        except ServerAway as error:
-            away = str(error)
+        history, away = self._history_unless(away)
         if redis_away and away:
             raise ServerAway(f"neither store answers: {redis_away}; {away}")
         topics = self.settings.kafka.topics
@@ -249,18 +241,21 @@ class Stores(Closing):
             self._built = found, history, known_here(found, history, topics)
         return self._built[2]
 
-    def _heard(self, since_s: float | None) -> Mapping[str, CachedStatus]:
+    def _history_unless(self, away: str) -> tuple[History, str]:
+        """What Cassandra knows of the sources, unless it is away already; and why it is away, or nothing."""
+        try:
+            return (History() if away else self.history()), away
+        except ServerAway as error:
+            return History(), str(error)
+
+    def _heard(self, since_s: float | None) -> dict[str, CachedStatus]:
         if self._histories is None:
             return self._redis.statuses()
         return self._histories.heard((self.settings.redis.url, self.settings.redis.prefix), self._redis.statuses, since_s)
 
     def _known_of_regions(self, away: str) -> Known:
-        found, history = self.regional.statuses(), History()
-        try:
-            if not away:
-                history = self.history()
-        except ServerAway as error:
-            away = str(error)
+        found = self.regional.statuses()
+        history, away = self._history_unless(away)
         silent = [str(one) for one in found.values() if isinstance(one, ServerAway)]
         if len(silent) == len(found) and away:
             raise ServerAway(f"neither store answers: {silent[0]}; {away}")

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -36,9 +37,14 @@ def politely(work: Callable[[], Result]) -> Result:
         return thread.submit(work).result()
 
 
+def imported(*modules: str) -> None:
+    """They are imported when this returns. Raises what one raises."""
+    politely(lambda: [import_module(name) for name in modules])
+
+
 def session_niceness() -> int | None:
-    """That of this process' session; None where sessions have none, or this one is others' too: a terminal's."""
-    if os.getpgrp() != os.getsid(0) or not GROUP.exists():
+    """That of this process' session; None where sessions have none that it could set, or this one is others' too: a terminal's."""
+    if os.getpgrp() != os.getsid(0) or not os.access(GROUP, os.W_OK):
         return None
     found = re.search(r"nice (-?\d+)", GROUP.read_text())
     return int(found[1]) if found else None

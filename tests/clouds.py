@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
-import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Final
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
+
+from tests.http_server import in_json, serving
 
 REGION: Final = "eu-central-1"
 SUBSCRIPTION: Final = "11111111-2222-3333-4444-555555555555"
@@ -88,7 +88,6 @@ class ScaleSetServer:
         self.version = 7
         self.asked: list[tuple[str, dict[str, str], Any]] = []
         self.refuse: int | None = None
-        self.lock = threading.Lock()
 
     def document(self) -> dict[str, Any]:
         named = {"id": _SETS + self.name, "name": self.name, "type": "Microsoft.Compute/virtualMachineScaleSets"}
@@ -117,43 +116,13 @@ def _error(code: str, message: str) -> dict[str, Any]:
     return {"error": {"code": code, "message": message}}
 
 
-def _handler(scale_set: ScaleSetServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._answer(None)
-
-        def do_PUT(self) -> None:
-            self._answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-
-        def do_PATCH(self) -> None:
-            self._answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-
-        def _answer(self, body: Any) -> None:
-            with scale_set.lock:
-                code, document = scale_set.answer(self.command, self.path, dict(self.headers), body)
-            payload = json.dumps(document).encode()
-            self.send_response(code)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(payload)))
-            self.end_headers()
-            self.wfile.write(payload)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    return Handler
-
-
 @contextmanager
 def azure(capacity: int, name: str = "workers") -> Iterator[tuple[ScaleSetServer, str]]:
     """The scale set tv/`name`, and the management API's address."""
     scale_set = ScaleSetServer(capacity, name)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(scale_set))
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield scale_set, f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+
+    def judge(request: BaseHTTPRequestHandler, body: Any) -> tuple[int, object]:
+        return scale_set.answer(request.command, request.path, dict(request.headers), body)
+
+    with serving(in_json(judge)) as address:
+        yield scale_set, address

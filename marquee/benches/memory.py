@@ -96,8 +96,7 @@ class Watch:
         at_s = now - self.began_s
         if self.samples and at_s - self.samples[-1].at_s < SAMPLE_S:
             return
-        if self.workers.watch():
-            raise ServerAway(f"{self.workers[0].name} ended on its own; {self.workers[0].log} says why")
+        self.workers.require_all()
         self.samples.append(Sample(at_s, self.workers.rss_mb(0), self._state_mb(), self.workers.cpu_seconds(0), self._sessions()))
         if now - self.said_s >= SAY_S:
             self.said_s = now

@@ -27,7 +27,6 @@ from marquee.numbers import FiniteRange
 from marquee.output import json_option, say
 from marquee.watching import Watcher
 from topologies.concurrents import EXPIRY_MS
-from topologies.errors import ServerAway
 from topologies.playbacks import SESSIONS, SILENCE_MS
 from topologies.settings import Settings
 from topologies.view import HOUR
@@ -110,8 +109,7 @@ def _closed(settings: Settings, silence: Silence, workers: Workers) -> dict[str,
     """What is over CLOSED_S after the last event."""
     with closing(CellReader(settings.redis, every_part())) as reader:
         while _since_s(silence.last_ms) < CLOSED_S:
-            if workers.watch():
-                raise ServerAway(f"{workers[0].name} ended on its own; {workers[0].log} says why")
+            workers.require_all()
             time.sleep(1)
         return over(reader)
 

@@ -97,7 +97,7 @@ def demo(
         show(result)
         say("steps: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in played.steps.items()))
         said = "for events that came in their own time; `marquee bench drain` measures how fast they can"
-        say(f"workers: {number(played.cpu_s)} s of CPU, {said}")
+        say(f"workers: {number(played.outcome.cpu_s)} s of CPU, {said}")
     return 0 if result.proven else 1
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-from importlib import import_module
 from pathlib import Path
 
 import click
@@ -32,10 +30,9 @@ def serve(invocation: Invocation, only: str | None, ready_file: Path | None) -> 
       curl 'http://127.0.0.1:8080/v1/views/watch_time?by=region&format=csv'
     """
     settings = invocation.settings
-    from streams.politeness import politely
+    from streams.politeness import imported
 
-    for module in ("serving.api.server", "cluster.roster"):
-        politely(partial(import_module, module))
+    imported("serving.api.server", "cluster.roster")
     from cluster.discovery import Role
     from cluster.registries import registered
     from cluster.roster import Roster

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-from importlib import import_module
 from pathlib import Path
 
 import click
@@ -25,9 +23,9 @@ def worker(invocation: Invocation, ready_file: Path | None) -> int:
       MARQUEE_KAFKA__BOOTSTRAP=10.0.0.5:9092 marquee worker
     """
     settings = invocation.settings
-    from streams.politeness import politely
+    from streams.politeness import imported
 
-    politely(partial(import_module, "streams.worker"))
+    imported("streams.worker")
     from cluster.discovery import Role
     from cluster.registries import registered
     from streams.worker import run

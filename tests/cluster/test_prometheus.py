@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,33 +16,10 @@ from cluster.registries import open_registry
 from cluster.zookeeper_registry import ZooKeeperRegistry
 from connectors.zookeeper import Session
 from tests.cluster.registry_conformance import PATIENCE_S
+from tests.http_server import serving
 from topologies.settings import Settings
 
-
-class Exporter(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        said = b"# TYPE marquee_up_test gauge\nmarquee_up_test 7\n"
-        self.send_response(200)
-        self.send_header("Content-Type", "text/plain; version=0.0.4")
-        self.send_header("Content-Length", str(len(said)))
-        self.end_headers()
-        self.wfile.write(said)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
-
-
-@contextmanager
-def exporter() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Exporter)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+METRICS = (200, b"# TYPE marquee_up_test gauge\nmarquee_up_test 7\n", "text/plain; version=0.0.4")
 
 
 def asked(url: str, path: str) -> Any:
@@ -58,7 +31,7 @@ def test_who_registers_is_scraped_and_who_leaves_is_not(tmp_path: Path, bare_set
     services = ("zookeeper", "prometheus")
     with (
         LocalCluster(tmp_path / "c", bare_settings, services=services, preferred=dict.fromkeys(services, 0)) as cluster,
-        exporter() as address,
+        serving(lambda _request, _body: METRICS) as address,
         open_registry(cluster.settings) as registry,
     ):
         server = cluster.prometheus

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import base64
-import json
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,6 +16,7 @@ import pytest
 
 from connectors.bearer import bearers
 from tests.clouds import environment
+from tests.http_server import in_json, serving
 from tests.secured import unsecured_token
 from topologies.errors import SetupError, StoreError, UsageError
 from topologies.settings import KafkaSettings
@@ -75,28 +74,12 @@ def identity(answer: dict[str, object], code: int = 200) -> Iterator[tuple[list[
     """The endpoint that Azure gives to what runs in it (App Service's and Container Apps', 2019-08-01); gives what it was asked."""
     asked: list[tuple[str, dict[str, str]]] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append((self.path, dict(self.headers)))
-            payload = json.dumps(answer).encode()
-            self.send_response(code)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(payload)))
-            self.end_headers()
-            self.wfile.write(payload)
+    def judge(request: BaseHTTPRequestHandler, _body: object) -> tuple[int, object]:
+        asked.append((request.path, dict(request.headers)))
+        return code, answer
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield asked, f"http://127.0.0.1:{server.server_port}/msi/token"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(in_json(judge)) as address:
+        yield asked, f"{address}/msi/token"
 
 
 def test_a_token_of_azure_is_asked_for_the_namespace(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import click
@@ -16,6 +15,7 @@ from click.testing import CliRunner
 from connectors.sockets import listen
 from marquee.healthy import trouble
 from marquee.ready_file import VARIABLE, ready_file_option
+from tests.http_server import Answer, serving
 
 UNDER_INIT = ["/sbin/docker-init", "--", "marquee", "worker", ""]
 
@@ -24,24 +24,11 @@ UNDER_INIT = ["/sbin/docker-init", "--", "marquee", "worker", ""]
 def door(status: int) -> Iterator[str]:
     """Where `/readyz`, and nothing else, is answered so."""
 
-    class Door(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status if self.path == "/readyz" else 404)
-            self.end_headers()
-            self.wfile.write(b"Cassandra is away")
+    def judge(request: BaseHTTPRequestHandler, _body: bytes) -> Answer:
+        return status if request.path == "/readyz" else 404, b"Cassandra is away", "text/plain"
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(judge) as address:
+        yield address
 
 
 @pytest.fixture

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from cluster.local import LocalCluster
 from cluster.process import wait_until
 from tests.cluster.scaling.kubernetes_server import kubernetes
+from tests.http_server import serving
 from tests.marquee.running import Foreground, answers, marquee, sentence
 from tests.marquee.test_cli import AWAY
 from topologies.settings import Settings
@@ -36,10 +33,13 @@ def test_what_autoscale_cannot_reach_or_scale_is_said(tmp_path: Path) -> None:
 
 
 def test_balance_tells_a_haproxy_who_is_up(tmp_path: Path, bare_settings: Settings) -> None:
-    with LocalCluster(tmp_path / "c", bare_settings, services=("haproxy",), preferred={"haproxy": 0}) as cluster, node() as port:
+    with (
+        LocalCluster(tmp_path / "c", bare_settings, services=("haproxy",), preferred={"haproxy": 0}) as cluster,
+        serving(lambda _request, _body: (200, b"{}", "application/json")) as address,
+    ):
         proxy = cluster.haproxy
         assert not answers(f"{proxy.url}/v1/views")
-        words = ("-s", f"discovery.members=api=http://127.0.0.1:{port}", "balance", str(proxy.admin))
+        words = ("-s", f"discovery.members=api={address}", "balance", str(proxy.admin))
         with Foreground(tmp_path, *words) as balancer:
             assert wait_until(lambda: answers(f"{proxy.url}/v1/views"), 120)
             balancer.signal(signal.SIGTERM)
@@ -50,28 +50,3 @@ def test_balance_tells_a_haproxy_who_is_up(tmp_path: Path, bare_settings: Settin
 def test_what_balance_cannot_do_is_said(tmp_path: Path) -> None:
     assert "nobody says who is up" in sentence(marquee(tmp_path, "balance", "no.sock"), 2)
     assert "does not answer" in sentence(marquee(tmp_path, "-s", "discovery.members=api=http://127.0.0.1:1", "balance", "no.sock"), 1)
-
-
-@contextmanager
-def node() -> Iterator[int]:
-    """A server that answers everything; its port."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Node)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-class Node(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass

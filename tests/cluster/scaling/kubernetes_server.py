@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.http_server import in_json, serving
 
 PATH = "/apis/apps/v1/namespaces/tv/deployments/worker/scale"
 
@@ -20,7 +20,6 @@ class Cluster:
         self.version = 7
         self.asked: list[tuple[str, str, Any]] = []
         self.refuse: int | None = None
-        self.lock = threading.Lock()
 
     def document(self) -> dict[str, Any]:
         return {
@@ -31,43 +30,20 @@ class Cluster:
             "status": {"replicas": self.replicas, "selector": "app=worker"},
         }
 
-
-def _handler(cluster: Cluster) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._answer(None)
-
-        def do_PUT(self) -> None:
-            self._answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-
-        def _answer(self, body: Any) -> None:
-            with cluster.lock:
-                cluster.asked.append((self.command, self.path, body))
-                code, document = self._judged(body)
-            payload = json.dumps(document).encode()
-            self.send_response(code)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(payload)))
-            self.end_headers()
-            self.wfile.write(payload)
-
-        def _judged(self, body: Any) -> tuple[int, dict[str, Any]]:
-            if cluster.refuse is not None:
-                return _status(cluster.refuse, "no")
-            if self.path != PATH:
-                return _status(404, f'deployments.apps "{self.path}" not found')
-            if body is not None:
-                if body["metadata"]["resourceVersion"] != str(cluster.version):
-                    return _status(409, "the object has been modified; please apply your changes to the latest version and try again")
-                if (body["kind"], body["apiVersion"]) != ("Scale", "autoscaling/v1"):
-                    return _status(400, "the object provided is unrecognized")
-                cluster.replicas, cluster.version = body["spec"]["replicas"], cluster.version + 1
-            return 200, cluster.document()
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    return Handler
+    def answer(self, request: BaseHTTPRequestHandler, body: Any) -> tuple[int, dict[str, Any]]:
+        """As the API server answers."""
+        self.asked.append((request.command, request.path, body))
+        if self.refuse is not None:
+            return _status(self.refuse, "no")
+        if request.path != PATH:
+            return _status(404, f'deployments.apps "{request.path}" not found')
+        if body is not None:
+            if body["metadata"]["resourceVersion"] != str(self.version):
+                return _status(409, "the object has been modified; please apply your changes to the latest version and try again")
+            if (body["kind"], body["apiVersion"]) != ("Scale", "autoscaling/v1"):
+                return _status(400, "the object provided is unrecognized")
+            self.replicas, self.version = body["spec"]["replicas"], self.version + 1
+        return 200, self.document()
 
 
 def _status(code: int, message: str) -> tuple[int, dict[str, Any]]:
@@ -78,12 +54,5 @@ def _status(code: int, message: str) -> tuple[int, dict[str, Any]]:
 def kubernetes(replicas: int) -> Iterator[tuple[Cluster, str]]:
     """A server that runs, and its address."""
     cluster = Cluster(replicas)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(cluster))
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield cluster, f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(in_json(cluster.answer)) as address:
+        yield cluster, address
