@@ -1,5 +1,5 @@
-"""The owner's side of a fork server: workers are forked from a process that has loaded and compiled what a worker needs, instead of
-each spending four seconds of CPU on it. The server's own side is marquee/forkserver.py."""
+"""The owner's side of a fork server: workers and APIs are forked from a process that has loaded and compiled what they need, instead of
+each spending two to four seconds of CPU on it. The server's own side is marquee/forkserver.py."""
 
 from __future__ import annotations
 

@@ -1,15 +1,16 @@
 """A rolling restart: what runs is replaced process by process, by the version that is installed now, and nothing is missing meanwhile.
 
-    a spare worker, a spare door ──► each worker: drains, starts, has partitions ──► each door: drains, starts, takes ──► the spares go
+    a worker more, a spare door ──► an old worker drains, a new one comes, … ──► each door: drains, starts, takes ──► the spare door goes
 
-The spares come first: they bear what the one that is away would, and they are the new version's trial. When it does not start, nothing has
-been replaced. One that does not come up later on ends the roll; those that were replaced stay so, and the spare stays in its place.
+What comes first is the new version's trial: when it does not start, nothing has been replaced. From then on a new worker is always there
+before an old one goes, and the spare door, for a door comes back at its own address, bears what the one that is away would. One that does
+not come up later on ends the roll; those that were replaced stay so, and the spare stays in the place of its door.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 from cluster.forkserver import put_back, set_aside
@@ -39,8 +40,6 @@ class Roll:
         self._fleet = fleet
         self._say = say
         self._coming: tuple[Workers, int] | None = None
-        self._short: Workers | None = None
-        """The group of which one is away."""
         self._steps = self._rolled()
 
     def step(self) -> bool:
@@ -54,50 +53,52 @@ class Roll:
     def _rolled(self) -> Iterator[bool]:
         fleet = self._fleet
         workers, doors = fleet.workers.meant(), range(len(fleet.doors))
-        spares: dict[Workers, tuple[Workers, int]] = {}  # by the group that each stands in for
-        try:
-            yield from self._tried(bool(workers), bool(doors), spares)
-            for index in workers:
-                yield from self._replaced(fleet.workers, index)
-            for index in doors:
-                yield from self._replaced(fleet.doors, index)
-        finally:
-            self._coming = None
-            for stood_in_for, (group, index) in spares.items():
-                if stood_in_for is not self._short:
-                    group.ask_to_stop(index)
+        yield from self._tried(bool(workers), bool(doors))
+        for place, old in enumerate(workers):
+            if place:  # the first's successor was the trial
+                yield from self._another(fleet.workers, "works")
+            fleet.workers.ask_to_stop(old)
+            yield from self._gone(fleet.workers, old)
+            self._say(f"{fleet.workers[old].name}: gone, its place is taken")
+        for index in doors:
+            yield from self._replaced(fleet.doors, index)
         for index in range(len(fleet.spare_doors)):  # those that an earlier roll has left in a door's place, too
             fleet.spare_doors.ask_to_stop(index)
             yield from self._gone(fleet.spare_doors, index)
-        if fleet.workers in spares:
-            yield from self._gone(*spares[fleet.workers])
 
-    def _tried(self, workers: bool, doors: bool, spares: dict[Workers, tuple[Workers, int]]) -> Iterator[bool]:
-        """Brings the spares up, the new version's trial. When one does not come up, workers are forked from the old version again."""
-        fleet = self._fleet
-        wanted = ((workers, fleet.workers, fleet.workers, "works"), (doors, fleet.doors, fleet.spare_doors, "takes requests"))
+    def _tried(self, worker: bool, door: bool) -> Iterator[bool]:
+        """Brings the first ones up, the new version's trial. When one does not come up, both go, and workers and doors are forked from the
+        old version again."""
+        tried = [
+            (group, does)
+            for there, group, does in ((worker, self._fleet.workers, "works"), (door, self._fleet.spare_doors, "takes requests"))
+            if there
+        ]
+        up: list[tuple[Workers, int]] = []
         aside = set_aside()
         try:
-            for any_there, stood_in_for, group, does in wanted:
-                if any_there:
-                    index = group.another()
-                    spares[stood_in_for] = group, index
-                    yield from self._up(group, index)
-                    self._say(f"{group[index].name}: {does} meanwhile")
+            for group, does in tried:
+                up.append((group, (yield from self._another(group, does))))
         except BaseException:
+            for group, index in up:
+                group.ask_to_stop(index)
             put_back(aside)
             raise
         if aside is not None:
             aside.close()
 
+    def _another(self, group: Workers, does: str) -> Generator[bool, None, int]:
+        index = group.another()
+        yield from self._up(group, index)
+        self._say(f"{group[index].name}: {does}")
+        return index
+
     def _replaced(self, group: Workers, index: int) -> Iterator[bool]:
-        self._short = group
         group.ask_to_stop(index)
         yield from self._gone(group, index)
         group.restart(index)
         yield from self._up(group, index)
         self._say(f"{group[index].name}: replaced")
-        self._short = None
 
     def _gone(self, group: Workers, index: int) -> Iterator[bool]:
         """Until it has ended; one that does not drain is killed."""
@@ -118,6 +119,7 @@ class Roll:
                 break
             if not alive or time.monotonic() > ends_s:
                 group.kill(index)
+                self._coming = None
                 raise MarqueeError(f"{name} {self._why(group, index, alive, told is not None)}. Who was not replaced runs on as it was")
             yield False
         self._coming = None

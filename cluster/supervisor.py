@@ -28,6 +28,8 @@ WORKER_NICENESS: Final = 5
 MARQUEE: Final = (sys.executable, "-m", "marquee")
 WORKER: Final = (*MARQUEE, "worker")
 SERVE: Final = (*MARQUEE, "serve")
+FORKED: Final = (WORKER, SERVE)
+"""What comes out of a fork server that has loaded it."""
 
 
 def at_any_port(settings: Settings) -> Settings:
@@ -70,7 +72,7 @@ class Workers:
         self._settings = settings
         self._count = count
         self._cores = cores
-        self.forked = tuple(command) == WORKER
+        self.forked = tuple(command) in FORKED
         """By a fork server, which the first of this process waits for."""
         self._command = tuple(command[len(MARQUEE) :]) if self.forked else tuple(command)
         self._role = role

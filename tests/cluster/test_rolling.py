@@ -56,6 +56,10 @@ class Stage:
                 self.least[name] = min(self.least.get(name, count), count)
             time.sleep(0.01)
 
+    def workers(self) -> list[str]:
+        """The names of those that are meant to run."""
+        return [self.fleet.workers[index].name for index in self.fleet.workers.meant()]
+
     def versions(self) -> list[str]:
         groups = (self.fleet.workers, self.fleet.doors)
         return [(group.ready(index) or {})["version"] for group in groups for index in group.meant()]
@@ -84,16 +88,18 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 def test_each_is_replaced_and_as_many_as_before_are_up_all_the_while(stage: Stage) -> None:
-    for version in ("new", "newer"):
+    rolls = (("new", "worker-2", "worker-0", "worker-0", "worker-1"), ("newer", "worker-1", "worker-0", "worker-0", "worker-2"))
+    for version, first, its_old, second, second_old in rolls:
         stage.version.write_text(version)
         stage.words.clear()
         stage.roll()
         assert stage.versions() == [version] * 3
         assert stage.least == {"workers": 2, "doors": 1}
-        assert [stage.fleet.workers[index].name for index in stage.fleet.workers.meant()] == ["worker-0", "worker-1"]
+        assert stage.workers() == sorted((first, second))
         assert stage.fleet.spare_doors.meant() == []
         assert stage.words == [
-            "worker-2: works meanwhile", "spare-0: takes requests meanwhile", "worker-0: replaced", "worker-1: replaced", "api-0: replaced",
+            f"{first}: works", "spare-0: takes requests", f"{its_old}: gone, its place is taken", f"{second}: works",
+            f"{second_old}: gone, its place is taken", "api-0: replaced",
         ]  # fmt: skip
     assert "http://spare-0" in stage.taken
 
@@ -127,19 +133,28 @@ def test_a_version_that_does_not_start_replaces_nothing(stage: Stage) -> None:
     assert stage.fleet.workers.watch() == []
 
 
+def test_a_door_that_does_not_start_replaces_nothing_either(stage: Stage) -> None:
+    stage.version.write_text("broken spare-0")
+    with pytest.raises(MarqueeError, match="spare-0 ended before it was ready"):
+        stage.roll()
+    assert stage.workers() == ["worker-0", "worker-1"]
+    assert stage.versions() == ["old"] * 3
+
+
 def test_one_that_does_not_come_up_later_on_ends_the_roll_and_is_the_rolls_until_then(stage: Stage) -> None:
-    stage.version.write_text("broken worker-1")
+    stage.version.write_text("broken worker-0")
     coming: set[int] = set()
 
     def look(roll: Roll) -> None:
         coming.update(index for index in range(3) if roll.coming(stage.fleet.workers, index))
 
-    with pytest.raises(MarqueeError, match="worker-1 ended before it was ready"):
+    with pytest.raises(MarqueeError, match="worker-0 ended before it was ready"):
         stage.roll(look)
-    assert coming == {0, 1, 2}
-    assert [stage.fleet.workers[index].name for index in stage.fleet.workers.meant()] == ["worker-0", "worker-2"]  # the spare stays
-    assert stage.versions() == ["broken worker-1", "broken worker-1", "old"]
+    assert coming == {0, 2}
+    assert stage.workers() == ["worker-1", "worker-2"]  # who was to be replaced works on
+    assert stage.versions() == ["old", "broken worker-0", "old"]
     assert stage.fleet.workers.watch() == stage.fleet.doors.watch() == []
+    assert stage.least == {"workers": 2, "doors": 1}
 
 
 def test_the_next_roll_puts_right_what_the_last_one_left(stage: Stage) -> None:
@@ -159,4 +174,4 @@ def test_the_spare_door_stays_where_the_door_does_not_come_up(stage: Stage) -> N
         stage.roll()
     assert stage.fleet.doors.meant() == []
     assert stage.fleet.spare_doors.meant() == [0]
-    assert [stage.fleet.workers[index].name for index in stage.fleet.workers.meant()] == ["worker-0", "worker-1"]
+    assert stage.workers() == ["worker-0", "worker-2"]
