@@ -16,8 +16,8 @@ from marquee.output import say
 def roll(invocation: Invocation) -> int:
     """Replace every worker and API of `marquee up`, one by one, by one of the version that is installed now. Returns when all are.
 
-    A spare worker and a spare API come first and go last: no event is lost, what is shown stays fresh, and who asks at HAProxy's address
-    gets an answer all the while. When the new version does not start, nothing is replaced. Servers stay as they are, and so does the
+    A worker more and a spare API come first, and a new worker before each old one goes: no event is lost, what is shown stays fresh, and
+    who asks at HAProxy's address gets an answer all the while. When the new version does not start, nothing is replaced. Servers stay as they are, and so does the
     process that `marquee up` is.
 
     \b
