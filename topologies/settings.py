@@ -180,7 +180,9 @@ class ScalingSettings:
         30_000.0, "what one worker sustains with events fresh within a second, events a second: `marquee capacity` measures it", least=1
     )
     start_s: float = setting(20.0, "a worker that is asked for has its partitions after, seconds", least=0, most=3_600)
-    hold_s: float = setting(180.0, "fewer workers only when for so long none more was needed, seconds", least=1, most=86_400)
+    hold_s: float = setting(
+        0.0, "fewer workers only when for so long none more was needed, seconds; 0 for nine times start_s, at least a minute", most=86_400
+    )
     cool_s: float = setting(60.0, "fewer workers at the earliest so long after any change, seconds", least=0, most=86_400)
 
 

@@ -25,7 +25,7 @@ from cluster.registries import member_id
 from cluster.scaling.actuator import Actuator
 from cluster.scaling.meter import Meter
 from cluster.scaling.orders import Order
-from cluster.scaling.policy import Measurement, Past, Rules, decide
+from cluster.scaling.policy import Measurement, Past, Rules, decide, paced
 from topologies.errors import Conflict, Deposed, MarqueeError
 from topologies.settings import Settings
 
@@ -120,15 +120,11 @@ class Autoscaler:
             self._candidate.act(msgspec.json.encode(order).decode(), self._epoch)
 
 
-SETTLED_S: Final = 20.0
-"""Beside a worker's start-up, what a forecast looks ahead and what a rise is given: a rebalance, a decision, and as much again."""
-
-
 def rules_of(settings: Settings, least: int, most: int) -> Rules:
     """The policy's rules by `scaling.…`, within these limits."""
     scaling = settings.scaling
-    ahead_s = scaling.start_s + SETTLED_S
-    return Rules(least=least, most=most, ahead_s=ahead_s, settle_s=ahead_s, hold_s=scaling.hold_s, cool_s=scaling.cool_s)
+    rules = paced(least, most, scaling.start_s)
+    return replace(rules, hold_s=scaling.hold_s or rules.hold_s, cool_s=scaling.cool_s)
 
 
 @contextmanager

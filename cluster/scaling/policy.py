@@ -18,7 +18,9 @@ through the last `trend_s` led on by `ahead_s` where it rises, and of now's rate
 now and then. A trend is trusted for that long and no longer; one that falls is not: going down has time.
 
 **Lag.** Each partition adds what it needs to be even after `drain_s`, but never more than one worker's capacity, since one worker is all
-that it can have. One that has a backlog and makes no progress while others do is stuck: it adds nothing, workers do not help it. A backlog
+that it can have. Where workers start quickly, `over_share` of what arrives is left out: a minute's rate that is a little more than is
+borne costs a second of lag, worked off when that minute is over, while a worker for it costs two rebalances. One that has a backlog and
+makes no progress while others do is stuck: it adds nothing, workers do not help it. A backlog
 that workers who are starting are to drain is no reason for more of them: for `settle_s` after a rise, lag asks for nothing.
 
 **Return.** People leave over minutes; a rate that falls below half within one minute is a line that broke, and players keep what they
@@ -50,6 +52,12 @@ SLOTS: Final = DAY_S // SLOT_S
 MINUTE_S: Final = 60
 MOST_GROWTH: Final = 2.0
 """What the time of day may multiply a rate by: days differ."""
+SETTLED_S: Final = 20.0
+"""Beside a worker's start-up, what a forecast looks ahead and what a rise is given: a rebalance, a decision, and as much again."""
+LEAST_HELD_S: Final = 60.0
+SLOW_S: Final = 20.0
+QUICK_S: Final = 7.0
+"""Start-ups of workers: from nothing, and out of a fork server on a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +67,16 @@ class Rules:
     least: int = 1
     most: int = 8
     ahead_s: float = 40.0
-    """How far a rate is foretold: start-up (20 s), rebalance (3 s), a decision (10 s), and a little. Who starts workers in another time
-    says so."""
+    """How far a rate is foretold: start-up (20 s), rebalance (3 s), a decision (10 s), and a little. `paced` has it for others."""
     slack_s: float = 1.0
     """A forecast may cost so much lag within ahead_s before it asks for a worker."""
     trend_s: float = 300.0
     """A minute's rate differs from the next one's by 4 % without any trend; over five minutes that is not taken for one."""
     drain_s: float = 30.0
     """Where capacity was measured a tenth too high, a tenth of this is the lag that stays."""
+    over_share: float = 0.0
+    """By so much more comes than is borne before lag asks for a worker: that which waits asks for one too, once it is over_share · drain_s
+    old. Of 6 % that is 1.8 s."""
     settle_s: float = 40.0
     """Twice the start-up."""
     hold_s: float = 180.0
@@ -77,6 +87,16 @@ class Rules:
     return_s: float = 900.0
     """Events older than a quarter of an hour are late, and players that keep them try sooner than that."""
     forget_s: float = 3_600.0
+
+
+def paced(least: int, most: int, start_s: float) -> Rules:
+    """The rules of who starts a worker within start_s seconds. The sooner one that is missing is there, the less is kept in case it will
+    be: from SLOW_S, as Rules has it, to QUICK_S. The fleet is held for nine start-ups (docs/scaling.md, "Quick starts")."""
+    settled_s, quick = start_s + SETTLED_S, min(max((SLOW_S - start_s) / (SLOW_S - QUICK_S), 0.0), 1.0)
+    return Rules(
+        least, most, ahead_s=settled_s, settle_s=settled_s, hold_s=max(9 * start_s, LEAST_HELD_S), keep_share=0.94 + 0.04 * quick,
+        over_share=0.06 * quick,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -187,7 +207,8 @@ def draining_per_s(rules: Rules, seen: Measurement) -> float:
     for partition in seen.partitions:
         if moving and partition.backlog and not partition.applied_per_s:
             continue  # stuck: no worker helps it
-        total += min((partition.arrived_per_s or 0.0) + (partition.backlog or 0.0) / rules.drain_s, seen.capacity_per_s or 0.0)
+        arrived_per_s = (partition.arrived_per_s or 0.0) * (1 - rules.over_share)
+        total += min(arrived_per_s + (partition.backlog or 0.0) / rules.drain_s, seen.capacity_per_s or 0.0)
     return total
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from cluster.scaling.contenders import ByPolicy, run_day
 from cluster.scaling.days import Day, others_like
 from cluster.scaling.fleet import Fleets, Floats, Ground, Ints
-from cluster.scaling.policy import SLOTS, Past, Rules
+from cluster.scaling.policy import SLOTS, Past, paced
 from cluster.scaling.tuning import PLAIN_DAYS, hpa_grid, keda_grid
 
 FIXED: Final = "fixed, plain day's peak"
@@ -133,8 +133,7 @@ def _ours(ground: Ground, plain: Day, by_minute: Floats, at_first: Ints) -> Flee
     fleets = Fleets(ground, by_minute, np.arange(len(by_minute)), at_first)
     pasts = [Past(int(workers), usual=usual_of(plain)) for workers in at_first]
     pasts[0] = Past(int(at_first[0]))
-    start_s = ground.measured.start_s
-    rules = Rules(ground.least, ground.most, ahead_s=start_s + 20, settle_s=2 * start_s)
+    rules = paced(ground.least, ground.most, ground.measured.start_s)
     run_day(fleets, [ByPolicy(slice(0, len(pasts)), rules, pasts)])
     return fleets
 

@@ -40,7 +40,7 @@ def test_the_document_has_every_contender_on_every_day_and_can_be_written(judged
 
 def test_what_is_told_says_what_holds_and_where_it_was_measured(judged: Judged) -> None:
     lines = told(judged)
-    assert "a worker sustains 33,130 events/s and starts in 20 s" in lines[0]
+    assert "a worker sustains 31,560 events/s and starts in 3.52 s" in lines[0]
     assert lines[1] == "measured in no file that is here"
     assert lines[2] == "no more violations than the fixed fleet: on every day"
     assert tuple(figures(judged.outcomes[0])) == RIGHT

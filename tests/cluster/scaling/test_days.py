@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cluster.scaling.days import MINUTES, PLAIN, Day, others_like, read_day, read_days
-from cluster.scaling.measured import START_S, Measured, measured
+from cluster.scaling.measured import Measured, measured
 from tests.cluster.scaling.scenes import hill
 from topologies.errors import UsageError
 
@@ -60,16 +60,16 @@ def test_other_plain_days_have_the_same_course_and_other_noise() -> None:
 
 
 def test_capacity_and_delays_are_those_of_the_newest_results(tmp_path: Path) -> None:
-    def result(name: str, **figures: float) -> None:
+    def result(name: str, **figures: object) -> None:
         (tmp_path / name).write_text(json.dumps({"measured": figures}))
 
     assert measured(tmp_path) == Measured()
     moved = {"join_moved_s": 1.0, "join_again_moved_s": 2.0, "join_pause_s": 0.5, "join_again_pause_s": 0.7}
-    result("2026-01-01-freshness-share-0.7.json", sustained_rate=1.0)
-    result("2026-01-02-freshness-share-0.7.json", sustained_rate=40_000.0)
-    result("2026-01-03-rebalance.json", **moved, leave_moved_s=0.9, leave_pause_s=1.1)
+    result("2026-01-01-capacity-workers-1..2.json", capacity=[{"workers": 1, "rate": 1}])
+    result("2026-01-02-capacity-workers-1..2.json", capacity=[{"workers": 2, "rate": 70_000}, {"workers": 1, "rate": 40_000}])
+    result("2026-01-03-rebalance.json", **moved, leave_moved_s=0.9, leave_pause_s=1.1, join_ready_s=12.5)
     found = measured(tmp_path)
-    assert (found.capacity_per_s, found.join_stands_s, found.leave_stands_s, found.start_s) == (40_000.0, 2.0, 1.1, START_S)
-    assert dict(found.sources)["capacity_per_s"] == "2026-01-02-freshness-share-0.7.json"
-    result("2026-01-04-rebalance.json", **moved, leave_moved_s=0.9, leave_pause_s=1.1, join_ready_s=12.5)
-    assert measured(tmp_path).start_s == 12.5
+    assert (found.capacity_per_s, found.join_stands_s, found.leave_stands_s, found.start_s) == (40_000.0, 2.0, 1.1, 12.5)
+    assert dict(found.sources)["capacity_per_s"] == "2026-01-02-capacity-workers-1..2.json"
+    result("2026-01-04-rebalance.json", **moved, leave_moved_s=0.9, leave_pause_s=1.1, join_ready_s=3.5)
+    assert measured(tmp_path).start_s == 3.5

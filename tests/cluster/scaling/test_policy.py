@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.scaling.policy import SLOTS, Break, Measurement, Partition, Past, Rules, bears, decide, fewest, growth
+from cluster.scaling.policy import SLOTS, Break, Measurement, Partition, Past, Rules, bears, decide, fewest, growth, paced
 from tests.cluster.scaling.scenes import CAPACITY, follow, measured
 
 RULES = Rules(least=1, most=8)
@@ -94,6 +94,27 @@ def test_a_stuck_partition_is_no_reason_for_more_workers(past: Past, seen: Measu
 def test_where_nothing_moves_a_backlog_is_one() -> None:
     seen = Measurement(0.0, CAPACITY, (Partition(100.0, 0.0, 60_000.0),) * 8)
     assert decide(RULES, Past(1), seen, 0.0).wanted == 8
+
+
+def test_who_starts_workers_slowly_has_the_rules_and_who_is_quick_keeps_less() -> None:
+    assert paced(1, 8, 20.0) == Rules(1, 8)
+    rules = [paced(1, 8, start_s) for start_s in (90.0, 20.0, 10.0, 7.0, 3.5, 0.0)]
+    assert [one.hold_s for one in rules] == [810.0, 180.0, 90.0, 63.0, 60.0, 60.0]
+    assert [round(one.over_share, 3) for one in rules] == [0, 0, 0.046, 0.06, 0.06, 0.06]
+    assert [round(one.keep_share, 3) for one in rules] == [0.94, 0.94, 0.971, 0.98, 0.98, 0.98]
+    assert [one.ahead_s for one in rules] == [one.settle_s for one in rules] == [110.0, 40.0, 30.0, 27.0, 23.5, 20.0]
+
+
+def test_a_little_more_than_is_borne_asks_for_a_worker_once_what_waits_is_old() -> None:
+    quick = paced(1, 8, 3.5)
+
+    def wanted(per_s: float, waits_s: float) -> int:
+        seen = Measurement(0.0, CAPACITY, (Partition(per_s / 8, CAPACITY / 8, per_s / 8 * waits_s),) * 8)
+        return decide(quick, Past(1), seen, 0.0).wanted
+
+    over = 1.04 * CAPACITY
+    assert [wanted(over, waits_s) for waits_s in (0.0, 0.5, 1.0, 1.8, 3.0)] == [1, 1, 2, 2, 2]
+    assert wanted(1.07 * CAPACITY, 0.0) == 2
 
 
 def test_one_partition_is_worth_one_worker_however_much_waits_in_it() -> None:
