@@ -182,6 +182,12 @@ def test_the_image_has_this_version_and_all_packages(own: Services, dockerfile: 
     assert sent == {*copied, "pyproject.toml", "requirements.lock", "README.md", "LICENSE"}
 
 
+def test_the_image_has_every_extra_but_that_of_the_tests(dockerfile: str) -> None:
+    """The chart and both clouds' templates start autoscalers of this one image, and workers that sign in to Kafka as their cloud does."""
+    extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"].keys()
+    assert set(re.findall(r"--extra (\w+)", dockerfile)) == extras - {"dev"}
+
+
 def test_the_machines_own_network_is_described_for_every_service(services: Services) -> None:
     """host-network.yml, which a trial with a daemon of its own lays over the file."""
     text = (Path(__file__).parent / "host-network.yml").read_text().replace("!reset []", "[]")
