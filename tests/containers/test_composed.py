@@ -189,8 +189,16 @@ def test_the_image_has_every_extra_but_that_of_the_tests(dockerfile: str) -> Non
 
 
 def test_the_machines_own_network_is_described_for_every_service(services: Services) -> None:
-    """host-network.yml, which a trial with a daemon of its own lays over the file."""
+    """host-network.yml, which a trial with a daemon of its own lays over the file, says of commands and checks only where they are."""
     text = (Path(__file__).parent / "host-network.yml").read_text().replace("!reset []", "[]")
     laid_over = yaml.safe_load(text)["services"]
     assert laid_over.keys() == services.keys() - {"grafana"}
     assert all(service["network_mode"] == "host" for service in laid_over.values())
+    for name, service in laid_over.items():
+        given = services[name]
+        if "command" in service:
+            assert service["command"][: len(given["command"])] == given["command"], name
+        if "healthcheck" in service:
+            (port,) = re.findall(r"127\.0\.0\.1:(\d+):\1", given["ports"][0])
+            at_its_port = re.sub(r"\$\{\w+:\?\}", port, service["healthcheck"]["test"])
+            assert at_its_port.replace(f" -p {port}", "") == given["healthcheck"]["test"], name

@@ -119,9 +119,10 @@ class Trial:
             env=composed.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         try:
-            if not wait_until(lambda: self._received(composed) > 0, LOAD_S, every_s=1.0):
+            if not wait_until(lambda: bool(loading.poll()) or self._received(composed) > 0, LOAD_S, every_s=1.0):
                 raise ServerAway("no event was counted.")
-            self._kill(composed)
+            if not loading.poll():
+                self._kill(composed)
             out, err = loading.communicate(timeout=LOAD_S)
         except BaseException:
             loading.kill()
@@ -154,7 +155,10 @@ class Trial:
     def _opened(self, composed: Composed, path: str) -> Any:
         """The API's answer, at the door that is published on this machine."""
         port = composed.ports["API" if self._options.profile == "core" else "HAPROXY"]
-        return _DIRECT.open(f"http://127.0.0.1:{port}/v1/{path}", timeout=30)
+        try:
+            return _DIRECT.open(f"http://127.0.0.1:{port}/v1/{path}", timeout=30)
+        except OSError as error:
+            raise ServerAway(f"the API does not answer {path}: {error}") from error
 
     def _answer(self, composed: Composed, path: str) -> Any:
         """What it says."""
