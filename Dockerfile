@@ -14,7 +14,7 @@ RUN python3 -m venv /opt/tools \
     && /opt/tools/bin/uv pip install --python /opt/tools/bin/python --constraint requirements.lock hatchling \
     && python3 -m venv --without-pip /opt/marquee \
     && /opt/tools/bin/uv pip install --python /opt/marquee/bin/python --constraint requirements.lock --requirement pyproject.toml \
-         --extra kubernetes \
+         --extra aws --extra azure --extra kubernetes \
     && site=$(/opt/marquee/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
     && rm -r "$site"/pyarrow/include "$site"/pyarrow/tests "$site"/pyarrow/*arrow_flight* "$site"/pyarrow/_flight* \
          "$site"/pyarrow/libarrow_s3* "$site"/pyarrow/_s3fs* "$site"/numba/tests

@@ -105,7 +105,7 @@ def _redis(settings: Settings) -> Iterator[Finding]:
 def _function(client: Any) -> str:
     client.function_load(_CODE, replace=True)
     try:
-        return str(client.fcall_ro(_LIBRARY, 0))
+        return str(client.fcall_ro(_LIBRARY, 0), "ascii")
     finally:
         client.function_delete(_LIBRARY)
 

@@ -26,7 +26,7 @@ _DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 def trouble(command: Sequence[str], ready_file: Path) -> str:
     """Why the command is not ready, in a sentence; empty when it is."""
-    if not DOORED.intersection(command):
+    if _named(command) not in DOORED:
         return ""
     try:
         door = json.loads(ready_file.read_text())["http"]
@@ -40,6 +40,21 @@ def trouble(command: Sequence[str], ready_file: Path) -> str:
             return f"{door}/readyz says {error.code}: {error.read(2_000).decode(errors='replace')}"
     except OSError as error:
         return f"{door} does not answer: {error}"
+
+
+def _named(command: Sequence[str]) -> str:
+    """Which of Marquee's commands it is: the first word behind `marquee` that is neither an option, each of which takes a value there, nor
+    such a value. A run may be called `worker`."""
+    words = iter(command)
+    for word in words:
+        if word.rpartition("/")[2] == "marquee":
+            break
+    for word in words:
+        if not word.startswith("-"):
+            return word
+        if len(word) == len("-s") or (word.startswith("--") and "=" not in word):
+            next(words, "")
+    return ""
 
 
 def main() -> int:

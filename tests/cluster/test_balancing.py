@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import re
+import signal
+import socket
 import sys
 import threading
 import urllib.request
@@ -21,6 +23,7 @@ from cluster.choice import in_turn, two_of
 from cluster.discovery import Known, Listed, Member, Registry, Role
 from cluster.haproxy import BACKENDS, HERE, HAProxyServer, Runtime
 from cluster.local import LocalCluster
+from cluster.ports import LOOPBACK
 from cluster.process import Guarded, wait_until
 from tests.cluster.registry_conformance import PATIENCE_S
 from topologies.settings import Settings
@@ -278,6 +281,22 @@ def test_a_haproxy_that_was_restarted_is_told_again(proxy: HAProxyServer, nodes:
         proxy.stop()
         proxy.start()
         assert wait_until(lambda: answered(proxy.url) == {str(port)}, PATIENCE_S)
+
+
+def test_told_to_let_connections_end_it_does_not_wait_for_those_that_do_not(proxy: HAProxyServer, nodes: Nodes) -> None:
+    """Docker, who says so to the official image, waits ten seconds."""
+    registry = Told()
+    with Balancer(registry, proxy.admin):
+        registry.has(port := nodes.add())
+        assert wait_until(lambda: answered(proxy.url) == {str(port)}, PATIENCE_S)
+        nodes.running[0].id.signal(signal.SIGSTOP)
+        with socket.create_connection((LOOPBACK, proxy.ports["haproxy"])) as client:
+            client.sendall(b"GET /v1/views HTTP/1.1\r\nHost: tv\r\n\r\n")
+            runtime = Runtime(proxy.admin)
+            assert wait_until(lambda: any(one.open for one in slots_of(*map(runtime.say, ("show servers state", "show stat")))), PATIENCE_S)
+            assert proxy.id().signal(signal.SIGUSR1)
+            assert wait_until(lambda: not proxy.alive(), 9.0)
+    proxy.start()
 
 
 def test_no_get_fails_when_a_node_is_killed_under_load(proxy: HAProxyServer, nodes: Nodes) -> None:

@@ -22,11 +22,13 @@ PORTS: Final = (
     "PROMETHEUS",
 )  # fmt: skip
 """What host-network.yml wants to be told."""
-PUBLISHED: Final = {"API": 8080, "HAPROXY": 8000, "PROMETHEUS": 9090}
-"""Where docker-compose.yml itself publishes the doors."""
+PUBLISHED: Final = {"KAFKA": 9092, "REDIS": 6379, "API": 8080, "HAPROXY": 8000}
+"""Where docker-compose.yml itself publishes what a trial asks from outside."""
 BUILT: Final = REPOSITORY / "var" / "tools" / "docker-compose"
 MODULE: Final = "github.com/docker/compose/v2/cmd@v2.40.3"
 UP_S: Final = 400.0
+KILLED: Final = 128 + 9
+"""What a container ends with that Docker, or the kernel, killed."""
 
 
 def compose_command() -> list[str]:
@@ -106,6 +108,12 @@ class Composed:
         (found,) = self.say("ps", "--all", "--quiet", service).split()
         return self._docker.inspect("container", found)
 
+    def stop(self) -> list[str]:
+        """Tells all its containers to end, within what the file gives each of them; those that did not, and were killed."""
+        self.say("stop")
+        states = [self._docker.inspect("container", id_) for id_ in self.say("ps", "--all", "--quiet").split()]
+        return sorted(state["Name"].lstrip("/") for state in states if state["State"]["ExitCode"] == KILLED)
+
     def down(self) -> None:
         """Nothing of it is left but images. Twice does nothing more."""
-        self.say("--profile=*", "down", "--volumes", "--remove-orphans", "--timeout", "40")
+        self.say("--profile=*", "down", "--volumes", "--remove-orphans")

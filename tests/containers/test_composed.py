@@ -182,9 +182,23 @@ def test_the_image_has_this_version_and_all_packages(own: Services, dockerfile: 
     assert sent == {*copied, "pyproject.toml", "requirements.lock", "README.md", "LICENSE"}
 
 
+def test_the_image_has_every_extra_but_that_of_the_tests(dockerfile: str) -> None:
+    """The chart and both clouds' templates start autoscalers of this one image, and workers that sign in to Kafka as their cloud does."""
+    extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"].keys()
+    assert set(re.findall(r"--extra (\w+)", dockerfile)) == extras - {"dev"}
+
+
 def test_the_machines_own_network_is_described_for_every_service(services: Services) -> None:
-    """host-network.yml, which a trial with a daemon of its own lays over the file."""
+    """host-network.yml, which a trial with a daemon of its own lays over the file, says of commands and checks only where they are."""
     text = (Path(__file__).parent / "host-network.yml").read_text().replace("!reset []", "[]")
     laid_over = yaml.safe_load(text)["services"]
     assert laid_over.keys() == services.keys() - {"grafana"}
     assert all(service["network_mode"] == "host" for service in laid_over.values())
+    for name, service in laid_over.items():
+        given = services[name]
+        if "command" in service:
+            assert service["command"][: len(given["command"])] == given["command"], name
+        if "healthcheck" in service:
+            (port,) = re.findall(r"127\.0\.0\.1:(\d+):\1", given["ports"][0])
+            at_its_port = re.sub(r"\$\{\w+:\?\}", port, service["healthcheck"]["test"])
+            assert at_its_port.replace(f" -p {port}", "") == given["healthcheck"]["test"], name

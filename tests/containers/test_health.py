@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from connectors.sockets import listen
+from marquee.cli import cli
 from marquee.healthy import trouble
 from marquee.ready_file import VARIABLE, ready_file_option
 from tests.http_server import Answer, serving
@@ -61,6 +62,23 @@ def test_who_was_ready_and_does_not_answer_any_more_is_not_well(ready_file: Path
 
 def test_a_command_that_ends_by_itself_is_well_while_it_runs(ready_file: Path) -> None:
     assert trouble(["marquee", "load", "--events", "7"], ready_file) == ""
+
+
+@pytest.mark.parametrize(
+    "command", [["marquee", "load", "--run", "worker"], ["marquee", "--edition", "serve", "audit", "serve"], ["marquee", "-s", "worker"]]
+)
+def test_what_only_has_such_a_name_among_its_words_has_no_door(command: list[str], ready_file: Path) -> None:
+    assert trouble(command, ready_file) == ""
+
+
+@pytest.mark.parametrize("options", [["-sapi.http_port=0"], ["--set=a.b=c"], ["--edition", "load", "--config", "load"], []])
+def test_options_before_the_command_hide_it_not(options: list[str], ready_file: Path) -> None:
+    assert "not ready yet" in trouble(["/opt/marquee/bin/python", "/opt/marquee/bin/marquee", *options, "worker", ""], ready_file)
+
+
+def test_every_option_before_the_command_takes_one_value() -> None:
+    assert cli.params
+    assert all(isinstance(option, click.Option) and not option.is_flag and option.nargs == 1 for option in cli.params)
 
 
 def test_the_ready_file_is_told_by_the_environment_too(ready_file: Path) -> None:

@@ -24,6 +24,7 @@ from cluster.process import wait_until
 from marquee.signals import interruptible
 from tests.containers.composed import REPOSITORY, Composed, build_compose
 from tests.containers.daemon import Docker, daemon
+from tests.containers.scaled import try_scaling
 from tests.containers.stand_ins import BASE, forget, provide
 from topologies.errors import MarqueeError, ServerAway, SetupError
 
@@ -67,6 +68,8 @@ class Trial:
             self._step("load", lambda: self._load(composed))
             self._step("asked", lambda: self._asked(composed))
             self._step("audit", lambda: self._audit(composed))
+            self._step("scaled", lambda: self._scaled(composed))
+            self._step("stopped", lambda: self._stopped(composed))
         except BaseException:
             self._tell(composed)
             raise
@@ -116,9 +119,10 @@ class Trial:
             env=composed.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         try:
-            if not wait_until(lambda: self._received(composed) > 0, LOAD_S, every_s=1.0):
+            if not wait_until(lambda: bool(loading.poll()) or self._received(composed) > 0, LOAD_S, every_s=1.0):
                 raise ServerAway("no event was counted.")
-            self._kill(composed)
+            if not loading.poll():
+                self._kill(composed)
             out, err = loading.communicate(timeout=LOAD_S)
         except BaseException:
             loading.kill()
@@ -148,11 +152,30 @@ class Trial:
             raise ServerAway("the API has no cell of watch_time.")
         self.result["watch_time_cells"] = len(cells)
 
-    def _answer(self, composed: Composed, path: str) -> Any:
-        """What the API says, at the door that is published on this machine."""
+    def _opened(self, composed: Composed, path: str) -> Any:
+        """The API's answer, at the door that is published on this machine."""
         port = composed.ports["API" if self._options.profile == "core" else "HAPROXY"]
-        with _DIRECT.open(f"http://127.0.0.1:{port}/v1/{path}", timeout=30) as answer:
+        try:
+            return _DIRECT.open(f"http://127.0.0.1:{port}/v1/{path}", timeout=30)
+        except OSError as error:
+            raise ServerAway(f"the API does not answer {path}: {error}") from error
+
+    def _answer(self, composed: Composed, path: str) -> Any:
+        """What it says."""
+        with self._opened(composed, path) as answer:
             return json.load(answer)
+
+    def _scaled(self, composed: Composed) -> None:
+        """The image's autoscalers decide, and each cloud's has what speaks to that."""
+        places = {name: f"127.0.0.1:{composed.ports[name]}" for name in ("KAFKA", "REDIS")}
+        stores = {"MARQUEE_KAFKA__BOOTSTRAP": places["KAFKA"], "MARQUEE_REDIS__URL": f"redis://{places['REDIS']}/0"}
+        try_scaling(self._docker, MARQUEE, f"{composed.name}-autoscaler", self._directory, stores)
+
+    def _stopped(self, composed: Composed) -> None:
+        """All containers end by themselves when they are told to, a dashboard's stream being open."""
+        with self._opened(composed, "views/concurrents/stream"):
+            if killed := composed.stop():
+                raise ServerAway(f"{', '.join(killed)} did not end when told to, and was killed.")
 
     def _received(self, composed: Composed) -> int:
         """Events that have their class, in all partitions together."""

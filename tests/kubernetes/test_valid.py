@@ -80,7 +80,3 @@ def test_the_chart_is_of_marquees_version() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert f'version = "{chart["appVersion"]}"' in (REPOSITORY / "pyproject.toml").read_text()
     assert chart["kubeVersion"] == f">={OLDEST}.0-0"
-
-
-def test_the_image_has_what_autoscalers_speak_to_kubernetes_by() -> None:
-    assert "--extra kubernetes" in (REPOSITORY / "Dockerfile").read_text()

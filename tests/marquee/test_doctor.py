@@ -69,7 +69,8 @@ def test_own_servers_are_asked_and_fit(settings: Settings) -> None:
     assert [server for server, _ in asked] == sorted(
         (server for server, _ in asked), key=["kafka", "redis", "cassandra", "memcached"].index
     )
-    assert {"topic ids", "functions", "write times of the client's choice"} <= {need for _, need in asked}
+    assert {"topic ids", "write times of the client's choice"} <= {need for _, need in asked}
+    assert {one["need"]: one["detail"] for one in told["asked"]}["functions"] == "OK"
     assert ("kafka", f"{settings.kafka.topics[0]}: message.timestamp.type LogAppendTime") in asked
     tables = session.execute("SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s", (settings.cassandra.keyspace,))
     assert list(tables) == []
