@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -73,7 +74,7 @@ asyncio.run(Objects(f"file://{folder}", 60).put("history/day=1/part-0.parquet", 
 """
 
 
-async def test_a_put_that_is_killed_leaves_nothing_where_a_directory_is_read(tmp_path: Path) -> None:
+def test_a_put_that_is_killed_leaves_nothing_where_a_directory_is_read(tmp_path: Path) -> None:
     folder, file = tmp_path / "films", tmp_path / "large"
     folder.mkdir()
     file.touch()
@@ -82,10 +83,10 @@ async def test_a_put_that_is_killed_leaves_nothing_where_a_directory_is_read(tmp
     left = [each for each in folder.rglob("*") if each.is_file()]
     assert [each.parent for each in left] == [folder / "_staging"]
     os.truncate(file, 10)
-    await Objects(f"file://{folder}", TIMEOUT_S).put("history/day=1/part-0.parquet", file)
+    asyncio.run(Objects(f"file://{folder}", TIMEOUT_S).put("history/day=1/part-0.parquet", file))
     assert left[0].exists(), "somebody may be writing it"
     os.utime(left[0], (0, 0))
-    await Objects(f"file://{folder}", TIMEOUT_S).put("history/day=1/part-0.parquet", file)
+    asyncio.run(Objects(f"file://{folder}", TIMEOUT_S).put("history/day=1/part-0.parquet", file))
     assert [each for each in folder.rglob("*") if each.is_file()] == [folder / "history" / "day=1" / "part-0.parquet"]
 
 

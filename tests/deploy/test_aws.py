@@ -94,7 +94,9 @@ def test_what_the_containers_are_told_are_settings_and_commands_that_there_are()
         assert container["Command"][0] in cli.list_commands(context)
         assert told[name].keys() | secret[name] <= set(VARIABLES.values())
         assert told[name]["MARQUEE_KAFKA__LOGIN"] == "msk-iam"
-    assert all("MARQUEE_WORKER__REGION" in one for one in told.values()), "an autoscaler measures, and an API asks for, that region's sources"
+    assert all("MARQUEE_WORKER__REGION" in one for one in told.values()), (
+        "an autoscaler measures, and an API asks for, that region's sources"
+    )
     for variable in set.union(*(set(one) for one in told.values())):
         values = [one[variable] for one in told.values() if variable in one]
         assert all(value == values[0] for value in values), variable

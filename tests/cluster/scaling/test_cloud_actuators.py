@@ -111,7 +111,7 @@ def test_a_page_instead_of_an_answer_is_said_and_asked_for_again(code: int, in_a
     with serving(lambda _request, _body: (code, b"<html>no", "text/html")) as address:
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
         for actuator in (EcsService("tv/worker"), ScalingGroup("workers"), ScaleSet("tv/workers", SUBSCRIPTION, address)):
-            with pytest.raises(ServerAway, match="too busy|what answers is not"):
+            with pytest.raises(ServerAway, match=r"too busy|what answers is not"):
                 actuator.wanted()
 
 
