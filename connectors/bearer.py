@@ -94,8 +94,8 @@ def _of_msk(region: str) -> Bearers:
 
 def _of_entra(namespace: str) -> Bearers:
     try:
-        from azure.core.exceptions import ClientAuthenticationError
-        from azure.identity import CredentialUnavailableError, DefaultAzureCredential
+        from azure.core.exceptions import AzureError
+        from azure.identity import DefaultAzureCredential
     except ModuleNotFoundError as error:
         raise SetupError(f"{error.name} is not installed, which signs in to Azure: pip install 'marquee[azure]'") from error
     credential: Any = DefaultAzureCredential()
@@ -103,8 +103,8 @@ def _of_entra(namespace: str) -> Bearers:
     def ask() -> Bearer:
         try:
             token = credential.get_token(f"https://{namespace}/.default")
-        except (ClientAuthenticationError, CredentialUnavailableError) as error:
-            said = str(error).splitlines()[0]
+        except AzureError as error:  # a first one is not there, or one to go on with is not to be had now
+            said = (str(error).splitlines() or [type(error).__name__])[0]
             raise StoreError(f"there are no Azure credentials to sign in to Event Hubs with ({said}); give this process one") from error
         return Bearer(token.token, token.expires_on)
 

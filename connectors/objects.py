@@ -1,7 +1,8 @@
 """Objects in a bucket, a container or a directory, through obstore, whichever a URL names (object_url.py).
 
 A put is atomic on each of the three: an object is there whole, as it was, or not at all. What is listed is what is there now, on S3 since
-December 2020, on Azure ever. A put is durable when it returns; of a directory's file that is seen to here, since obstore does not.
+December 2020, on Azure ever. A put is durable when it returns; of a directory's file that is seen to here, since obstore does not. A file
+that is put into a directory is written below _staging/ and renamed: beside the others, others' readers would find it half written.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import asyncio
 import os
 import re
 import shutil
+import time
+import uuid
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +31,9 @@ RETRIES: Final = 2
 """Of a request, by obstore; then whoever waits is told, and asks again or not."""
 IN_FLIGHT: Final = 4
 """Objects that are put or got at the same time."""
+STAGING: Final = "_staging"
+LEFT_S: Final = 86_400.0
+"""What stands there unchanged for so long was begun by somebody who was killed."""
 _AWAY: Final = re.compile(r"HTTP error: |status code: (5\d\d|429|408)\b")
 _GONE: Final = re.compile(r"status code: 404\b|Unable to canonicalize")
 _REFUSED: Final = re.compile(r"status code: 40[13]\b")
@@ -63,8 +69,12 @@ class Objects:
     async def put(self, key: str, data: bytes | memoryview | Path) -> str:
         """The object is there, and durable; another of that key is not any more. A file's goes in parts, where it is large. Returns its
         e_tag."""
+        staged = f"{STAGING}/{uuid.uuid4().hex}" if isinstance(data, Path) and self.url.scheme == "file" else key
         with self._errors():
-            put = await self._store.put_async(key, data, use_multipart=None if isinstance(data, Path) else False)
+            put = await self._store.put_async(staged, data, use_multipart=None if isinstance(data, Path) else False)
+            if staged != key:
+                await self._store.rename_async(staged, key)
+                await asyncio.to_thread(_cleared, Path(self.url.bucket, STAGING))
             if self.url.scheme == "file":
                 await asyncio.to_thread(_synced, Path(self.url.bucket), key)
         return _tag(put["e_tag"])
@@ -200,6 +210,15 @@ def _synced(directory: Path, key: str) -> None:
             os.fsync(opened)
         finally:
             os.close(opened)
+
+
+def _cleared(staging: Path) -> None:
+    try:
+        for each in staging.iterdir():
+            if time.time() - each.stat().st_mtime > LEFT_S:
+                each.unlink()
+    except FileNotFoundError:
+        return  # another put has just renamed or cleared one; the next put sees to the rest
 
 
 def _swept(folder: Path, is_stale: Callable[[str], bool]) -> None:

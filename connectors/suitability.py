@@ -1,18 +1,21 @@
 """Whether a server can do what Marquee needs, found by asking it: what `marquee doctor --target` shows.
 
 It is asked, not read about: a topic is validated and not made; a function library of one line is loaded, called and deleted; a table of one
-row, `doctor`, is made in Marquee's keyspace, written with a time of 2017 and dropped, where the keyspace is there.
+row, `doctor`, is made in Marquee's keyspace, written with a time of 2017 and dropped, where the keyspace is there; an object is put, got,
+listed and deleted.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from topologies.errors import MarqueeError
-from topologies.settings import Settings
+from topologies.settings import IN_CASSANDRA, Settings
 
 PATIENCE_S: Final = 10.0
 _LIBRARY: Final = "marquee_doctor"
@@ -166,6 +169,17 @@ def _memcached(settings: Settings) -> Iterator[Finding]:
             yield Finding("memcached", f"{address}: 1.6 or later", False, error.strerror or str(error))
 
 
+def _checkpoints(settings: Settings) -> Iterator[Finding]:
+    from connectors.objects import Objects
+
+    if settings.checkpoints.url == IN_CASSANDRA:
+        yield Finding("checkpoints", "objects", True, "not asked: checkpoints.url names Cassandra")
+        return
+    objects = Objects(settings.checkpoints.url, settings.checkpoints.timeout_s)
+    asyncio.run(objects.try_out(f"doctor/{uuid.uuid4().hex}"))
+    yield Finding("checkpoints", "objects", True, f"{objects.url.shown}: one was put, got, listed and deleted")
+
+
 def _version(server: str, version: str) -> Finding:
     least = _OLDEST[server]
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
@@ -177,4 +191,5 @@ _ASKED: Final[dict[str, Callable[[Settings], Iterator[Finding]]]] = {
     "redis": _redis,
     "cassandra": _cassandra,
     "memcached": _memcached,
+    "checkpoints": _checkpoints,
 }

@@ -141,6 +141,7 @@ def _check(options: LoadOptions) -> None:
     if options.everywhere and options.backfill_s is not None:
         raise UsageError("a backfill goes into one region's log: leave --backfill out, or load into one region")
     parse_faults(options.faults)
+    scenario_of(options.scenario)
     if options.tag is not None and not re.fullmatch(r"[a-z0-9]{1,16}", options.tag):
         raise UsageError("a tag has 1 to 16 lower-case letters and digits")
 

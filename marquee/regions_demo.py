@@ -43,7 +43,8 @@ LOST_S: Final = 120.0
 
 @dataclass(frozen=True)
 class RegionsOptions:
-    """What `marquee demo --regions` was asked for; workers: of each region; rate in events a second; lose: a region, or empty."""
+    """What `marquee demo --regions` was asked for; workers: of each region; rate in events a second; lose: a region, or empty, and then
+    nothing is broken (faults): of two copies that a move parts, each would be its log's first."""
 
     events: int
     regions: int = 2
@@ -54,6 +55,7 @@ class RegionsOptions:
     keep: bool = False
     format: str = "json"
     scenario: str = "steady"
+    faults: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -66,10 +68,12 @@ class RegionsOptions:
             raise UsageError(f"--regions must be from 2 to {len(NAMES)}")
         if self.lose and self.lose not in self.names:
             raise UsageError(f"--lose {self.lose}: the regions are {', '.join(self.names)}")
+        if self.lose and self.faults:
+            raise UsageError("--lose takes no --faults: what a broken event is to be in another region's log, no ledger can know")
         rate = self.rate or min(MOST_RATE, self.events / (LOST_S if self.lose else LEAST_S))
         options = LoadOptions(
-            events=self.events, rate=rate, format=self.format, seed=self.seed, scenario=self.scenario, run=f"demo-{os.getpid()}",
-            everywhere=True,
+            events=self.events, rate=rate, format=self.format, seed=self.seed, scenario=self.scenario, faults=self.faults,
+            run=f"demo-{os.getpid()}", everywhere=True,
         )  # fmt: skip
         shape_of(options)
         return options

@@ -22,7 +22,7 @@ class Need(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One service. server: which of Marquee's servers it would be, several separated by commas, empty for none; take: what to choose."""
+    """One service. server: which of Marquee's servers it would be, or `checkpoints`, several separated by commas; take: what to choose."""
 
     target: str
     name: str
@@ -34,7 +34,7 @@ class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def servers(self) -> tuple[str, ...]:
         """The servers that are asked about it."""
-        return tuple(name.strip() for name in self.server.split(",") if name.strip())
+        return tuple(name.strip() for name in self.server.split(","))
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,7 +54,8 @@ def managed_page(note: str) -> str:
         "What managed services of AWS and Azure can do of what Marquee needs, each statement with the document it was read in, and which",
         "service to take instead of one that cannot. `marquee doctor --target NAME` shows a service's part and, when the settings name",
         "such a server, connects and asks it: of what time its topics' records are, whether topics have ids, whether functions can be",
-        "loaded, whether a write keeps the time it is given. How to sign in: [bring-your-own.md](bring-your-own.md).",
+        "loaded, whether a write keeps the time it is given, whether objects can be put and got. How to sign in:",
+        "[bring-your-own.md](bring-your-own.md).",
         "",
         "| service | `--target` | can it be used | take |",
         "|---|---|---|---|",

@@ -17,11 +17,14 @@ Judge = Callable[[BaseHTTPRequestHandler, bytes], Answer]
 
 @contextmanager
 def serving(judge: Judge) -> Iterator[str]:
-    """Within, each GET, PUT and PATCH is answered so; gives the server's address, http://host:port."""
+    """Within, each GET, POST, PUT and PATCH is answered so; gives the server's address, http://host:port."""
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            self._answer()
+
+        def do_POST(self) -> None:
             self._answer()
 
         def do_PUT(self) -> None:

@@ -17,6 +17,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError, NoRegionError
 from botocore.exceptions import ConnectionError as Unconnected
+from botocore.parsers import ResponseParserError
 
 from cluster.scaling.actuator import Actuator
 from topologies.errors import Conflict, MarqueeError, ServerAway, StoreError, UsageError
@@ -25,6 +26,7 @@ _CALLS: Final = Config(connect_timeout=5, read_timeout=10, retries={"mode": "sta
 _BUSY: Final = frozenset({
     "Throttling", "ThrottlingException", "RequestLimitExceeded", "ServiceUnavailable", "InternalFailure", "ServerException",
 })  # fmt: skip
+_FAILED: Final = 500
 _REFUSED: Final = {
     "AccessDenied": "its credentials may not",
     "AccessDeniedException": "its credentials may not",
@@ -78,7 +80,7 @@ class _Counted(Actuator):
             raise
         except ClientError as error:
             code, said = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
-            if code in _BUSY:
+            if code in _BUSY or error.response["ResponseMetadata"]["HTTPStatusCode"] >= _FAILED:
                 raise ServerAway(f"AWS is too busy to scale {self._shown} ({code})") from error
             if code == "ScalingActivityInProgress":
                 raise Conflict(f"{self._shown}: another scaling is under way") from error
@@ -90,6 +92,8 @@ class _Counted(Actuator):
             raise UsageError(f"AWS is not configured: {hint}") from error
         except (HTTPClientError, Unconnected) as error:
             raise ServerAway(f"AWS does not answer ({error})") from error
+        except (ResponseParserError, KeyError) as error:
+            raise ServerAway(f"what answers is not AWS, or not now ({type(error).__name__}: {error})") from error
         except BotoCoreError as error:
             raise UsageError(f"{self._shown} cannot be asked for ({error})") from error
 

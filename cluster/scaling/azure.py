@@ -6,6 +6,7 @@ Microsoft.Compute/virtualMachineScaleSets/read and /write on the set. Credential
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from topologies.errors import Conflict, ServerAway, StoreError, UsageError
 SUBSCRIPTION: Final = "AZURE_SUBSCRIPTION_ID"
 _HINTS: Final = {403: "its credentials may not read and write it", 404: "there is no such thing"}
 _BUSY: Final = frozenset({408, 429, 500, 502, 503, 504})
+logging.getLogger("azure").setLevel(logging.ERROR)  # of what it is told it warns in tracebacks, and then raises it
 
 
 class ScaleSet(Actuator):
@@ -89,6 +91,8 @@ class ScaleSet(Actuator):
             raise StoreError(f"{self._target} cannot be scaled: {hint} ({_said(error)})") from error
         except (ServiceRequestError, ServiceResponseError) as error:
             raise ServerAway(f"Azure does not answer ({error})") from error
+        except ValueError as error:
+            raise ServerAway(f"what answers is not Azure, or not now ({error})") from error
 
 
 def _said(error: HttpResponseError) -> str:

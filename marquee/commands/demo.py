@@ -77,10 +77,10 @@ def demo(
         raise UsageError("--lose needs --regions 2 or more: with one region nobody is left to answer")
     if regions > 1:
         given = click.get_current_context().get_parameter_source
-        if faults or autoscale is not None or report is not None:
-            raise UsageError("--regions takes no --faults, --autoscale and --report")
+        if autoscale is not None or report is not None:
+            raise UsageError("--regions takes no --autoscale and no --report")
         each = workers if given("workers") != ParameterSource.DEFAULT else 1
-        asked = RegionsOptions(events, regions, each, rate, lose, seed, keep, encoding, scenario)
+        asked = RegionsOptions(events, regions, each, rate, lose, seed, keep, encoding, scenario, faults)
         return _regions(invocation, asked, progress, as_json=as_json)
     with Screen("marquee demo", progress) as screen:
         scaled = autoscale is not None

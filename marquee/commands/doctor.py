@@ -52,8 +52,8 @@ def doctor(invocation: Invocation, target: str | None, as_json: bool) -> int:
     be missing: `up` needs it, `demo` does not.
 
     With --target: whether a managed service can do what Marquee needs, by its documents (docs/managed-services.md); and if an address of
-    such a server is set, by asking it, for which a function library of one line is loaded into Redis and a table of one row made in
-    Cassandra, both for a moment. Exit 1 when it cannot.
+    such a server is set, by asking it, for which a function library of one line is loaded into Redis, a table of one row made in
+    Cassandra and an object put into its store, each for a moment. Exit 1 when it cannot.
 
     \b
     Examples:
@@ -94,7 +94,7 @@ def _target(resolved: Resolved, name: str, as_json: bool) -> int:
     table(("needed", "", service.name, "source"), rows)
     if said:
         table(("asked", "", "said", "of"), [(one.need, "yes" if one.ok else "NO", one.detail, one.server) for one in said])
-    elif service.servers:
+    else:
         say(f"no server was asked: {', '.join(ADDRESSES[server] for server in service.servers)} is not set")
     say(f"{'it can be used' if ok else 'it cannot be used as it is'}; take: {service.take}")
     return 0 if ok else 1
@@ -148,7 +148,8 @@ def _servers(resolved: Resolved) -> list[Check]:
     checks = []
     for health in healths(resolved.settings):
         was_set = resolved.origins[ADDRESSES[health.name]] != "default"
-        answer = f": {health.detail}" if health.ok else f" does not answer ({health.detail}); `marquee up` starts one here"
+        hint = "" if health.name == "checkpoints" else "; `marquee up` starts one here"
+        answer = f": {health.detail}" if health.ok else f" does not answer ({health.detail}){hint}"
         checks.append(Check(health.name, health.ok, was_set, health.address + answer))
         if health.name == "redis" and health.ok:
             checks.append(_shelves(resolved.settings.redis))

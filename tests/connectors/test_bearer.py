@@ -105,6 +105,18 @@ def test_a_token_of_azure_that_is_refused_is_said(monkeypatch: pytest.MonkeyPatc
         bearers(replace(HUBS, bootstrap="kafka.internal:9093"))
 
 
+def test_a_token_of_azure_that_cannot_be_renewed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    soon_s = int(time.time()) + 60  # so soon that it is not kept
+    with identity({"access_token": "eyJ.token", "expires_on": str(soon_s), "resource": "x", "token_type": "Bearer"}) as (_, endpoint):
+        monkeypatch.setenv("IDENTITY_ENDPOINT", endpoint)
+        monkeypatch.setenv("IDENTITY_HEADER", "secret")
+        monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")
+        ask = bearers(HUBS)
+        assert ask().text == "eyJ.token"
+    with pytest.raises(StoreError, match="no Azure credentials to sign in to Event Hubs"):
+        ask()
+
+
 def test_a_token_in_a_file_is_read_anew(tmp_path: Path) -> None:
     path = tmp_path / "token"
     ask = bearers(KafkaSettings(login="token-file", token_file=str(path)))

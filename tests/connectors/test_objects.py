@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from urllib.parse import quote
@@ -49,6 +54,40 @@ async def test_what_is_put_is_got_listed_and_deleted(objects: Objects, tmp_path:
     await objects.require()
     await objects.try_out("doctor/1")
     assert [one.key for one in await objects.listed("")] == ["a/4", "ab/3"]
+
+
+PUT_AND_DIE = """
+import asyncio, os, pathlib, signal, sys, threading
+from connectors.objects import Objects
+
+folder, file = map(pathlib.Path, sys.argv[1:])
+
+
+def die_in_the_midst() -> None:
+    while not any(each.is_file() and each.stat().st_size > 2**20 for each in folder.rglob("*")):
+        pass
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+threading.Thread(target=die_in_the_midst).start()
+asyncio.run(Objects(f"file://{folder}", 60).put("history/day=1/part-0.parquet", file))
+"""
+
+
+def test_a_put_that_is_killed_leaves_nothing_where_a_directory_is_read(tmp_path: Path) -> None:
+    folder, file = tmp_path / "films", tmp_path / "large"
+    folder.mkdir()
+    file.touch()
+    os.truncate(file, 2**28)
+    assert subprocess.run([sys.executable, "-c", PUT_AND_DIE, folder, file], timeout=60).returncode == -signal.SIGKILL
+    left = [each for each in folder.rglob("*") if each.is_file()]
+    assert [each.parent for each in left] == [folder / "_staging"]
+    os.truncate(file, 10)
+    asyncio.run(Objects(f"file://{folder}", TIMEOUT_S).put("history/day=1/part-0.parquet", file))
+    assert left[0].exists(), "somebody may be writing it"
+    os.utime(left[0], (0, 0))
+    asyncio.run(Objects(f"file://{folder}", TIMEOUT_S).put("history/day=1/part-0.parquet", file))
+    assert [each for each in folder.rglob("*") if each.is_file()] == [folder / "history" / "day=1" / "part-0.parquet"]
 
 
 @pytest.mark.parametrize(

@@ -186,6 +186,15 @@ def test_each_machine_runs_a_command_that_there_is_with_the_settings_as_they_wer
         command.make_context(words[0], words[1:], parent=marquee)  # raises click.UsageError for words that it does not have
 
 
+@pytest.mark.parametrize(("name", "variable"), [("tv-workers", "MARQUEE_WORKER__HTTP_PORT"), ("tv-apis", "MARQUEE_API__HTTP_PORT")])
+def test_a_machine_answers_at_the_port_where_azure_looks_for_its_health(name: str, variable: str) -> None:
+    made = next(one for one in resources(name="tv") if one["name"] == name)
+    (health,) = made["properties"]["virtualMachineProfile"]["extensionProfile"]["extensions"]
+    _, environment = started(made)
+    assert environment[variable] == str(health["properties"]["settings"]["port"])
+    assert environment["MARQUEE_API__HTTP_HOST"] == "0.0.0.0"  # a gateway's requests come from elsewhere
+
+
 def test_the_scale_set_is_made_by_azures_sdk_and_scaled_by_marquee() -> None:
     made = next(one for one in resources() if one["name"] == "marquee-workers")
     body = {name: value for name, value in made.items() if name not in OF_THE_TEMPLATE}

@@ -15,6 +15,7 @@ from connectors.kafka import ensure_topic
 from connectors.suitability import Finding, findings
 from marquee.cli import cli
 from marquee.targets import services
+from tests.object_servers import ObjectServer
 from topologies.settings import Settings
 
 
@@ -55,6 +56,17 @@ def test_every_verdict_of_the_table_follows_from_its_needs() -> None:
 def test_a_target_that_nobody_knows_is_refused() -> None:
     told = CliRunner().invoke(cli, ["doctor", "--target", "dynamo"])
     assert "is no target that is known: msk, keyspaces" in str(told.exception)
+
+
+def test_an_object_store_is_asked(s3: ObjectServer) -> None:
+    told = {}
+    for name, url in (("there", s3.new("some/prefix")), ("missing", s3.url("nobody-made-it"))):
+        told[name] = doctor("s3", environment={"MARQUEE_CHECKPOINTS__URL": url})
+    code, document = told["there"]
+    assert (code, [one["need"] for one in document["asked"]]) == (0, ["objects"]), document
+    code, document = told["missing"]
+    assert (code, document["ok"]) == (1, False)
+    assert "nobody-made-it is not there" in document["asked"][0]["detail"]
 
 
 def test_own_servers_are_asked_and_fit(settings: Settings) -> None:

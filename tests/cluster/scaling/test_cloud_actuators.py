@@ -12,6 +12,7 @@ from botocore.stub import Stubber
 from cluster.scaling.aws import EcsService, ScalingGroup
 from cluster.scaling.azure import ScaleSet
 from tests.clouds import SUBSCRIPTION, aws, azure, ecs_service, scaling_group
+from tests.http_server import serving
 from topologies.errors import Conflict, ServerAway, StoreError, UsageError
 
 
@@ -102,6 +103,16 @@ def test_an_aws_that_is_away_or_not_configured_is_said(in_aws: str, monkeypatch:
         monkeypatch.delenv(name)
     with pytest.raises(UsageError, match="set AWS_REGION"):
         ScalingGroup("workers")
+
+
+@pytest.mark.parametrize("code", [200, 500, 502])
+def test_a_page_instead_of_an_answer_is_said_and_asked_for_again(code: int, in_aws: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert in_aws
+    with serving(lambda _request, _body: (code, b"<html>no", "text/html")) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        for actuator in (EcsService("tv/worker"), ScalingGroup("workers"), ScaleSet("tv/workers", SUBSCRIPTION, address)):
+            with pytest.raises(ServerAway, match=r"too busy|what answers is not"):
+                actuator.wanted()
 
 
 @pytest.mark.parametrize("target", ["worker", "/worker", "tv/", "tv/worker/2", ""])
