@@ -17,8 +17,8 @@ def roll(invocation: Invocation) -> int:
     """Replace every worker and API of `marquee up`, one by one, by one of the version that is installed now. Returns when all are.
 
     A worker more and a spare API come first, and a new worker before each old one goes: no event is lost, what is shown stays fresh, and
-    who asks at HAProxy's address gets an answer all the while. When the new version does not start, nothing is replaced. Servers stay as they are, and so does the
-    process that `marquee up` is.
+    who asks at HAProxy's address gets an answer all the while. When the new version does not start, nothing is replaced. Servers stay as
+    they are, and so does the process that `marquee up` is.
 
     \b
     Examples:
