@@ -89,6 +89,9 @@ class Roll:
             aside.close()
 
     def _another(self, group: Workers, does: str) -> Generator[bool, None, int]:
+        prepared, ends_s = group.prepare(), time.monotonic() + READY_S
+        while not prepared() and time.monotonic() < ends_s:
+            yield False
         index = group.another()
         yield from self._up(group, index)
         self._say(f"{group[index].name}: {does}")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.process import wait_until
 from cluster.rolling import Fleet, Roll
 from cluster.supervisor import Workers
 from tests.cluster.registry_conformance import PATIENCE_S
@@ -195,3 +196,16 @@ def test_no_door_goes_while_the_spare_one_that_ended_is_starting_again(stage: St
     assert killed
     assert stage.versions() == ["new"] * 3
     assert stage.least == {"workers": 2, "doors": 1}
+
+
+def test_who_looks_after_all_goes_on_while_the_new_version_is_loaded(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = False
+    monkeypatch.setattr(stage.fleet.workers, "prepare", lambda: lambda: loaded)
+    roll = Roll(stage.fleet, stage.words.append)
+    for _ in range(3):
+        assert not roll.step()
+        assert len(stage.fleet.workers) == 2
+    loaded = True
+    assert not roll.step()
+    assert len(stage.fleet.workers) == 3
+    assert wait_until(roll.step, PATIENCE_S)
