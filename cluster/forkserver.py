@@ -6,6 +6,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -45,6 +46,12 @@ class ForkServer:
 
     def alive(self) -> bool:
         return self._process.poll() is None
+
+    def prepared(self) -> bool:
+        """Whether it forks at once, or is gone. Does not wait."""
+        told = select.poll()
+        told.register(self._orders, select.POLLIN)
+        return bool(told.poll(0))
 
     def fork(
         self, command: Sequence[str], log: int, words: int, environment: Mapping[str, str], cwd: Path, cores: str, niceness: int

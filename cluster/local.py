@@ -43,8 +43,6 @@ ALL_SERVICES: Final = (*SERVICES, "zookeeper", "haproxy")
 """With what says who is up and who leads, and the one door in front of all that answer over HTTP."""
 BESIDE_EXTERNAL: Final = ("zookeeper", "haproxy")
 """What is started where the servers are somebody else's."""
-ACCESSORIES: Final = ("haproxy", "prometheus")
-"""Without them everything is counted and answered."""
 READY_TIMEOUT_S: Final = 300.0
 """Cassandra takes 10 s on a quiet machine. A server that ends while it starts is noticed at once."""
 
@@ -259,10 +257,6 @@ class LocalCluster:
         server.stop()
         server.start()
         self._save()
-
-    def leave(self, service: str) -> None:
-        """One that ended is not missed any more."""
-        self._meant_down.add(service)
 
     def pause(self, service: str) -> bool:
         """SIGSTOP: the server hangs, its connections stay open. False when it is gone."""

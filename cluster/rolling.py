@@ -61,6 +61,7 @@ class Roll:
             yield from self._gone(fleet.workers, old)
             self._say(f"{fleet.workers[old].name}: gone, its place is taken")
         for index in doors:
+            yield from self._borne()
             yield from self._replaced(fleet.doors, index)
         for index in range(len(fleet.spare_doors)):  # those that an earlier roll has left in a door's place, too
             fleet.spare_doors.ask_to_stop(index)
@@ -88,6 +89,9 @@ class Roll:
             aside.close()
 
     def _another(self, group: Workers, does: str) -> Generator[bool, None, int]:
+        prepared, ends_s = group.prepare(), time.monotonic() + READY_S
+        while not prepared() and time.monotonic() < ends_s:
+            yield False
         index = group.another()
         yield from self._up(group, index)
         self._say(f"{group[index].name}: {does}")
@@ -100,6 +104,19 @@ class Roll:
         yield from self._up(group, index)
         self._say(f"{group[index].name}: replaced")
 
+    def _borne(self) -> Iterator[bool]:
+        """Until a spare door takes requests: it may have ended meanwhile, and be starting again."""
+        spare, ends_s = self._fleet.spare_doors, time.monotonic() + READY_S
+        while not any(spare[index].process.alive() and self._does(spare, index) for index in spare.meant()):
+            if time.monotonic() > ends_s:
+                raise MarqueeError(f"no spare API takes requests after {READY_S:.0f} s. Who was not replaced runs on as it was")
+            yield False
+
+    def _does(self, group: Workers, index: int) -> bool:
+        """Whether it has its partitions, or requests are sent to it."""
+        told = group.ready(index)
+        return told is not None and (group is self._fleet.workers or self._fleet.takes(told["http"]))
+
     def _gone(self, group: Workers, index: int) -> Iterator[bool]:
         """Until it has ended; one that does not drain is killed."""
         ends_s = time.monotonic() + DRAIN_S
@@ -109,25 +126,25 @@ class Roll:
             yield False
 
     def _up(self, group: Workers, index: int) -> Iterator[bool]:
-        """Until it has its partitions, or requests are sent to it."""
+        """Until it does what it is for."""
         name = group[index].name
         self._coming = group, index
         ends_s = time.monotonic() + READY_S
         while True:
-            alive, told = group[index].process.alive(), group.ready(index)
-            if alive and told is not None and (group is self._fleet.workers or self._fleet.takes(told["http"])):
+            alive = group[index].process.alive()
+            if alive and self._does(group, index):
                 break
             if not alive or time.monotonic() > ends_s:
                 group.kill(index)
                 self._coming = None
-                raise MarqueeError(f"{name} {self._why(group, index, alive, told is not None)}. Who was not replaced runs on as it was")
+                raise MarqueeError(f"{name} {self._why(group, index, alive)}. Who was not replaced runs on as it was")
             yield False
         self._coming = None
 
     @staticmethod
-    def _why(group: Workers, index: int, alive: bool, ready: bool) -> str:
+    def _why(group: Workers, index: int, alive: bool) -> str:
         if not alive:
             return f"ended before it was ready; {group[index].log} says why"
-        if ready:
+        if group.ready(index) is not None:
             return f"is ready, but no request is sent to it after {READY_S:.0f} s: HAProxy or ZooKeeper does not answer"
         return f"is not ready after {READY_S:.0f} s; {group[index].log} says why"

@@ -69,6 +69,7 @@ class Workers:
         """Starts nothing yet. `cores`: the worker with index i is pinned to cores[i % len(cores)]. command, role: what they run and are
         named after, where that is not `marquee worker`."""
         self.directory = directory.resolve()
+        self._server_log = self.directory / "logs" / "forkserver.log"
         self._settings = settings
         self._count = count
         self._cores = cores
@@ -105,7 +106,7 @@ class Workers:
             environment=settings.environment(),
             cores=None if self._cores is None else [self._cores[index % len(self._cores)]],
             niceness=WORKER_NICENESS if self._computes else 0,
-            server=fork_server(logs / "forkserver.log") if self.forked else None,
+            server=fork_server(self._server_log) if self.forked else None,
         )
         return Worker(name, process, ready_file, logs / f"{name}.log")
 
@@ -132,6 +133,10 @@ class Workers:
             self.ask_to_stop(index)
         for _ in range(count - len(meant)):
             self.another()
+
+    def prepare(self) -> Callable[[], bool]:
+        """Begins what the next one is forked from, if it is; tells from then on whether it can be started without waiting for that."""
+        return fork_server(self._server_log).prepared if self.forked else lambda: True
 
     def another(self) -> int:
         """Starts one more: the first that has stopped, under its name, or a new one; its index."""

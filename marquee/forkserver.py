@@ -43,6 +43,7 @@ def main() -> int:
             flush=True,
         )
     gc.collect()
+    orders.shutdown(socket.SHUT_WR)  # by which the owner knows; it has no other word for it
     gc.freeze()  # else a child's first collection would touch, and so copy, all that is shared
     command = next_child(orders)
     return 0 if command is None else cli.main(command)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from topologies.settings import Settings
 
 STEP_S: Final = 0.5
-MOST_RESTARTS: Final = 5
-RESTARTS_WITHIN_S: Final = 600.0
-"""What has ended more often than that on its own within ten minutes is not started again."""
 
 
 @click.command()
@@ -159,56 +157,47 @@ def _announce(cluster: LocalCluster, count: int, api: Workers) -> None:
 
 
 class Keeper:
-    """Keeps up what has been started: starts again what ends on its own, as many workers as the load needs, and others in their place when
-    that is asked for."""
+    """Keeps up what has been started: starts again what ends on its own, later each time that it does not last (cluster/backoff.py), as
+    many workers as the load needs, and others in their place when that is asked for. What will not stay up ends nothing else."""
 
     def __init__(self, cluster: LocalCluster, fleet: Fleet, scaler: Autoscaler | None, control: Control) -> None:
+        from cluster.backoff import BackOff
+
         self._cluster = cluster
         self._fleet = fleet
         self._scaler = scaler
         self._control = control
-        self._restarts: defaultdict[str, list[float]] = defaultdict(list)
+        self._back_off = BackOff()
         self._roll: Roll | None = None
         self._asked: Request | None = None
 
     def step(self) -> None:
-        """Once. Raises ServerAway when something will not stay up."""
+        """Once."""
         self._take_requests()
         self._go_on_rolling()
         for name in self._cluster.watch():
-            self._restart_server(name)
+            server = self._cluster.server(name)
+            self._again(name, server.process, server.log, partial(self._cluster.revive, name))
         for group in self._fleet.groups:
             for index in group.watch():
                 if self._roll is None or not self._roll.coming(group, index):
-                    self._again(group[index].name, group[index].log)
-                    group.restart(index)
+                    worker = group[index]
+                    self._again(worker.name, worker.process, worker.log, partial(group.restart, index))
             group.reap()
         # while one is replaced by another the number is the roll's
         if self._scaler is not None and self._roll is None and (change := self._scaler.step()) is not None:
             say(f"{change.before} → {change.wanted} workers: {change.why}")
 
-    def _restart_server(self, name: str) -> None:
-        from cluster.local import ACCESSORIES
-
-        log = self._cluster.server(name).log
-        if name not in ACCESSORIES:
-            self._again(name, log)
-            self._cluster.restart(name, say)
-            return
-        try:
-            self._again(name, log)
-            self._cluster.revive(name)
-        except MarqueeError as error:
-            say(f"{error}; all goes on without it")
-            self._cluster.leave(name)
-
-    def _again(self, name: str, log: Path) -> None:
-        now = time.monotonic()
-        recent = [when for when in self._restarts[name] if now - when < RESTARTS_WITHIN_S]
-        self._restarts[name] = [*recent, now]
-        if len(self._restarts[name]) > MOST_RESTARTS:
-            raise ServerAway(f"{name} ended {len(self._restarts[name])} times on its own; {log} says why")
-        say(f"{name} ended on its own ({log} says why); starting it again")
+    def _again(self, name: str, process: object, log: Path, start: Callable[[], None]) -> None:
+        """Starts what has ended on its own, once it is time to."""
+        if (wait_s := self._back_off.ended(name, process)) is not None:
+            when = f" in {wait_s:.0f} s" if wait_s else ""
+            say(f"{name} ended on its own ({log} says why); starting it again{when}")
+        if self._back_off.begins(name):
+            try:
+                start()
+            except MarqueeError as error:
+                say(f"{name} could not be started again: {error}")
 
     def _take_requests(self) -> None:
         from cluster.rolling import Roll

@@ -149,6 +149,19 @@ def test_a_server_that_does_not_get_ready_is_given_up(waiting: Path, tmp_path: P
     assert not own.alive()
 
 
+def test_it_tells_when_it_forks_without_a_wait(tmp_path: Path) -> None:
+    own = ForkServer(tmp_path / "server.log")
+    assert not own.prepared()
+    assert wait_until(own.prepared, PATIENT_S)
+    assert Guarded(["views", "--json"], tmp_path / "forked.log", server=own).ended(PATIENT_S) is not None
+    own.close()
+    gone = ForkServer(tmp_path / "gone.log")
+    gone._process.kill()
+    assert wait_until(gone.prepared, PATIENT_S)  # nobody has to wait for it
+    assert wait_until(lambda: not gone.alive(), PATIENT_S)
+    gone.close()
+
+
 def test_an_environment_that_is_too_large_is_told_and_the_server_goes_on(server: ForkServer, tmp_path: Path) -> None:
     with pytest.raises(ServerAway, match="its environment is"):
         Guarded(["views"], tmp_path / "forked.log", environment={"LARGE": "x" * 600_000}, server=server)

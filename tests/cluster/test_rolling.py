@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.process import wait_until
 from cluster.rolling import Fleet, Roll
 from cluster.supervisor import Workers
 from tests.cluster.registry_conformance import PATIENCE_S
@@ -175,3 +177,35 @@ def test_the_spare_door_stays_where_the_door_does_not_come_up(stage: Stage) -> N
     assert stage.fleet.doors.meant() == []
     assert stage.fleet.spare_doors.meant() == [0]
     assert stage.workers() == ["worker-0", "worker-2"]
+
+
+def test_no_door_goes_while_the_spare_one_that_ended_is_starting_again(stage: Stage) -> None:
+    stage.version.write_text("new")
+    spare = stage.fleet.spare_doors
+    killed = False
+
+    def look(_: Roll) -> None:
+        nonlocal killed
+        if not killed and "spare-0: takes requests" in stage.words:
+            killed = spare[0].process.id.signal(signal.SIGKILL)
+        if "worker-1: gone, its place is taken" in stage.words:  # as `marquee up` does, which may be late
+            for index in spare.watch():
+                spare.restart(index)
+
+    stage.roll(look)
+    assert killed
+    assert stage.versions() == ["new"] * 3
+    assert stage.least == {"workers": 2, "doors": 1}
+
+
+def test_who_looks_after_all_goes_on_while_the_new_version_is_loaded(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = False
+    monkeypatch.setattr(stage.fleet.workers, "prepare", lambda: lambda: loaded)
+    roll = Roll(stage.fleet, stage.words.append)
+    for _ in range(3):
+        assert not roll.step()
+        assert len(stage.fleet.workers) == 2
+    loaded = True
+    assert not roll.step()
+    assert len(stage.fleet.workers) == 3
+    assert wait_until(roll.step, PATIENCE_S)

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import click
 import pytest
 
+from cluster.backoff import BackOff
 from marquee.commands import up
 from marquee.invocation import Invocation
 from topologies.errors import ServerAway
@@ -94,7 +95,7 @@ def test_what_ends_while_it_starts_ends_the_rest(monkeypatch: pytest.MonkeyPatch
 
 
 class Servers:
-    """A cluster of which some servers have ended."""
+    """A cluster of which some servers have ended, and do so again as soon as they are started."""
 
     def __init__(self, *ended: str) -> None:
         self.ended = list(ended)
@@ -104,28 +105,15 @@ class Servers:
         return list(self.ended)
 
     def server(self, name: str) -> SimpleNamespace:
-        return SimpleNamespace(log=Path(f"{name}.log"))
-
-    def restart(self, name: str, _: object) -> None:
-        self.done.append(f"restart {name}")
+        return SimpleNamespace(log=Path(f"{name}.log"), process=(name, len(self.done)))
 
     def revive(self, name: str) -> None:
-        self.done.append(f"revive {name}")
-
-    def leave(self, name: str) -> None:
-        self.ended.remove(name)
-
-
-class Named:
-    """What a group has at an index."""
-
-    name = "worker-0"
-    log = Path("worker-0.log")
+        self.done.append(name)
 
 
 class Group(SimpleNamespace):
-    def __getitem__(self, _: int) -> Named:
-        return Named()
+    def __getitem__(self, index: int) -> SimpleNamespace:
+        return SimpleNamespace(name=f"worker-{index}", log=Path("worker.log"), process=(index, len(self.restarted)))
 
 
 class Asking:
@@ -155,18 +143,38 @@ def of_workers(*ended: int) -> Group:
     return made
 
 
-def test_what_will_not_stay_up_ends_all_but_accessories() -> None:
-    servers = Servers("prometheus")
-    kept = keeper(servers, of_workers())
-    for _ in range(10):
+def test_what_will_not_stay_up_is_started_again_later_each_time_and_ends_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now_s = [0.0]
+    monkeypatch.setattr("cluster.backoff.BackOff", lambda: BackOff(lambda: now_s[0]))
+    servers, workers = Servers("kafka"), of_workers(1)
+    kept = keeper(servers, workers)
+    for _ in range(20):
         kept.step()
-    assert servers.done == ["revive prometheus"] * up.MOST_RESTARTS
-    assert servers.ended == []
-    for failing in (keeper(Servers("kafka"), of_workers()), keeper(Servers(), of_workers(0))):
-        for _ in range(up.MOST_RESTARTS):
-            failing.step()
-        with pytest.raises(ServerAway, match="ended 6 times"):
-            failing.step()
+        now_s[0] += 0.5
+    assert servers.done == ["kafka"] * 4  # after 0, 1, 3 and 7 seconds
+    assert workers.restarted == [1] * 4
+    said = capsys.readouterr().err
+    assert said.count("kafka ended on its own (kafka.log says why); starting it again") == 5
+    assert "worker-1 ended on its own (worker.log says why); starting it again in 8 s" in said
+
+
+def test_what_cannot_be_started_now_is_tried_again(capsys: pytest.CaptureFixture[str]) -> None:
+    workers, tried = of_workers(0), []
+
+    def restart(index: int) -> None:
+        tried.append(index)
+        raise ServerAway("its fork server is gone")
+
+    workers.restart = restart
+    kept = keeper(Servers(), workers)
+    kept.step()
+    kept.step()
+    assert tried == [0]
+    said = capsys.readouterr().err
+    assert "worker-0 could not be started again: its fork server is gone" in said
+    assert "starting it again in 1 s" in said
 
 
 def test_while_it_rolls_nothing_else_is_done_to_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
