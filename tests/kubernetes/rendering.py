@@ -44,7 +44,7 @@ def of_files(*files: Path, values: Sequence[str] = ()) -> list[Document]:
 def helm(*words: str) -> str:
     """What it prints. Raises Refused with what it says on stderr when it fails."""
     assert HELM.exists(), f"{HELM} is missing: run `make setup`"
-    ran = subprocess.run([str(HELM), *words], capture_output=True, text=True, check=False, timeout=120)
+    ran = subprocess.run([str(HELM), *words], capture_output=True, text=True, check=False, timeout=400)
     if ran.returncode:
         raise Refused(ran.stderr)
     return ran.stdout

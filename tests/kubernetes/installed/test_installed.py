@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 import yaml
@@ -23,12 +26,13 @@ def test_everything_comes_up_where_only_restricted_pods_may(release: Release, pl
 
 
 def test_what_is_taken_away_leaves_nothing(release: Release) -> None:
-    release.install(*EVERYTHING)
+    release.install(*EVERYTHING, files=PLATFORMS["eks"])
     release.plane.helm("uninstall", "tv", "--wait", f"--namespace={release.namespace}")
-    kinds = {one["kind"] for one in rendered("plain", *EVERYTHING)}
+    kinds = {one["kind"] for one in rendered("eks", *EVERYTHING)}
     assert len(kinds) >= 11
     for kind in kinds:
         assert release.get(kind, "--selector=app.kubernetes.io/instance=tv")["items"] == []
+    assert wait_until(lambda: release.get("pods")["items"] == [], READY_S)
 
 
 def test_workers_spread_over_the_zones(release: Release) -> None:
@@ -37,16 +41,18 @@ def test_workers_spread_over_the_zones(release: Release) -> None:
 
 
 def test_a_roll_has_one_worker_more_and_none_less(release: Release) -> None:
-    values = ("scaling.mode=none", "workers.replicas=3", "workers.minReadySeconds=1")
+    values = ("scaling.mode=none", "workers.replicas=3")
     release.install(*values)
     before = {pod["metadata"]["name"] for pod in release.pods("worker")}
     seen: set[tuple[int, int]] = set()
     release.upgrade(*values, "settings.kafka.group=other")
 
     def rolled() -> bool:
-        status = release.get("deployment", WORKERS)["status"]
+        workers = release.get("deployment", WORKERS)
+        status = workers["status"]
         seen.add((status.get("replicas", 0), status.get("availableReplicas", 0)))
-        return {status.get(name) for name in ("updatedReplicas", "replicas", "availableReplicas")} == {3}
+        told = status.get("observedGeneration") == workers["metadata"]["generation"]
+        return told and {status.get(name) for name in ("updatedReplicas", "replicas", "availableReplicas")} == {3}
 
     assert wait_until(rolled, READY_S)
     assert not before & {pod["metadata"]["name"] for pod in release.pods("worker")}
@@ -54,15 +60,43 @@ def test_a_roll_has_one_worker_more_and_none_less(release: Release) -> None:
     assert min(available for _, available in seen) >= 3
 
 
-def test_one_node_after_the_other_is_drained(release: Release) -> None:
-    """Of a budget, the second eviction has to wait until the first worker's successor is ready."""
+def test_one_worker_after_the_other_is_drained(release: Release) -> None:
+    """Of a budget, the second eviction has to wait until the first worker's successor is ready. While no node takes one it is not."""
     release.install("scaling.mode=none", "workers.replicas=2")
-    wait_until(lambda: release.get("pdb", WORKERS)["status"].get("disruptionsAllowed") == 1, READY_S)
+    assert wait_until(lambda: release.get("pdb", WORKERS)["status"].get("disruptionsAllowed") == 1, READY_S)
     first, second = (pod["metadata"]["name"] for pod in release.pods("worker"))
-    evict(release, first)
-    with pytest.raises(Failed, match="disruption budget"):
-        evict(release, second)
+    with cordoned(release.plane, [one["metadata"]["name"] for one in release.plane.get("nodes")["items"]]):
+        evict(release, first)
+        with pytest.raises(Failed, match="disruption budget"):
+            evict(release, second)
     assert release.has_workers(2)
+
+
+def test_a_node_that_has_everything_is_drained(release: Release) -> None:
+    """By `kubectl drain`. Meanwhile never more than one worker and one door are away; in the end nothing is on it, and all are ready."""
+    plane = release.plane
+    node, *others = (one["metadata"]["name"] for one in plane.get("nodes")["items"])
+    with cordoned(plane, others):
+        release.install("scaling.mode=none", "workers.replicas=3")
+    with cordoned(plane, [node]), ThreadPoolExecutor(1) as beside:
+        draining = beside.submit(plane.kubectl, "drain", node, "--delete-emptydir-data", f"--timeout={READY_S}s")
+        while not draining.done():
+            ready = release.ready()
+            assert ready["worker"] >= 2
+            assert ready["door"] >= 1
+        draining.result()
+        assert wait_until(lambda: release.ready() == {"worker": 3, "door": 2}, READY_S)
+        assert node not in {pod["spec"]["nodeName"] for role in ("worker", "door") for pod in release.pods(role)}
+
+
+@contextmanager
+def cordoned(plane: ControlPlane, nodes: Sequence[str]) -> Iterator[None]:
+    """The scheduler puts nothing on these."""
+    plane.kubectl("cordon", *nodes)
+    try:
+        yield
+    finally:
+        plane.kubectl("uncordon", *nodes)
 
 
 def evict(release: Release, pod: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.ports import LOOPBACK, pick
 from cluster.process import Guarded
 from cluster.scaling.kubernetes import Replicas
 from tests.kubernetes.installed.control_plane import Failed
@@ -24,6 +25,7 @@ def replicas(release: Release, monkeypatch: pytest.MonkeyPatch) -> Replicas:
 
 def test_the_actuator_scales_with_the_charts_own_rights(release: Release, replicas: Replicas) -> None:
     for count in (4, 2, 5):
+        replicas.wanted()  # as the autoscaler asks before it scales: what a roll or the pods change is another version too
         replicas.scale(count)
         assert replicas.wanted() == count
         assert release.has_workers(count)
@@ -40,14 +42,31 @@ def test_who_wrote_meanwhile_is_not_written_over(release: Release, replicas: Rep
 def test_an_upgrade_leaves_the_number_as_it_was_scaled(release: Release, replicas: Replicas) -> None:
     replicas.scale(4)
     assert release.has_workers(4)
-    release.install("settings.kafka.group=other", "workers.minReadySeconds=1")
+    release.install("settings.kafka.group=other")
     assert replicas.wanted() == 4
     assert release.has_workers(4)
+
+
+def test_who_scales_is_changed_and_the_number_stays(release: Release, replicas: Replicas) -> None:
+    replicas.scale(4)
+    for mode, scaled in (("keda", [WORKERS]), ("marquee", [])):
+        release.install(f"scaling.mode={mode}")
+        assert release.get("deployment", WORKERS)["spec"]["replicas"] == release.ready()["worker"] == 4
+        assert [one["spec"]["scaleTargetRef"]["name"] for one in release.get("scaledobjects")["items"]] == scaled
+        assert ("autoscaler" in release.ready()) == (mode == "marquee")
+
+
+def test_a_fixed_number_takes_over_from_who_scaled(release: Release, replicas: Replicas) -> None:
+    replicas.scale(4)
+    release.install("scaling.mode=none", "workers.replicas=3")
+    assert release.has_workers(3)
 
 
 def test_the_command_brings_the_workers_within_its_limits(release: Release, replicas: Replicas, tmp_path: Path) -> None:
     """`marquee autoscale` as the pod runs it. No server answers it, so it goes by the limits alone."""
     assert replicas.wanted() == 1
+    nowhere = f"{LOOPBACK}:{pick()}"
+    away = {"MARQUEE_KAFKA__BOOTSTRAP": nowhere, "MARQUEE_REDIS__URL": f"redis://{nowhere}/0"}
     words = (
         "autoscale",
         "3..6",
@@ -55,7 +74,7 @@ def test_the_command_brings_the_workers_within_its_limits(release: Release, repl
         f"--namespace={release.namespace}",
         f"--ready-file={tmp_path}/ready",
     )
-    process = Guarded([sys.executable, "-m", "marquee", *words], tmp_path / "log", cwd=tmp_path)
+    process = Guarded([sys.executable, "-m", "marquee", *words], tmp_path / "log", cwd=tmp_path, environment=away)
     try:
         assert release.has_workers(3), (tmp_path / "log").read_text()
         assert (tmp_path / "ready").exists()
