@@ -27,7 +27,10 @@ from streams.politeness import politely
 
 PREPARED = (
     "marquee.commands.worker", "cluster.registries", "streams.worker", "marquee.commands.serve", "serving.api.server", "cluster.roster",
+    "cluster.zookeeper_registry", "cluster.leadership",
 )  # fmt: skip
+"""The last two they import only when they have a ZooKeeper; a child that found them on disk then, where another version has been installed
+meanwhile, would be of both."""
 
 
 def main() -> int:

@@ -31,13 +31,15 @@ STEP_S: Final = 0.5
 
 
 @click.command()
-@click.option("--workers", "count", type=click.IntRange(0, 256), default=1, show_default=True, help="Worker processes.")
+@click.option("--workers", "count", type=click.IntRange(0, 256), show_default="1", help="Worker processes.")
 @click.option("--autoscale", "limits", type=Span(), help="From A to B worker processes, as many as the load needs; begins with A.")
-@click.option("--apis", type=click.IntRange(1, 64), default=1, show_default=True, help="API processes, behind one address.")
+@click.option(
+    "--apis", type=click.IntRange(1, 63), default=1, show_default=True, help="API processes, behind one address."
+)  # cluster.haproxy.SLOTS, but one
 @click.option("--external", is_flag=True, help="Start no Kafka, Cassandra, Redis or Memcached: use those that the settings name.")
 @click.option("--prometheus", is_flag=True, help="A Prometheus too, with the alert rules: docs/alerts.md.")
 @pass_invocation
-def up(invocation: Invocation, count: int, limits: tuple[int, int] | None, apis: int, external: bool, prometheus: bool) -> int:
+def up(invocation: Invocation, count: int | None, limits: tuple[int, int] | None, apis: int, external: bool, prometheus: bool) -> int:
     """Start the servers, workers and the API with its dashboard, and keep them up until Ctrl-C or `marquee down`.
 
     The servers: Kafka, Cassandra, Redis, Memcached, ZooKeeper, and HAProxy, whose address is that of all API processes together.
@@ -68,8 +70,9 @@ def up(invocation: Invocation, count: int, limits: tuple[int, int] | None, apis:
     from cluster.supervisor import SERVE, Workers, ask_all_to_stop, at_any_port, start_all
     from connectors.kafka import ensure_topics
 
-    if limits is not None:
-        count = limits[0]
+    if limits is not None and count is not None:
+        raise click.UsageError("--autoscale A..B says how many workers there are; leave --workers out")
+    count = limits[0] if limits is not None else 1 if count is None else count
     settings = invocation.settings
     directory = Path(settings.local.directory) / LOCAL
     if external:

@@ -29,6 +29,22 @@ print(guarded.id.pid, guarded.guardian_id.pid, flush=True)
 sys.stdin.read()
 """
 
+REGISTERING = """
+import sys
+from importlib import import_module
+from marquee.forkserver import PREPARED
+for name in PREPARED:
+    import_module(name)
+before = set(sys.modules)
+from cluster.registries import open_registry
+from cluster.roster import Roster
+from topologies.settings import Settings, ZooKeeperSettings
+settings = Settings(zookeeper=ZooKeeperSettings(hosts=("127.0.0.1:1",), timeout_s=0.1))
+with open_registry(settings), Roster(settings) as roster:
+    roster.document()
+print(*(name for name in set(sys.modules) - before if name.split(".")[0] in ("cluster", "connectors", "streams", "serving", "topologies")))
+"""
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> ForkServer:
@@ -160,6 +176,11 @@ def test_it_tells_when_it_forks_without_a_wait(tmp_path: Path) -> None:
     assert wait_until(gone.prepared, PATIENT_S)  # nobody has to wait for it
     assert wait_until(lambda: not gone.alive(), PATIENT_S)
     gone.close()
+
+
+def test_what_a_child_imports_later_is_of_its_servers_version_too() -> None:
+    done = subprocess.run([sys.executable, "-c", REGISTERING], capture_output=True, check=True, text=True, timeout=PATIENT_S)
+    assert done.stdout.split() == []
 
 
 def test_an_environment_that_is_too_large_is_told_and_the_server_goes_on(server: ForkServer, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import click
 import pytest
 
 from cluster.backoff import BackOff
+from cluster.haproxy import SLOTS
 from marquee.commands import up
 from marquee.invocation import Invocation
 from topologies.errors import ServerAway
@@ -62,8 +63,14 @@ def stopped(*_: object) -> None:
 def run() -> int:
     assert up.COMMAND.callback is not None
     with click.Context(up.COMMAND, obj=Invocation()):
-        code: int = up.COMMAND.callback(count=1, limits=(1, 2), apis=1, external=False, prometheus=False)
+        code: int = up.COMMAND.callback(count=None, limits=(1, 2), apis=1, external=False, prometheus=False)
         return code
+
+
+def test_two_numbers_of_workers_are_one_too_many_and_a_roll_has_a_slot_for_its_spare_api() -> None:
+    for words in (["--workers", "2", "--autoscale", "1..3"], ["--apis", str(SLOTS)]):
+        with pytest.raises(click.UsageError):
+            up.COMMAND.main(words, obj=Invocation(), standalone_mode=False)
 
 
 def test_what_begins_last_ends_first(monkeypatch: pytest.MonkeyPatch) -> None:
