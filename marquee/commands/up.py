@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from topologies.settings import Settings
 
 STEP_S: Final = 0.5
+MOST_APIS: Final = 63
+"""And the spare one of a roll: as many as HAProxy has slots (cluster/haproxy.py)."""
 
 
 @click.command()
 @click.option("--workers", "count", type=click.IntRange(0, 256), show_default="1", help="Worker processes.")
 @click.option("--autoscale", "limits", type=Span(), help="From A to B worker processes, as many as the load needs; begins with A.")
-@click.option(
-    "--apis", type=click.IntRange(1, 63), default=1, show_default=True, help="API processes, behind one address."
-)  # cluster.haproxy.SLOTS, but one
+@click.option("--apis", type=click.IntRange(1, MOST_APIS), default=1, show_default=True, help="API processes, behind one address.")
 @click.option("--external", is_flag=True, help="Start no Kafka, Cassandra, Redis or Memcached: use those that the settings name.")
 @click.option("--prometheus", is_flag=True, help="A Prometheus too, with the alert rules: docs/alerts.md.")
 @pass_invocation

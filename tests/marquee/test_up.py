@@ -67,10 +67,13 @@ def run() -> int:
         return code
 
 
-def test_two_numbers_of_workers_are_one_too_many_and_a_roll_has_a_slot_for_its_spare_api() -> None:
-    for words in (["--workers", "2", "--autoscale", "1..3"], ["--apis", str(SLOTS)]):
-        with pytest.raises(click.UsageError):
-            up.COMMAND.main(words, obj=Invocation(), standalone_mode=False)
+def test_a_rolls_spare_api_has_a_slot_too() -> None:
+    assert up.MOST_APIS == SLOTS - 1
+
+
+def test_two_numbers_of_workers_are_one_too_many() -> None:
+    with pytest.raises(click.UsageError, match="leave --workers out"):
+        up.COMMAND.main(["--workers", "2", "--autoscale", "1..3"], obj=Invocation(), standalone_mode=False)
 
 
 def test_what_begins_last_ends_first(monkeypatch: pytest.MonkeyPatch) -> None:
