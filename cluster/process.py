@@ -148,8 +148,10 @@ class Guarded:
             if not self._has_said(STARTED_S):
                 raise ServerAway(f"{who} was not started within {STARTED_S:.0f} s; {logs} may say why.")
             first = self._words.readline()
-        except BaseException:  # the guardian sees that nobody listens any more
+        except BaseException as error:  # the guardian sees that nobody listens any more
             self._words.close()
+            if isinstance(error, OSError):  # no memory, no descriptors, no space for its log
+                raise ServerAway(f"{command[0]} could not be started: {error}.") from error
             raise
         if not first:
             self._reap()

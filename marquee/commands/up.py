@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 STEP_S: Final = 0.5
 MOST_APIS: Final = 63
-"""HAProxy has a place for each (cluster.haproxy.SLOTS), and for a roll's spare one."""
+"""And the spare one of a roll: as many as HAProxy has slots (cluster/haproxy.py)."""
 
 
 @click.command()

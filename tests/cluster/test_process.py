@@ -10,6 +10,7 @@ import pytest
 
 from cluster import process
 from cluster.process import Guarded, wait_until
+from topologies.errors import ServerAway
 
 
 @pytest.fixture
@@ -51,3 +52,10 @@ def test_a_process_yields_as_far_as_it_was_told(tmp_path: Path) -> None:
     niceness, group = log.read_text().splitlines()[:2]
     assert niceness == "7"
     assert group == "False" or group.endswith("nice 7")
+
+
+def test_what_the_system_refuses_is_told_as_one_that_could_not_be_started(tmp_path: Path) -> None:
+    with pytest.raises(ServerAway, match=r"could not be started: .*No such file"):
+        Guarded([sys.executable, "-c", ""], tmp_path / "nowhere" / "log")
+    with pytest.raises(ServerAway, match=r"could not be started: .*No such file"):
+        Guarded([sys.executable, "-c", ""], tmp_path / "log", cwd=tmp_path / "nowhere")

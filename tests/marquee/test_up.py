@@ -12,6 +12,7 @@ import pytest
 
 from cluster.backoff import BackOff
 from cluster.haproxy import SLOTS
+from marquee import cli
 from marquee.commands import up
 from marquee.invocation import Invocation
 from topologies.errors import ServerAway
@@ -67,10 +68,13 @@ def run() -> int:
         return code
 
 
-def test_two_numbers_of_workers_are_one_too_many_and_a_roll_has_a_slot_for_its_spare_api() -> None:
-    for words in (["--workers", "2", "--autoscale", "1..3"], ["--apis", str(SLOTS)]):
-        with pytest.raises(click.UsageError):
-            up.COMMAND.main(words, obj=Invocation(), standalone_mode=False)
+def test_a_rolls_spare_api_has_a_slot_too() -> None:
+    assert up.MOST_APIS == SLOTS - 1
+
+
+def test_two_numbers_of_workers_are_one_too_many(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["up", "--workers", "2", "--autoscale", "1..3"]) == 2
+    assert "leave --workers out" in capsys.readouterr().err
 
 
 def test_what_begins_last_ends_first(monkeypatch: pytest.MonkeyPatch) -> None:
