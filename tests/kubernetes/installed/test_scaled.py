@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,11 +18,12 @@ from topologies.errors import Conflict, StoreError
 
 
 @pytest.fixture
-def replicas(release: Release, monkeypatch: pytest.MonkeyPatch) -> Replicas:
+def replicas(release: Release, monkeypatch: pytest.MonkeyPatch) -> Iterator[Replicas]:
     """Of the workers, as an autoscaler in its pod has them."""
     release.install()
     monkeypatch.setenv("KUBECONFIG", str(release.autoscaler()))
-    return Replicas(f"deployment/{WORKERS}", release.namespace)
+    with closing(Replicas(f"deployment/{WORKERS}", release.namespace)) as found:
+        yield found
 
 
 def test_the_actuator_scales_with_the_charts_own_rights(release: Release, replicas: Replicas) -> None:
@@ -86,10 +89,9 @@ def test_the_command_brings_the_workers_within_its_limits(release: Release, repl
 @pytest.mark.usefixtures("replicas")
 def test_it_may_do_nothing_else(release: Release) -> None:
     account = release.autoscaler()
-    with pytest.raises(StoreError, match="may not"):
-        Replicas("deployment/tv-marquee-door", release.namespace).wanted()
-    with pytest.raises(StoreError, match="may not"):
-        Replicas(f"deployment/{WORKERS}", "default").wanted()
+    for name, namespace in (("tv-marquee-door", release.namespace), (WORKERS, "default")):
+        with closing(Replicas(f"deployment/{name}", namespace)) as others, pytest.raises(StoreError, match="may not"):
+            others.wanted()
     allowed = {
         what
         for what in (
