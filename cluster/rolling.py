@@ -57,15 +57,13 @@ class Roll:
         for place, old in enumerate(workers):
             if place:  # the first's successor was the trial
                 yield from self._another(fleet.workers, "works")
-            fleet.workers.ask_to_stop(old)
-            yield from self._gone(fleet.workers, old)
+            yield from self._stopped(fleet.workers, old)
             self._say(f"{fleet.workers[old].name}: gone, its place is taken")
         for index in doors:
             yield from self._borne()
             yield from self._replaced(fleet.doors, index)
         for index in range(len(fleet.spare_doors)):  # those that an earlier roll has left in a door's place, too
-            fleet.spare_doors.ask_to_stop(index)
-            yield from self._gone(fleet.spare_doors, index)
+            yield from self._stopped(fleet.spare_doors, index)
 
     def _tried(self, worker: bool, door: bool) -> Iterator[bool]:
         """Brings the first ones up, the new version's trial. When one does not come up, both go, and workers and doors are forked from the
@@ -98,8 +96,7 @@ class Roll:
         return index
 
     def _replaced(self, group: Workers, index: int) -> Iterator[bool]:
-        group.ask_to_stop(index)
-        yield from self._gone(group, index)
+        yield from self._stopped(group, index)
         group.restart(index)
         yield from self._up(group, index)
         self._say(f"{group[index].name}: replaced")
@@ -117,8 +114,9 @@ class Roll:
         told = group.ready(index)
         return told is not None and (group is self._fleet.workers or self._fleet.takes(told["http"]))
 
-    def _gone(self, group: Workers, index: int) -> Iterator[bool]:
-        """Until it has ended; one that does not drain is killed."""
+    def _stopped(self, group: Workers, index: int) -> Iterator[bool]:
+        """Asks it to stop, until it has ended; one that does not drain is killed."""
+        group.ask_to_stop(index)
         ends_s = time.monotonic() + DRAIN_S
         while group[index].process.alive():
             if time.monotonic() > ends_s:

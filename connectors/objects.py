@@ -198,6 +198,11 @@ def _tag(e_tag: str | None) -> str:
     return (e_tag or "").strip('"')
 
 
+def try_out(url: str, timeout_s: float) -> None:
+    """Returns if an object can be put, got, listed and deleted there now. Raises as Objects does."""
+    asyncio.run(Objects(url, timeout_s).try_out(f"doctor/{uuid.uuid4().hex}"))
+
+
 def _synced(directory: Path, key: str) -> None:
     """The file and the folders that lead to it are on the disk, not only in the kernel's memory; unless somebody has deleted it since."""
     path = directory / key

@@ -7,9 +7,7 @@ listed and deleted.
 
 from __future__ import annotations
 
-import asyncio
 import re
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -170,14 +168,15 @@ def _memcached(settings: Settings) -> Iterator[Finding]:
 
 
 def _checkpoints(settings: Settings) -> Iterator[Finding]:
-    from connectors.objects import Objects
+    from connectors.object_url import ObjectUrl
+    from connectors.objects import try_out
 
     if settings.checkpoints.url == IN_CASSANDRA:
         yield Finding("checkpoints", "objects", True, "not asked: checkpoints.url names Cassandra")
         return
-    objects = Objects(settings.checkpoints.url, settings.checkpoints.timeout_s)
-    asyncio.run(objects.try_out(f"doctor/{uuid.uuid4().hex}"))
-    yield Finding("checkpoints", "objects", True, f"{objects.url.shown}: one was put, got, listed and deleted")
+    try_out(settings.checkpoints.url, settings.checkpoints.timeout_s)
+    shown = ObjectUrl.of(settings.checkpoints.url).shown
+    yield Finding("checkpoints", "objects", True, f"{shown}: one was put, got, listed and deleted")
 
 
 def _version(server: str, version: str) -> Finding:

@@ -7,8 +7,7 @@ cluster → workers → drive → catch_up → audit → stop      each timed; a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -118,10 +117,8 @@ class RegionsDemo:
                 self.outcome.tidy(self.directory, self.screen, keep=self.options.keep)
         return result
 
-    @contextmanager
-    def _step(self, name: str) -> Iterator[None]:
-        with self.steps.timed(name, self.screen.say):
-            yield
+    def _step(self, name: str) -> AbstractContextManager[None]:
+        return self.steps.timed(name, self.screen.say)
 
     def _start(self, cluster: RegionalCluster) -> None:
         for name in self.options.names:

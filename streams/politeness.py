@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -38,8 +39,9 @@ def politely(work: Callable[[], Result]) -> Result:
 
 
 def imported(*modules: str) -> None:
-    """They are imported when this returns. Raises what one raises."""
-    politely(lambda: [import_module(name) for name in modules])
+    """They are imported when this returns; nothing is done in a process that was forked with them. Raises what one raises."""
+    if missing := [name for name in modules if name not in sys.modules]:
+        politely(lambda: [import_module(name) for name in missing])
 
 
 def session_niceness() -> int | None:

@@ -20,8 +20,8 @@ now and then. A trend is trusted for that long and no longer; one that falls is 
 **Lag.** Each partition adds what it needs to be even after `drain_s`, but never more than one worker's capacity, since one worker is all
 that it can have. Where workers start quickly, `over_share` of what arrives is left out: a minute's rate that is a little more than is
 borne costs a second of lag, worked off when that minute is over, while a worker for it costs two rebalances. One that has a backlog and
-makes no progress while others do is stuck: it adds nothing, workers do not help it. A backlog
-that workers who are starting are to drain is no reason for more of them: for `settle_s` after a rise, lag asks for nothing.
+makes no progress while others do is stuck: it adds nothing, workers do not help it. A backlog that workers who are starting are to drain
+is no reason for more of them: for `settle_s` after a rise, lag asks for nothing.
 
 **Return.** People leave over minutes; a rate that falls below half within one minute is a line that broke, and players keep what they
 cannot send (so do collectors). Who takes workers away then lacks them when the line is back and everything comes at once, faster than

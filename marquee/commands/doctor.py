@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import subprocess
-import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -177,11 +175,11 @@ def _shelves(settings: RedisSettings) -> Check:
 
 def _objects(name: str, url: str, settings: Settings) -> Check:
     from connectors.object_url import ObjectUrl
-    from connectors.objects import Objects
+    from connectors.objects import try_out
 
     where = ObjectUrl.of(url).shown
     try:
-        asyncio.run(Objects(url, settings.checkpoints.timeout_s).try_out(f"doctor/{uuid.uuid4().hex}"))
+        try_out(url, settings.checkpoints.timeout_s)
         detail, ok = f"{where}: an object was put, got, listed and deleted", True
     except (ServerAway, StoreError, UsageError) as error:
         detail, ok = str(error), False
