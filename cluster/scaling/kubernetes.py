@@ -43,8 +43,10 @@ class Replicas(Actuator):
 
     def wanted(self) -> int:
         with self._errors():
-            self._read = self._client.get(self._scale, self._name)
-        return self._read.spec.replicas or 0
+            read = self._client.get(self._scale, self._name)
+            count = read.spec.replicas or 0
+        self._read = read
+        return count
 
     def scale(self, count: int) -> None:
         if self._read is None:
@@ -72,3 +74,5 @@ class Replicas(Actuator):
             raise StoreError(f"{self._target} cannot be scaled: {why} ({error.status.message})") from error
         except HTTPError as error:
             raise ServerAway(f"the API server of Kubernetes does not answer ({type(error).__name__}: {error})") from error
+        except (ValueError, TypeError, AttributeError) as error:  # a proxy's page, or JSON that is no Scale
+            raise ServerAway(f"what answers is not the API server of Kubernetes ({type(error).__name__}: {error})") from error

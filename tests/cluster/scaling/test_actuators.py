@@ -20,6 +20,7 @@ from cluster.scaling.kubernetes import Replicas
 from cluster.supervisor import Workers
 from tests.clouds import SUBSCRIPTION, aws, azure, ecs_service, scaling_group
 from tests.cluster.scaling.kubernetes_server import PATH, kubernetes
+from tests.http_server import serving
 from topologies.errors import Conflict, ServerAway, StoreError, UsageError
 from topologies.settings import Settings
 
@@ -153,6 +154,13 @@ def test_what_the_api_server_refuses_is_said(code: int, told: str) -> None:
         cluster.refuse = code
         with pytest.raises(StoreError, match=told):
             Replicas("deployment/worker", "tv", address).wanted()
+
+
+@pytest.mark.parametrize(("code", "body"), [(200, b"<html>no"), (200, b"[]"), (200, b"{}"), (502, b"<html>no")])
+def test_a_page_instead_of_the_api_servers_answer_is_said_and_asked_for_again(code: int, body: bytes) -> None:
+    kind = "text/html" if body.startswith(b"<") else "application/json"
+    with serving(lambda _request, _body: (code, body, kind)) as address, pytest.raises(ServerAway, match=r"what answers is not|does not"):
+        Replicas("deployment/worker", "tv", address).wanted()
 
 
 def test_an_api_server_that_is_away_is_said() -> None:
