@@ -24,6 +24,10 @@ from typing import Final, NoReturn
 GRACE_S: Final = 20.0
 PR_SET_PDEATHSIG: Final = 1
 GROUP: Final = Path("/proc/self/autogroup")
+SCHED_SETATTR: Final = {"x86_64": 314, "aarch64": 274}
+"""The system call's number."""
+PROMPT_SLICE_NS: Final = 100_000
+"""The least that the kernel grants."""
 
 
 def started_ticks(pid: int) -> int:
@@ -31,27 +35,53 @@ def started_ticks(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
 
 
-def yield_to_others(niceness: int) -> None:
-    """This process and those that it starts weigh less. Where the kernel groups threads by session (sched(7), "The autogroup feature"), it
-    is the group's niceness that counts between sessions, and each guardian leads one."""
-    if niceness:
-        os.setpriority(os.PRIO_PROCESS, 0, max(niceness, os.getpriority(os.PRIO_PROCESS, 0)))
-        if os.access(GROUP, os.W_OK) and os.getsid(0) == os.getpgrp():
-            try:
+class SchedAttr(ctypes.Structure):
+    """struct sched_attr of sched_setattr(2), which libc does not have."""
+
+    _fields_ = [
+        ("size", ctypes.c_uint32),
+        ("policy", ctypes.c_uint32),
+        ("flags", ctypes.c_uint64),
+        ("nice", ctypes.c_int32),
+        ("priority", ctypes.c_uint32),
+        ("runtime", ctypes.c_uint64),
+        ("deadline", ctypes.c_uint64),
+        ("period", ctypes.c_uint64),
+    ]
+
+
+def weigh(libc: ctypes.CDLL, niceness: int) -> None:
+    """This process and those that it starts weigh less than others, or, below 0, more, and come in short turns: who wakes up with a shorter
+    slice than who runs need not wait until that one's turn is over (EEVDF, Linux 6.12). More weight is for who may take it
+    (CAP_SYS_NICE); for who may not all stays as it is.
+
+    Where the kernel groups threads by session (sched(7), "The autogroup feature"), it is the group's niceness that counts between
+    sessions, and each guardian leads one."""
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    if niceness < 0 and (number := SCHED_SETATTR.get(os.uname().machine)) is not None:
+        turn = SchedAttr(ctypes.sizeof(SchedAttr), 0, 0, own, 0, PROMPT_SLICE_NS, 0, 0)
+        libc.syscall(number, 0, ctypes.byref(turn), 0)  # where it fails turns stay as long as everybody's
+    try:
+        if niceness:
+            os.setpriority(os.PRIO_PROCESS, 0, max(niceness, own) if niceness > 0 else niceness + own)
+            if os.access(GROUP, os.W_OK) and os.getsid(0) == os.getpgrp():
                 GROUP.write_text(str(niceness))
-            except BlockingIOError:  # ten groups a second are moved, of all ordinary users together; it then weighs as much as the others
-                os.write(2, b"its session keeps its weight: the kernel moves no more of them just now\n")
+    except BlockingIOError:  # ten groups a second are moved, of all ordinary users together; it then weighs as much as the others
+        os.write(2, b"its session keeps its weight: the kernel moves no more of them just now\n")
+    except PermissionError:
+        if niceness > 0:
+            raise
 
 
 def begin_as_child(libc: ctypes.CDLL, guardian: int, cores: str, niceness: int) -> None:
-    """The child's side of the fork: dies with the guardian, runs on its cores, and yields."""
+    """The child's side of the fork: dies with the guardian, runs on its cores, and weighs as it is to."""
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != guardian:
         os._exit(1)
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
     if cores != "-":
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
-    yield_to_others(niceness)
+    weigh(libc, niceness)
     # The child's output goes to its log (stderr); stdout is the guardian's line to the owner.
     os.dup2(2, 1)
 

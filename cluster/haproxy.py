@@ -25,6 +25,7 @@ class HAProxyServer(Server):
     name = "haproxy"
     port_names = ("haproxy",)
     stop_grace_s = 5.0
+    niceness = -10  # decision 0079
 
     @staticmethod
     def preferred_port(settings: Settings) -> int:  # noqa: ARG004  # no setting names it: clients are told

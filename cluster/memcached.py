@@ -27,6 +27,7 @@ class MemcachedServer(Server):
     name = "memcached"
     port_names = ("memcached",)
     stop_grace_s = 5.0
+    niceness = -15  # decision 0079
 
     @staticmethod
     def preferred_port(settings: Settings) -> int:

@@ -29,6 +29,7 @@ class RedisServer(Server):
     name = "redis"
     port_names = ("redis",)
     stop_grace_s = 5.0
+    niceness = -15  # decision 0079
 
     @staticmethod
     def preferred_port(settings: Settings) -> int:

@@ -25,11 +25,19 @@ READY_S: Final = 300.0
 """A worker that has kernels to compile, beside others that do so too, may take so long to be ready. One that ends is noticed at once."""
 WORKER_NICENESS: Final = 5
 """On a machine of one's own: who computes yields to who answers, and not as far as what is written for later (decision 0068)."""
+DOOR_NICENESS: Final = -10
+"""Who answers comes before all that computes and loads it, where one may say so (decision 0079)."""
 MARQUEE: Final = (sys.executable, "-m", "marquee")
 WORKER: Final = (*MARQUEE, "worker")
 SERVE: Final = (*MARQUEE, "serve")
 FORKED: Final = (WORKER, SERVE)
 """What comes out of a fork server that has loaded it."""
+
+
+def _niceness_of(command: Sequence[str]) -> int:
+    if command[: len(SERVE)] == SERVE:
+        return DOOR_NICENESS
+    return WORKER_NICENESS if command[-1] == WORKER[-1] else 0
 
 
 def at_any_port(settings: Settings) -> Settings:
@@ -77,7 +85,7 @@ class Workers:
         """By a fork server, which the first of this process waits for."""
         self._command = tuple(command[len(MARQUEE) :]) if self.forked else tuple(command)
         self._role = role
-        self._computes = command[-1] == WORKER[-1]
+        self._niceness = _niceness_of(command)
         self._workers: list[Worker] = []
         self._earlier_cpu_s = 0.0
 
@@ -105,7 +113,7 @@ class Workers:
             logs / f"{name}.log",
             environment=settings.environment(),
             cores=None if self._cores is None else [self._cores[index % len(self._cores)]],
-            niceness=WORKER_NICENESS if self._computes else 0,
+            niceness=self._niceness,
             server=fork_server(self._server_log) if self.forked else None,
         )
         return Worker(name, process, ready_file, logs / f"{name}.log")

@@ -37,6 +37,7 @@ from connectors.redis import (
     shown,
 )
 from connectors.shelves import ShelfWriter
+from connectors.turns import Turns
 from topologies.flushes import CellBatch
 from topologies.marks import MarkBatch
 from topologies.settings import RedisSettings
@@ -45,7 +46,11 @@ from topologies.view import LIVE, View
 
 CELLS_A_CALL: Final = 100
 """A function call holds the server, and all who ask it: 100 cells for about half a millisecond (0068)."""
-CALLS_IN_FLIGHT: Final = 16
+CALLS_IN_FLIGHT: Final = 4
+"""The server does what one client has sent before it turns to the next."""
+FLUSHES_AT_ONCE: Final = 2
+"""So many sources' calls are in flight together: one is done while the other comes. Of eight, who asks would wait for all."""
+TURN_S: Final = 0.5
 _T = TypeVar("_T")
 _Call = tuple[str, int, list[str], list[Any]]
 _Begun = tuple[int | str, str]
@@ -79,7 +84,8 @@ class CellCache:
         self._client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
             settings.url, retry=Retry(NoBackoff(), 1), **connection_options(settings)
         )
-        self._shelves = ShelfWriter(settings)
+        self._turns = Turns(FLUSHES_AT_ONCE, TURN_S)
+        self._shelves = ShelfWriter(settings, self._turns)
 
     async def connect(self) -> None:
         """Loads the functions and checks that the server never evicts, and has not. Calling again does it again."""
@@ -246,8 +252,7 @@ class CellCache:
         return names if board is None else [*names, board]
 
     async def _send(self, calls: Iterator[_Call]) -> FlushOutcome:
-        """Sends the calls, several in flight, most flushes in one go; stops after those among which one was not ok, behind which no other
-        was either."""
+        """Sends the calls, a few in flight; stops after those among which one was not ok, behind which no other was either."""
         waiting: list[_Call] = []
         for call in calls:
             waiting.append(call)
@@ -262,7 +267,9 @@ class CellCache:
         pipe = self._client.pipeline(transaction=False)
         for name, count, names, arguments in calls:
             pipe.execute_command("FCALL", name, count, *names, *arguments)
-        for state in await pipe.execute():
+        async with self._turns.turn():
+            states = await pipe.execute()
+        for state in states:
             if state != b"ok":
                 return FlushOutcome(state.decode())
         return FlushOutcome.WRITTEN

@@ -21,6 +21,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry as BlockingRetry
 
 from connectors.redis import RedisKeys, at_shelves, connection_options, redis_errors, shown
+from connectors.turns import Turns
 from topologies.continue_watching import CACHED_S, MOST_TITLES
 from topologies.errors import StoreError
 from topologies.marks import Mark, MarkBatch
@@ -31,7 +32,7 @@ SHELVES_A_CALL: Final = 50
 """A function call holds the server for about 5 µs a shelf of one bookmark, 17 of ten (`marquee bench shelves`)."""
 TITLES_A_SHELF: Final = 100
 """So many bookmarks of a shelf in one call at most."""
-CALLS_IN_FLIGHT: Final = 16
+CALLS_IN_FLIGHT: Final = 4
 SCANNED: Final = 1_000
 WHOLE: Final = b""
 """The field that says in which run of the server a shelf was given all that Cassandra has."""
@@ -59,10 +60,11 @@ class ShelfWriter:
     """Redis as workers write shelves, from asyncio. Every method raises what the library raises, and StoreError where the server has no
     database for them."""
 
-    def __init__(self, settings: RedisSettings) -> None:
-        """settings: the cells'. Raises UsageError if shelves were to stand among them."""
+    def __init__(self, settings: RedisSettings, turns: Turns) -> None:
+        """settings: the cells'. turns: calls are sent in one of them. Raises UsageError if shelves were to stand among the cells."""
         self.settings = at_shelves(settings)
         """Of the shelves' database."""
+        self._turns = turns
         self._keys = RedisKeys(settings.prefix)
         self._client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
             self.settings.url, retry=Retry(NoBackoff(), 1), **connection_options(settings)
@@ -72,7 +74,7 @@ class ShelfWriter:
         await self._client.aclose()
 
     async def put(self, batch: MarkBatch) -> None:
-        """Brings the bookmarks to their shelves; most batches in one round trip."""
+        """Brings the bookmarks to their shelves, a few calls in flight."""
         with _given(self.settings):
             await self._put(batch)
 
@@ -85,11 +87,15 @@ class ShelfWriter:
                 _call(pipe, waiting)
                 waiting, calls = [], calls + 1
                 if calls == CALLS_IN_FLIGHT:
-                    await pipe.execute()
+                    await self._sent(pipe)
                     calls = 0
         if waiting:
             _call(pipe, waiting)
-        await pipe.execute()
+        await self._sent(pipe)
+
+    async def _sent(self, pipe: Any) -> None:
+        async with self._turns.turn():
+            await pipe.execute()
 
     async def is_marked(self) -> bool:
         """Whether the database still has the mark that `set_mark` left: it was not emptied since."""

@@ -6,14 +6,21 @@ Whole requests are prepared as bytes and answers read to their end, so that the 
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import multiprocessing
+import os
+import signal
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from cluster import guardian
 from cluster.ports import LOOPBACK
+from cluster.supervisor import DOOR_NICENESS
 
 
 @dataclass
@@ -55,6 +62,33 @@ async def drive(
     await asyncio.gather(*(_converse(port, work, begun + duration_s, course, wanted) for _ in range(connections)))
     course.wall_s = time.perf_counter() - begun
     return course
+
+
+class Clients(ProcessPoolExecutor):
+    """A process of its own that drives, and weighs as much as who answers: it stands for clients on other machines, which do not wait for
+    this one's cores. Use as a context manager."""
+
+    def __init__(self) -> None:
+        super().__init__(1, multiprocessing.get_context("spawn"), _stand_apart, (os.getpid(),))
+
+    def drive(
+        self, port: int, requests: Sequence[bytes], connections: int, duration_s: float, rate: float | None = None, wanted: int = 200
+    ) -> Course:
+        """As `drive`."""
+        return self.submit(_drive, port, requests, connections, duration_s, rate, wanted).result()
+
+
+def _drive(*arguments: Any) -> Course:
+    return asyncio.run(drive(*arguments))
+
+
+def _stand_apart(owner: int) -> None:
+    os.setsid()
+    libc = ctypes.CDLL(None)
+    libc.prctl(guardian.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != owner:
+        os._exit(1)
+    guardian.weigh(libc, DOOR_NICENESS)
 
 
 def _around(requests: Sequence[bytes]) -> Iterator[bytes]:

@@ -18,7 +18,7 @@ from loadgen.load import LoadOptions, run_load, shape_of
 from marquee.arena import apart, arena, cluster_option, show
 from marquee.catching_up import catch_up
 from marquee.door import Door
-from marquee.http_load import Course, drive, get
+from marquee.http_load import Clients, Course, get
 from marquee.invocation import Invocation, pass_invocation
 from marquee.numbers import FiniteRange
 from marquee.output import json_option, say
@@ -57,8 +57,8 @@ def query(invocation: Invocation, rate: float, load_rate: float, stored_events: 
     """Ask one API process for points, lists and series at a fixed rate, and then as much as it gives; all views are computed meanwhile.
 
     redis: a title's viewers now. cassandra: a title's past hour. top: the ten titles with most viewers. series: a title's 720 hours out of
-    final rows, cold and warm. A request's time counts from when it was to be sent. throughput: one point, over and over, by the CPU of the
-    API's process.
+    final rows, cold and warm. throughput: one point, over and over, by the CPU of the API's process. A request's time counts from when it was
+    to be sent, by a client of its own that weighs as much as the API.
 
     \b
     Examples:
@@ -82,8 +82,9 @@ def query(invocation: Invocation, rate: float, load_rate: float, stored_events: 
             Door(settings, directory / "api", "api") as api,
             Door(month, directory / "month", "api") as history,
             under_load(settings, live) as driven,
+            Clients() as clients,
         ):
-            measured = _measured(settings, api, history, end_ms, rate)
+            measured = _measured(settings, clients, api, history, end_ms, rate)
             must_flow(driven, "the last question")
             late = driven.result().late_sends
         show({**measured, "rate": rate, "load_rate": load_rate, "late_sends": late, "cells": _cells(settings)}, as_json)
@@ -102,7 +103,7 @@ def _stored_month(settings: Settings) -> int:
     return end_ms
 
 
-def _measured(settings: Settings, api: Door, history: Door, end_ms: int, rate: float) -> dict[str, Any]:
+def _measured(settings: Settings, clients: Clients, api: Door, history: Door, end_ms: int, rate: float) -> dict[str, Any]:
     port, titles = api.port, _live_titles(settings)
     points = [get(port, f"/v1/views/concurrents?title={title}") for title in titles]
     hour = (int(time.time()) // 3600 - 2) * 3600
@@ -113,13 +114,13 @@ def _measured(settings: Settings, api: Door, history: Door, end_ms: int, rate: f
     found: dict[str, Course] = {}
     for name, requests in (("redis", points), ("cassandra", past), ("top", top)):
         say(name)
-        found[name] = asyncio.run(drive(port, requests, CONNECTIONS, EACH_S, rate))
+        found[name] = clients.drive(port, requests, CONNECTIONS, EACH_S, rate)
     for name in ("series_cold", "series_warm"):
         say(name)
-        found[name] = asyncio.run(drive(history.port, series, CONNECTIONS, SERIES_TITLES / SERIES_RATE, SERIES_RATE))
+        found[name] = clients.drive(history.port, series, CONNECTIONS, SERIES_TITLES / SERIES_RATE, SERIES_RATE)
     say("throughput")
     before = api.cpu_s()
-    most = asyncio.run(drive(port, points[:1], CONNECTIONS, EACH_S))
+    most = clients.drive(port, points[:1], CONNECTIONS, EACH_S)
     cpu_s = api.cpu_s() - before
     return {
         **{name: course.document() for name, course in found.items()},
