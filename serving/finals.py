@@ -60,7 +60,7 @@ def take_final(stores: Stores, known: Known, columns: Columns[Cell], sums: Sums[
     """Takes in the cells of those windows that have final rows. alone: no other window can be in the answer, so its first rows may come
     from a top list. Raises ServerAway or StoreError."""
     plan = columns.plan
-    window, bases = plan.stored, Bases(known.stored, known.over, known.counted)
+    window, bases = plan.stored, known.bases
     alike = window.pack_ms == window.length_ms  # then a span is a window, and what has one has the other
     spans_ms = starts_ms if alike else sorted({window.pack_of(start_ms) for start_ms in starts_ms})
     found = _Rows(stores, known, columns, bases, spans_ms, listed=alone and _is_listed(plan)).read()

@@ -18,12 +18,14 @@ log = logging.getLogger(__name__)
 FRESH_S: Final = 0.25
 STALE_S: Final = 1.0
 """What is older is waited for; what is between the two is given while it is read anew, so that hardly anybody waits."""
-HEARD_FRESH_S: Final = 0.02
+HEARD_FRESH_S: Final = 0.05
 HEARD_STALE_S: Final = 0.1
 """The same of what Redis has heard of the sources: well below the time between two flushes of a source."""
 MOST_SHARED: Final = 512
 MOST_PACKS: Final = 64
 """Buckets of a span, of which one may have a few hundred KB."""
+MERGED_S: Final = 60.0
+"""What no event can change is given on for so long."""
 RENEWERS: Final = 2
 _T = TypeVar("_T")
 
@@ -46,10 +48,11 @@ class _Kept:
 
 
 class Recent:
-    """So many values of the last STALE_S seconds, by key. For any number of threads."""
+    """So many values of the last `stale_s` seconds, by key. For any number of threads."""
 
-    def __init__(self, most: int, clock: Callable[[], float]) -> None:
+    def __init__(self, most: int, clock: Callable[[], float], stale_s: float = STALE_S) -> None:
         self._most = most
+        self._stale_s = stale_s
         self._clock = clock
         self._lock = threading.Lock()
         self._kept: OrderedDict[object, _Kept] = OrderedDict()
@@ -74,7 +77,7 @@ class Recent:
     def _found(self, key: object, now_s: float) -> _Kept | None:
         with self._lock:
             kept = self._kept.get(key)
-        return kept if kept is not None and now_s - kept.at_s < STALE_S else None
+        return kept if kept is not None and now_s - kept.at_s < self._stale_s else None
 
     def _keep(self, key: object, kept: _Kept) -> None:
         with self._lock:
@@ -102,6 +105,7 @@ class Histories:
         self._shared = Recent(MOST_SHARED, clock)
         self._unmarked = Recent(MOST_SHARED, clock)
         self._packs = Recent(MOST_PACKS, clock)
+        self._merged = Recent(MOST_PACKS, clock, MERGED_S)
 
     def of(self, keyspace: str, read: Callable[[], History]) -> History:
         """The keyspace's history, begun to be read at most STALE_S ago. read: reads it, on any thread. Raises as it does."""
@@ -159,9 +163,9 @@ class Histories:
         what is found was read by somebody who had seen the same ones, and is as of them or newer. Raises as `read` does."""
         return self._shared.get(key, read)[0]
 
-    def packs(self, key: object, read: Callable[[], _T]) -> tuple[_T, bool]:
-        """The same of a bucket's packs, and whether they had been read."""
-        return self._packs.get(key, read)
+    def packs(self, key: object, read: Callable[[], _T], *, final: bool) -> tuple[_T, bool]:
+        """The same of a bucket's packs, and whether they had been read. final: nothing can change them, and they are kept for longer."""
+        return (self._merged if final else self._packs).get(key, read)
 
     def unmarked(self, keys: Collection[object]) -> bool:
         """Whether all of these spans, by their basis, were found to have no final rows at most STALE_S ago."""

@@ -10,6 +10,7 @@ from functools import cached_property
 from connectors.redis_reader import CachedStatus
 from serving.histories import History
 from topologies.errors import ServerAway
+from topologies.finals import Bases
 from topologies.sources import ALL_COUNTED, SKEW_MS, Counted, SourceStatus
 from topologies.view import Window
 
@@ -50,6 +51,11 @@ class Known:
         """Equal where Cassandra's statuses are: of every source, up to which offset it has it."""
         told = sorted((name, status.offset) for name, status in self.stored.items())
         return hashlib.blake2b(repr(told).encode(), digest_size=16).hexdigest()
+
+    @cached_property
+    def bases(self) -> Bases:
+        """Of what a span's final rows are made, as Cassandra's statuses tell."""
+        return Bases(self.stored, self.over, self.counted)
 
     @property
     def names(self) -> frozenset[str]:

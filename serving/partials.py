@@ -3,6 +3,9 @@
 They are read through Memcached, a bucket of a span a key. An answer is as of the statuses with which it was begun, and packs are written
 before the status that covers them. So a key holds the digest of all statuses: what is found was read by somebody who had seen the same ones
 before, and is as of them or newer, as it is when it is read in Cassandra now. It is kept for a second, for nobody asks with old statuses.
+
+A bucket that is final, and whose final rows nobody has made yet, is merged by who reads it: as its final pack would be, a function of its
+basis (topologies/finals.py), which is then in its key. So it stays for long, and is searched once and not a source at a time.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from serving.questions import Plan
 from serving.regions import RegionAway
 from serving.stores import Stores
 from topologies.errors import StoreError
+from topologies.finals import PASSED, Basis, merge
 
 MOST_KEYS: Final = 64
 """A question for more is not read through Memcached."""
@@ -58,6 +62,10 @@ def _partials(
         found = (pack for pack_ms in spans_ms for pack in _read(stores, plan, pack_ms, buckets, near=near))
         return Partials([pack.blob for pack in found if _counts(pack.source, without, regions)], frozenset())
     view, window = plan.view.table, plan.stored.name
+    if len(spans_ms) == len(buckets) == 1 and not known.regions:
+        basis = known.bases.of(plan.view, plan.stored, spans_ms[0])
+        if basis is not None:
+            return _merged(stores, plan, spans_ms[0], buckets[0], basis)
     told = (known.digest, "near") if near else (known.digest,)
     places = {stores.key_of(view, window, pack_ms, bucket, *told): (pack_ms, bucket) for pack_ms in spans_ms for bucket in buckets}
 
@@ -67,13 +75,32 @@ def _partials(
     kept = Store(load, packed, unpacked, stores.settings.memcached.provisional_ttl_s)
     if len(places) == 1:  # as of one cell: who asks for its neighbours finds them here
         (key,) = places
-        one, had = stores.kept_packs(key, lambda: stores.through.read([key], kept)[key])
+        one, had = stores.kept_packs(key, lambda: stores.through.read([key], kept)[key], final=False)
         got = {key: Found(one.value, one.remembered or had)}
     else:
         got = stores.through.read(list(places), kept)
     read_anew = {places[key][0] for key, (_, remembered) in got.items() if not remembered}
     packs = [blob for held, _ in got.values() for source, blob in held if _counts(source, without, regions)]
     return Partials(packs, frozenset(spans_ms) - read_anew)
+
+
+def _merged(stores: Stores, plan: Plan, pack_ms: int, bucket: int, basis: Basis) -> Partials:
+    view, window, stands = plan.view, plan.stored.name, dict(basis.sources)
+    key = stores.key_of(view.table, window, pack_ms, bucket, "merged", basis.digest)
+
+    def load(_keys: Sequence[str]) -> dict[str, Held]:
+        packs = [pack for pack in stores.packs(view, window, pack_ms, bucket, near=False) if pack.source in stands]
+        if all(stands[pack.source] == PASSED or pack.upto <= stands[pack.source] for pack in packs):
+            return {key: [("", merge(view, [pack.blob for pack in packs]))]}
+        return {key: [(pack.source, pack.blob) for pack in packs]}  # one that was over goes on: the basis is another soon
+
+    kept = Store(load, _packed_if_merged, unpacked, stores.settings.memcached.finals_ttl_s)
+    one, had = stores.kept_packs(key, lambda: stores.through.read([key], kept)[key], final=True)
+    return Partials([blob for _, blob in one.value], frozenset((pack_ms,)) if one.remembered or had else frozenset())
+
+
+def _packed_if_merged(held: Held) -> bytes | None:
+    return packed(held) if len(held) == 1 and not held[0][0] else None
 
 
 def _counts(source: str, without: Collection[str], regions: Collection[str] | None) -> bool:

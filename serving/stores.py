@@ -297,9 +297,10 @@ class Stores(Closing):
         key = what, self.settings.cassandra.keyspace, view.name, view.logic_version, window, asked, known.digest
         return self._histories.shared(key, read)
 
-    def kept_packs(self, key: str, read: Callable[[], T]) -> tuple[T, bool]:
-        """A bucket's packs by Memcached's key of them, and whether this process had read them. Raises as `read`."""
-        return (read(), False) if self._histories is None else self._histories.packs(key, read)
+    def kept_packs(self, key: str, read: Callable[[], T], *, final: bool) -> tuple[T, bool]:
+        """A bucket's packs by Memcached's key of them, and whether this process had read them. final: as Histories.packs has it. Raises as
+        `read`."""
+        return (read(), False) if self._histories is None else self._histories.packs(key, read, final=final)
 
     def unmarked(self, view: View, window: str, bases: Mapping[int, str]) -> bool:
         """Whether these spans were found just now to have no final rows of these bases, by the span's start."""

@@ -56,16 +56,17 @@ SETTLE_S: Final = 20.0
 def query(invocation: Invocation, rate: float, load_rate: float, stored_events: int, given: bool, as_json: bool) -> int:
     """Ask one API process for points, lists and series at a fixed rate, and then as much as it gives; all views are computed meanwhile.
 
-    redis: a title's viewers now. cassandra: a title's past hour. top: the ten titles with most viewers. series: a title's 720 hours out of
-    final rows, cold and warm. throughput: one point, over and over, by the CPU of the API's process. A request's time counts from when it was
-    to be sent, by a client of its own that weighs as much as the API.
+    redis: a title's viewers now. past_hour: an hour that has become final, of the same titles over and over. cassandra: a title's hour of
+    the past month, each asked for once. top: the ten titles with most viewers. series: a title's 720 hours out of final rows, cold and
+    warm. throughput: one point, over and over, by the CPU of the API's process. A request's time counts from when it was to be sent, by a
+    client of its own that weighs as much as the API.
 
     \b
     Examples:
       marquee bench query
       marquee bench query --load-rate 5000 --json
     """
-    duration_s = SETTLE_S + 5 * EACH_S + 60.0
+    duration_s = SETTLE_S + 6 * EACH_S + 60.0
     live = LoadOptions(rate=load_rate, duration_s=duration_s)
     stored = LoadOptions(events=stored_events, backfill_s=STORED_H * 3600.0, format="arrow")
     shape_of(live)
@@ -110,11 +111,13 @@ def _measured(settings: Settings, clients: Clients, api: Door, history: Door, en
     past = [get(port, f"/v1/views/sessions?title={title}&from={hour}&to={hour + 3600}") for title in titles]
     top = [get(port, "/v1/views/concurrents?top=10")]
     span = f"from={end_ms - HOURS * HOUR_MS}&to={end_ms}"
+    hours = [get(history.port, _hour(end_ms, number)) for number in range(int(rate * EACH_S))]
     series = [get(history.port, f"/v1/views/watch_time?title=t{title:05}&{span}") for title in range(SERIES_TITLES)]
     found: dict[str, Course] = {}
-    for name, requests in (("redis", points), ("cassandra", past), ("top", top)):
+    every = {"redis": (port, points), "past_hour": (port, past), "cassandra": (history.port, hours), "top": (port, top)}
+    for name, (asked, requests) in every.items():
         say(name)
-        found[name] = clients.drive(port, requests, CONNECTIONS, EACH_S, rate)
+        found[name] = clients.drive(asked, requests, CONNECTIONS, EACH_S, rate)
     for name in ("series_cold", "series_warm"):
         say(name)
         found[name] = clients.drive(history.port, series, CONNECTIONS, SERIES_TITLES / SERIES_RATE, SERIES_RATE)
@@ -127,6 +130,12 @@ def _measured(settings: Settings, clients: Clients, api: Door, history: Door, en
         "throughput": most.document() | {"requests_per_core_second": round(len(most.latencies_ms) / max(cpu_s, 0.01))},
         "errors": sum(course.errors for course in (*found.values(), most)),
     }
+
+
+def _hour(end_ms: int, number: int) -> str:
+    """The address of an hour of a title, another one for each number, one title and day after the other."""
+    title, hour = number % SERIES_TITLES, number // SERIES_TITLES * 25 % HOURS + 1
+    return f"/v1/views/watch_time?title=t{title:05}&from={end_ms - hour * HOUR_MS}&to={end_ms - (hour - 1) * HOUR_MS}"
 
 
 def _live_titles(settings: Settings) -> Sequence[str]:

@@ -95,13 +95,18 @@ class World:
             await cache.close()
 
     async def store(self, status: SourceStatus, cells: Sequence[Cell]) -> None:
+        await self.write_packs(status, cells)
+        await self._store.write_status(status)
+
+    async def write_packs(self, status: SourceStatus, cells: Sequence[Cell]) -> None:
+        """The cells, and not yet the status that covers them."""
         packs: dict[tuple[str, str, int, int], tuple[View, Window, list[PackedCell]]] = {}
         for cell in cells:
             place = (cell.view.name, cell.window.name, cell.window.pack_of(cell.start_ms), bucket_of(cell.key))
             packed = packs.setdefault(place, (cell.view, cell.window, []))[2]
             packed.append(PackedCell(cell.start_ms, cell.grouping, cell.key, cell.values))
         written = [Pack(view, window, place[2], place[3], encode_pack(held)) for place, (view, window, held) in packs.items()]
-        await self._write(status, written)
+        await self._store.write_packs(status.source, status.offset, written)
 
     async def _write(self, status: SourceStatus, packs: Sequence[Pack]) -> None:
         await self._store.write_packs(status.source, status.offset, packs)

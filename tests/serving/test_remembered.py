@@ -125,6 +125,45 @@ async def test_final_windows_of_nothing_are_remembered_too(world: World) -> None
     assert world.ask(SERIES).rows == ()
 
 
+async def test_a_final_hour_that_has_no_final_rows_yet_is_merged_once(world: World) -> None:
+    await store_hours(world)
+    hour = dataclasses.replace(SERIES, to_ms=OLD + HOUR_MS)
+    plain = world.ask(hour, without_memcached(world.settings))
+    assert (plain.rows[0].values, plain.final, plain.read["cassandra"]) == ((6, 4, 4), True, 1)
+    other = dataclasses.replace(hour, by={"title": "a", "region": "us"})
+    for question, remembered in ((hour, 0), (hour, 1), (other, 1)):  # of the same bucket
+        answer = world.ask(question)
+        assert told(answer).rows == world.ask(question, without_memcached(world.settings)).rows
+        assert (answer.read["cassandra"], answer.memcached) == (1, remembered)
+    for number in range(2):  # what else they did since is no other hour's business
+        await world.store(world.status(number, offset=101), [watched("a", "eu", 1, NOON)])
+    assert (told(world.ask(hour)).rows, world.ask(hour).memcached) == (plain.rows, 1)
+
+
+async def test_a_merged_hour_is_not_told_when_there_are_more_sources(world: World) -> None:
+    await store_hours(world)
+    hour = dataclasses.replace(SERIES, to_ms=OLD + HOUR_MS)
+    assert [world.ask(hour).memcached for _ in range(2)] == [0, 1]
+    await world.store(world.status(2, clock_ms=OLD), [watched("a", "eu", 100, OLD)])  # a backfill begins
+    during = world.ask(hour)
+    assert (during.rows[0].values, during.final, during.memcached) == ((106, 5, 5), False, 0)
+    await world.end(world.status(2).source)  # it stands where it stood, for ever
+    assert [(answer.rows[0].values, answer.memcached) for answer in (world.ask(hour), world.ask(hour))] == [
+        ((106, 5, 5), 0),
+        ((106, 5, 5), 1),
+    ]
+
+
+async def test_an_hour_of_a_source_that_goes_on_though_it_was_over_is_not_kept_as_merged(world: World) -> None:
+    await store_hours(world)
+    hour, over = dataclasses.replace(SERIES, to_ms=OLD + HOUR_MS), world.status(2, clock_ms=OLD)
+    await world.store(over, [watched("a", "eu", 100, OLD)])
+    await world.end(over.source)
+    ahead = dataclasses.replace(over, offset=over.offset + 1)
+    await world.write_packs(ahead, [watched("a", "eu", 1_000, OLD)])  # its status comes behind them
+    assert [(answer.rows[0].values, answer.memcached) for answer in (world.ask(hour), world.ask(hour))] == [((1_006, 5, 5), 0)] * 2
+
+
 async def test_a_day_of_which_an_hour_lacks_its_final_rows_is_not_remembered(
     world: World, settle: Settle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
