@@ -32,7 +32,6 @@ from connectors.cassandra_finals import Mark
 from connectors.objects import Objects
 from serving.parquet import schema_of, table_of
 from serving.stores import Stores
-from topologies.finals import Bases
 from topologies.packs import BUCKETS
 from topologies.view import DAY, View, Window
 
@@ -156,7 +155,7 @@ def _days(stores: Stores, part: View, window: Window) -> list[_Day]:
     """The days of which something is final, ascending."""
     known = stores.known()
     spans = sorted(stores.spans(part, window.name, known))
-    bases = Bases(known.stored, known.over, known.counted).of_spans(part, window, spans)
+    bases = known.bases.of_spans(part, window, spans)
     marks = stores.finals.marks(part, window.name)
     days: dict[int, dict[int, Mark]] = {}
     for start_ms, basis in bases.items():
