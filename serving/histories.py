@@ -27,6 +27,7 @@ MOST_PACKS: Final = 64
 MERGED_S: Final = 60.0
 """What no event can change is given on for so long."""
 RENEWERS: Final = 2
+"""Of each store, so that nobody who asks for what one knows waits behind what is asked of the other, which may be slow."""
 _T = TypeVar("_T")
 
 
@@ -100,7 +101,8 @@ class Histories:
         self._clock = clock
         self._kept: dict[object, _Kept] = {}
         self._flights: dict[object, _Flight] = {}
-        self._pool = ThreadPoolExecutor(RENEWERS, thread_name_prefix="history")
+        self._cassandra = ThreadPoolExecutor(RENEWERS, thread_name_prefix="history")
+        self._redis = ThreadPoolExecutor(RENEWERS, thread_name_prefix="heard")
         self._lock = threading.Lock()
         self._shared = Recent(MOST_SHARED, clock)
         self._unmarked = Recent(MOST_SHARED, clock)
@@ -113,16 +115,22 @@ class Histories:
 
     def heard(self, key: object, read: Callable[[], _T], since_s: float | None = None) -> _T:
         """What Redis has heard of the sources: begun to be read at most HEARD_STALE_S ago, or since then (by `now_s`). As `renewed`."""
-        return self.renewed(("heard", key), read, HEARD_FRESH_S, HEARD_STALE_S, since_s)
+        return self._renewed(self._redis, ("heard", key), read, HEARD_FRESH_S, HEARD_STALE_S, since_s)
 
     def now_s(self) -> float:
         """The time, as `heard` has it."""
         return self._clock()
 
-    def renewed(self, key: object, read: Callable[[], _T], fresh_s: float, stale_s: float, since_s: float | None = None) -> _T:
-        """What `read` gave whoever had it read last. What is no longer fresh is read anew, on any thread, by one for all; meanwhile it is
-        given on while it is not stale, and then waited for. since_s: what was begun to be read before is waited for at once. Raises as
-        `read` does, to all who waited for it: a store that hangs makes nobody wait twice."""
+    def renewed(self, key: object, read: Callable[[], _T], fresh_s: float, stale_s: float) -> _T:
+        """What `read` gave of Cassandra to whoever had it read last. What is no longer fresh is read anew, on any thread, by one for all;
+        meanwhile it is given on while it is not stale, and then waited for. Raises as `read` does, to all who waited for it: a store that
+        hangs makes nobody wait twice."""
+        return self._renewed(self._cassandra, key, read, fresh_s, stale_s)
+
+    def _renewed(
+        self, pool: ThreadPoolExecutor, key: object, read: Callable[[], _T], fresh_s: float, stale_s: float, since_s: float | None = None
+    ) -> _T:
+        """since_s: what was begun to be read before is waited for at once."""
         while True:
             now_s = self._clock()
             with self._lock:
@@ -134,7 +142,7 @@ class Histories:
                     flight = self._flights[key] = _Flight(now_s, Future())
             if since_s is None and kept is not None and now_s - kept.at_s < stale_s:
                 if mine:
-                    self._pool.submit(self._fly, key, flight, read)
+                    pool.submit(self._fly, key, flight, read)
                 return kept.value  # type: ignore[no-any-return]
             if mine:
                 self._fly(key, flight, read)
@@ -178,4 +186,5 @@ class Histories:
 
     def close(self) -> None:
         """Returns when nothing is being read. Nobody asks any more."""
-        self._pool.shutdown()
+        self._cassandra.shutdown()
+        self._redis.shutdown()

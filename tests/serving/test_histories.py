@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from cluster.process import wait_until
-from serving.histories import FRESH_S, HEARD_FRESH_S, HEARD_STALE_S, STALE_S, Histories, History, Recent
+from serving.histories import FRESH_S, HEARD_FRESH_S, HEARD_STALE_S, RENEWERS, STALE_S, Histories, History, Recent
 from topologies.errors import ServerAway
 
 
@@ -101,6 +101,29 @@ def test_what_redis_has_heard_is_read_once_for_all_who_ask_at_about_the_same_tim
     assert histories.heard("another", lambda: [3]) == [3]
     clock.now_s += HEARD_STALE_S
     assert histories.heard("a", lambda: [4]) == [4]
+
+
+def test_what_redis_has_heard_does_not_wait_for_a_slow_cassandra(histories: Histories, clock: Clock) -> None:
+    slow, begun = threading.Event(), [threading.Event() for _ in range(RENEWERS)]
+
+    def read(at: int) -> History:
+        begun[at].set()
+        assert slow.wait(120)
+        return told("later")
+
+    for at in range(RENEWERS):
+        histories.of(str(at), lambda: told("a"))
+    histories.heard("a", lambda: [1])
+    clock.now_s += FRESH_S
+    for at in range(RENEWERS):  # all who read Cassandra anew are held
+        assert histories.of(str(at), lambda at=at: read(at)) == told("a")  # type: ignore[misc]
+        assert begun[at].wait(60)
+    assert histories.heard("a", lambda: [2]) == [2]
+    clock.now_s += 1.5 * HEARD_FRESH_S
+    assert histories.heard("a", lambda: [3]) == [2]
+    heard = wait_until(lambda: histories.heard("a", lambda: [4]) != [2], 30)
+    slow.set()
+    assert heard
 
 
 def test_who_was_told_of_a_change_hears_what_was_read_since(histories: Histories, clock: Clock) -> None:
