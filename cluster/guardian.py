@@ -26,6 +26,7 @@ PR_SET_PDEATHSIG: Final = 1
 GROUP: Final = Path("/proc/self/autogroup")
 SCHED_SETATTR: Final = {"x86_64": 314, "aarch64": 274}
 """The system call's number."""
+KEEP_POLICY: Final = 0x08
 PROMPT_SLICE_NS: Final = 100_000
 """The least that the kernel grants."""
 
@@ -53,13 +54,13 @@ class SchedAttr(ctypes.Structure):
 def weigh(libc: ctypes.CDLL, niceness: int) -> None:
     """This process and those that it starts weigh less than others, or, below 0, more, and come in short turns: who wakes up with a shorter
     slice than who runs need not wait until that one's turn is over (EEVDF, Linux 6.12). More weight is for who may take it
-    (CAP_SYS_NICE); for who may not all stays as it is.
+    (CAP_SYS_NICE); for who may not it stays as it is.
 
     Where the kernel groups threads by session (sched(7), "The autogroup feature"), it is the group's niceness that counts between
     sessions, and each guardian leads one."""
     own = os.getpriority(os.PRIO_PROCESS, 0)
     if niceness < 0 and (number := SCHED_SETATTR.get(os.uname().machine)) is not None:
-        turn = SchedAttr(ctypes.sizeof(SchedAttr), 0, 0, own, 0, PROMPT_SLICE_NS, 0, 0)
+        turn = SchedAttr(ctypes.sizeof(SchedAttr), 0, KEEP_POLICY, own, 0, PROMPT_SLICE_NS, 0, 0)
         libc.syscall(number, 0, ctypes.byref(turn), 0)  # where it fails turns stay as long as everybody's
     try:
         if niceness:

@@ -91,7 +91,8 @@ class ShelfWriter:
                     calls = 0
         if waiting:
             _call(pipe, waiting)
-        await self._sent(pipe)
+        if waiting or calls:
+            await self._sent(pipe)
 
     async def _sent(self, pipe: Any) -> None:
         async with self._turns.turn():

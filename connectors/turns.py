@@ -21,10 +21,11 @@ class Turns:
         try:
             async with asyncio.timeout(self._patience_s):
                 await self._free.acquire()
+            mine = True
         except TimeoutError:
-            yield
-            return
+            mine = False
         try:
             yield
         finally:
-            self._free.release()
+            if mine:
+                self._free.release()

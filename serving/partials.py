@@ -64,8 +64,8 @@ def _partials(
     view, window = plan.view.table, plan.stored.name
     if len(spans_ms) == len(buckets) == 1 and not known.regions:
         basis = known.bases.of(plan.view, plan.stored, spans_ms[0])
-        if basis is not None:
-            return _merged(stores, plan, spans_ms[0], buckets[0], basis)
+        if basis is not None and (merged := _merged(stores, plan, spans_ms[0], buckets[0], basis)) is not None:
+            return merged
     told = (known.digest, "near") if near else (known.digest,)
     places = {stores.key_of(view, window, pack_ms, bucket, *told): (pack_ms, bucket) for pack_ms in spans_ms for bucket in buckets}
 
@@ -84,23 +84,27 @@ def _partials(
     return Partials(packs, frozenset(spans_ms) - read_anew)
 
 
-def _merged(stores: Stores, plan: Plan, pack_ms: int, bucket: int, basis: Basis) -> Partials:
+class _GoesOn(Exception):
+    """A source that was over has packs beyond where the basis has it: the basis is another soon."""
+
+
+def _merged(stores: Stores, plan: Plan, pack_ms: int, bucket: int, basis: Basis) -> Partials | None:
+    """What all sources have there, as one pack; None when that is not what the basis says."""
     view, window, stands = plan.view, plan.stored.name, dict(basis.sources)
     key = stores.key_of(view.table, window, pack_ms, bucket, "merged", basis.digest)
 
     def load(_keys: Sequence[str]) -> dict[str, Held]:
         packs = [pack for pack in stores.packs(view, window, pack_ms, bucket, near=False) if pack.source in stands]
-        if all(stands[pack.source] == PASSED or pack.upto <= stands[pack.source] for pack in packs):
-            return {key: [("", merge(view, [pack.blob for pack in packs]))]}
-        return {key: [(pack.source, pack.blob) for pack in packs]}  # one that was over goes on: the basis is another soon
+        if any(pack.upto > stands[pack.source] != PASSED for pack in packs):
+            raise _GoesOn
+        return {key: [("", merge(view, [pack.blob for pack in packs]))]}
 
-    kept = Store(load, _packed_if_merged, unpacked, stores.settings.memcached.finals_ttl_s)
-    one, had = stores.kept_packs(key, lambda: stores.through.read([key], kept)[key], final=True)
+    kept = Store(load, packed, unpacked, stores.settings.memcached.finals_ttl_s)
+    try:
+        one, had = stores.kept_packs(key, lambda: stores.through.read([key], kept)[key], final=True)
+    except _GoesOn:
+        return None
     return Partials([blob for _, blob in one.value], frozenset((pack_ms,)) if one.remembered or had else frozenset())
-
-
-def _packed_if_merged(held: Held) -> bytes | None:
-    return packed(held) if len(held) == 1 and not held[0][0] else None
 
 
 def _counts(source: str, without: Collection[str], regions: Collection[str] | None) -> bool:
