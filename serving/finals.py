@@ -169,11 +169,12 @@ class _Rows(Generic[Cell]):
         """The marks of these spans (ascending), and maybe others'. Volumes leave the spans of a first and a last day, far apart. Of one
         span its neighbours' are read too: who asks for those, of whatever title, finds them there (Stores.marks)."""
         plan = self._columns.plan
-        runs = runs_of(asked, plan.stored.pack_ms)
         if len(asked) == 1:
             block_ms = plan.stored.pack_ms * SPANS_TOGETHER
             first_ms = asked[0] - asked[0] % block_ms
             runs = [(first_ms, first_ms + block_ms - plan.stored.pack_ms)]
+        else:
+            runs = runs_of(asked, plan.stored.pack_ms)
         if len(runs) > MOST_RUNS:
             runs = [(asked[0], asked[-1])]
         found: dict[int, Mark] = {}

@@ -22,7 +22,7 @@ from serving.questions import Plan
 from serving.regions import RegionAway
 from serving.stores import Stores
 from topologies.errors import StoreError
-from topologies.finals import PASSED, Basis, merge
+from topologies.finals import Basis, merged_of
 
 MOST_KEYS: Final = 64
 """A question for more is not read through Memcached."""
@@ -90,14 +90,15 @@ class _GoesOn(Exception):
 
 def _merged(stores: Stores, plan: Plan, pack_ms: int, bucket: int, basis: Basis) -> Partials | None:
     """What all sources have there, as one pack; None when that is not what the basis says."""
-    view, window, stands = plan.view, plan.stored.name, dict(basis.sources)
+    view, window = plan.view, plan.stored.name
     key = stores.key_of(view.table, window, pack_ms, bucket, "merged", basis.digest)
 
     def load(_keys: Sequence[str]) -> dict[str, Held]:
-        packs = [pack for pack in stores.packs(view, window, pack_ms, bucket, near=False) if pack.source in stands]
-        if any(pack.upto > stands[pack.source] != PASSED for pack in packs):
+        packs = stores.packs(view, window, pack_ms, bucket, near=False)
+        merged = merged_of(view, basis, ((pack.source, pack.upto, pack.blob) for pack in packs))
+        if merged is None:
             raise _GoesOn
-        return {key: [("", merge(view, [pack.blob for pack in packs]))]}
+        return {key: [("", merged)]}
 
     kept = Store(load, packed, unpacked, stores.settings.memcached.finals_ttl_s)
     try:

@@ -27,7 +27,7 @@ from streams import metrics
 from streams.binding import TooLarge, Volume, bind_volume, volumes_of
 from streams.metered import CpuMeter
 from topologies.errors import ServerAway, StoreError
-from topologies.finals import PASSED, Bases, Basis, merge, top_packs
+from topologies.finals import Bases, Basis, merged_of, top_packs
 from topologies.settings import CassandraSettings
 from topologies.sources import Counted, finished
 from topologies.view import View, Window
@@ -221,8 +221,5 @@ class Historian:
 
 def _merged(history: History, span: Span, bucket: int) -> bytes | None:
     """The final pack of a bucket; None if a source that ended has gone on beyond where the basis has it."""
-    stands = dict(span.basis.sources)
-    packs = [pack for pack in history.rows.packs(span.view, span.window.name, span.pack_ms, bucket) if pack.source in stands]
-    if any(pack.upto > stands[pack.source] != PASSED for pack in packs):
-        return None
-    return merge(span.view, [pack.blob for pack in packs])
+    packs = history.rows.packs(span.view, span.window.name, span.pack_ms, bucket)
+    return merged_of(span.view, span.basis, ((pack.source, pack.upto, pack.blob) for pack in packs))

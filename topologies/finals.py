@@ -117,6 +117,16 @@ def merge(view: View, packs: Sequence[bytes]) -> bytes:
     return encode_columns(merged) if merged is not None else b""
 
 
+def merged_of(view: View, basis: Basis, packs: Iterable[tuple[str, int, bytes]]) -> bytes | None:
+    """The final pack of this basis out of packs of a bucket, each with its source and the offset up to which it is; None if a source that
+    was over has gone on beyond where the basis has it. Raises as `merge`."""
+    stands = dict(basis.sources)
+    held = [(stands[source], upto, pack) for source, upto, pack in packs if source in stands]
+    if any(upto > stood != PASSED for stood, upto, _ in held):
+        return None
+    return merge(view, [pack for *_, pack in held])
+
+
 def merged_columns(view: View, packs: Sequence[bytes]) -> PackColumns | None:
     """The same of a part that has no sketches, as columns; None of packs without a cell."""
     held = [columns for pack in packs if pack and len((columns := decode_columns(pack)).index)]
